@@ -1,10 +1,11 @@
 import type { TurnDecoder } from '../../core/protocol.ts';
-import type { Citation, TurnEnd, TurnEvent } from '../../core/turn.ts';
+import type { TurnEnd, TurnEvent } from '../../core/turn.ts';
 import { isJsonObject, parseJsonObject } from '../../lib/parse-json.ts';
 import { AnswerStream } from '../shared/answer-stream.ts';
 import { CallIds } from '../shared/calls.ts';
 import { noEnd } from '../shared/failed-answer.ts';
 import { textIn } from '../shared/json-values.ts';
+import { citationIn } from '../shared/url-citation.ts';
 import { classifyNamed, errorIn } from './classify-failure.ts';
 import { type ThinkingBlock, thinkingProof } from './thinking-proof.ts';
 import { finishOf, readUsage } from './usage.ts';
@@ -202,11 +203,4 @@ export class MessagesDecoder implements TurnDecoder {
     const ended = this.#calls > 0 && this.#end.stopSequence === undefined ? 'tool-calls' : 'stop';
     this.#answer.add({ type: 'finish', ...this.#end, reason: isCall ? ended : reason });
   }
-}
-
-function citationIn(citation: unknown): Citation | undefined {
-  if (!isJsonObject(citation)) return undefined;
-  const { url, title } = citation;
-  if (typeof url !== 'string' || url === '') return undefined;
-  return { url, ...(typeof title === 'string' && { title }) };
 }

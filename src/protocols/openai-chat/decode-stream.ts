@@ -1,6 +1,6 @@
 import { AppError } from '../../core/errors.ts';
 import type { TurnDecoder } from '../../core/protocol.ts';
-import type { Citation, FinishReason, TurnEnd, TurnEvent } from '../../core/turn.ts';
+import type { FinishReason, TurnEnd, TurnEvent } from '../../core/turn.ts';
 import { isJsonObject, type JsonObject, parseJsonObject } from '../../lib/parse-json.ts';
 import { AnswerStream } from '../shared/answer-stream.ts';
 import { CallIds } from '../shared/calls.ts';
@@ -8,6 +8,7 @@ import { noEnd } from '../shared/failed-answer.ts';
 import { objectsIn, textIn } from '../shared/json-values.ts';
 import { classifyNamed, errorIn } from '../shared/openai-failure.ts';
 import { readUsage } from '../shared/openai-usage.ts';
+import { citationIn } from '../shared/url-citation.ts';
 import { ReasoningDetails } from './reasoning-details.ts';
 
 const finishReasons: Readonly<Record<string, FinishReason>> = {
@@ -144,7 +145,7 @@ export class ChatDecoder implements TurnDecoder {
     if (said) answer.add({ type: 'text-delta', text: said });
     if (refusal) answer.add({ type: 'refusal-delta', text: refusal });
     for (const annotation of objectsIn(delta['annotations'])) {
-      const citation = citationIn(annotation);
+      const citation = annotation['type'] === 'url_citation' && citationIn(annotation['url_citation']);
       if (citation) answer.add({ type: 'citation', citation });
     }
     for (const fragment of objectsIn(delta['tool_calls'])) this.#readCall(fragment);
@@ -219,18 +220,6 @@ export class ChatDecoder implements TurnDecoder {
 
 /** Read of the chunks as they are. */
 const metadataFields = ['service_tier', 'system_fingerprint'];
-
-function citationIn({ type, url_citation: cited }: JsonObject): Citation | undefined {
-  if (type !== 'url_citation' || !isJsonObject(cited)) return undefined;
-  const { url, title, start_index: start, end_index: end } = cited;
-  if (typeof url !== 'string' || url === '') return undefined;
-  return {
-    url,
-    ...(typeof title === 'string' && { title }),
-    ...(typeof start === 'number' && { start }),
-    ...(typeof end === 'number' && { end }),
-  };
-}
 
 function firstOf(value: unknown): JsonObject | undefined {
   return objectsIn(value)[0];

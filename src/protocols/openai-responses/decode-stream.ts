@@ -1,11 +1,12 @@
 import type { TurnDecoder } from '../../core/protocol.ts';
-import type { Citation, FinishReason, TurnEvent } from '../../core/turn.ts';
+import type { FinishReason, TurnEvent } from '../../core/turn.ts';
 import { isJsonObject, type JsonObject, parseJsonObject } from '../../lib/parse-json.ts';
 import { AnswerStream } from '../shared/answer-stream.ts';
 import { CallIds } from '../shared/calls.ts';
 import { noEnd } from '../shared/failed-answer.ts';
 import { countIn, objectsIn, textIn } from '../shared/json-values.ts';
 import { readResponsesUsage } from '../shared/openai-usage.ts';
+import { citationIn } from '../shared/url-citation.ts';
 import { failureIn } from './failure.ts';
 import { ReasoningItems } from './reasoning-items.ts';
 
@@ -147,6 +148,8 @@ export class ResponsesDecoder implements TurnDecoder {
   }
 
   #cite(item: OpenItem, annotation: unknown): void {
+    if (!isJsonObject(annotation) || annotation['type'] !== 'url_citation') return;
+    // Positions count within the item's text.
     const citation = citationIn(annotation, item.start);
     if (!citation) return;
     item.citations += 1;
@@ -234,17 +237,4 @@ export class ResponsesDecoder implements TurnDecoder {
 export function finishOf(isCompleted: boolean, reason: string, hasCalls: boolean): FinishReason {
   if (isCompleted) return hasCalls ? 'tool-calls' : 'stop';
   return reason === 'content_filter' ? 'content-filter' : 'length';
-}
-
-/** Positions count within the item's text. */
-function citationIn(annotation: unknown, start: number): Citation | undefined {
-  if (!isJsonObject(annotation) || annotation['type'] !== 'url_citation') return undefined;
-  const { url, title, start_index: from, end_index: to } = annotation;
-  if (typeof url !== 'string' || url === '') return undefined;
-  return {
-    url,
-    ...(typeof title === 'string' && { title }),
-    ...(typeof from === 'number' && { start: start + from }),
-    ...(typeof to === 'number' && { end: start + to }),
-  };
 }
