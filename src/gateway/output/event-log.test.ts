@@ -3,6 +3,8 @@ import { beforeEach, expect, it } from 'vitest';
 import { createManualClock } from '../testing/manual-clock.ts';
 import { RunningTurns } from '../turn/running-turns.ts';
 import { EventLog, FollowedEvents } from './event-log.ts';
+import { Idempotency } from './idempotency.ts';
+import type { RecordedAnswer } from './recorded-answer.ts';
 
 it('holds the latest events and says which are gone', () => {
   const log = new EventLog(100);
@@ -144,3 +146,30 @@ it('looks away when the client has gone, and keeps a quiet stream alive', () => 
   log.append('a');
   expect(response.text).toBe(': keep-alive\n\n');
 });
+
+it.each([
+  [true, ': keep-alive\n\n'],
+  [false, '\n'],
+])(
+  'keeps a quiet stream alive that follows a recording whose events have ids: %s',
+  async (isNumbered, sent) => {
+    const idempotency = new Idempotency({
+      store: { insert: async () => undefined } as never,
+      isShared: () => false,
+      running,
+      clock: createManualClock(),
+      logger: {} as never,
+      now: () => now,
+    });
+    const request = { client: { id: 'one' }, url: '/v1', headers: { 'idempotency-key': 'one' }, body: {} };
+    const reply = { raw: response, hijack: () => {}, getHeaders: () => ({}) };
+    const run = async (answer: RecordedAnswer): Promise<void> => {
+      answer.writeHead(200, { 'content-type': 'text/event-stream' });
+      await new Promise(() => {});
+    };
+    await idempotency.answer(request as never, reply as never, run, isNumbered);
+    now = 15_000;
+    running.tick(now);
+    expect(response.text).toBe(sent);
+  },
+);

@@ -101,6 +101,7 @@ export class FollowedEvents extends HttpCarrier {
   #next: number;
   #isWaiting = false;
   readonly #now: () => number;
+  readonly #keepAlive: string;
   #lastWriteAt: number;
 
   constructor(
@@ -108,11 +109,13 @@ export class FollowedEvents extends HttpCarrier {
     log: EventLog,
     from: number,
     headers: Readonly<Record<string, string>>,
+    keepAlive = ': keep-alive\n\n',
   ) {
     super(running, response, true, now());
     this.#log = log;
     this.#next = from;
     this.#now = now;
+    this.#keepAlive = keepAlive;
     this.#lastWriteAt = now();
     response.writeHead(200, { ...headers, ...streamHeaders });
     response.on('drain', () => {
@@ -136,7 +139,7 @@ export class FollowedEvents extends HttpCarrier {
   protected override keepAlive(now: number): void {
     if (this.#isWaiting || now - this.#lastWriteAt < keepAliveEveryMs) return;
     this.#lastWriteAt = now;
-    this.response.write(': keep-alive\n\n');
+    this.response.write(this.#keepAlive);
   }
 
   #write(): void {

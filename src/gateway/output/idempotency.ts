@@ -157,7 +157,7 @@ export class Idempotency {
     }
     // One that breaks off must not look whole.
     answer.whole.catch(() => reply.raw.destroy());
-    return this.#stream(answer.log, answer.headers, request, reply);
+    return this.#stream(answer.log, answer.headers, request, reply, answer.keepAlive);
   }
 
   #send(record: AnswerRecord, request: FastifyRequest, reply: FastifyReply): FastifyReply {
@@ -178,13 +178,14 @@ export class Idempotency {
     headers: AnswerRecord['headers'],
     request: FastifyRequest,
     reply: FastifyReply,
+    keepAlive?: string,
   ): FastifyReply {
     const from = firstAfter(request.headers['last-event-id'], log);
     const { running, now } = this.#options;
     reply.hijack();
     if (reply.raw.destroyed) return reply;
     const shown = { ...replyHeaders(reply), ...stringsOf(headers) };
-    new FollowedEvents({ running, response: reply.raw, now }, log, from, shown);
+    new FollowedEvents({ running, response: reply.raw, now }, log, from, shown, keepAlive);
     return reply;
   }
 

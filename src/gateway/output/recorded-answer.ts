@@ -57,6 +57,10 @@ export class RecordedAnswer extends Writable {
   get isStream(): boolean {
     return isEventStream(this.headers);
   }
+  /** What keeps a stream alive that follows it: clients that take no more than data break on comments, too. */
+  get keepAlive(): string | undefined {
+    return this.#isNumbered ? undefined : '\n';
+  }
   get record(): AnswerRecord {
     const { statusCode: status, headers, log } = this;
     const texts = Array.from({ length: log.next }, (_, index) => log.at(index));
