@@ -39,7 +39,7 @@ const otherFailed = new AppError('cancelled', 'Another choice of the same answer
 
 /** The answer to an HTTP request: as a stream or whole, one choice or several. The first error of a choice ends all. */
 export abstract class HttpAnswer<Options> extends HttpCarrier {
-  readonly choices: readonly TurnOutput[];
+  readonly choices: TurnOutput[] = [];
   /** The one that gives each choice, as far as there is one. */
   readonly attempts: (Attempt | undefined)[] = [];
   abstract readonly isBuffered: boolean;
@@ -59,7 +59,7 @@ export abstract class HttpAnswer<Options> extends HttpCarrier {
     this.now = now;
     this.#headFor = headFor;
     this.unfinished = inbound.choices ? (decoded.choices ?? 1) : 1;
-    this.choices = Array.from({ length: this.unfinished }, (_, choice) => new Choice(this, choice));
+    for (let choice = 0; choice < this.unfinished; choice += 1) this.choices.push(new Choice(this, choice));
   }
 
   abstract write(choice: number, events: readonly TurnEvent[]): Promise<void> | undefined;

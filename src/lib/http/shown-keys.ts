@@ -14,11 +14,15 @@ const mostShown = 16;
  */
 export function shownKeys(headers: IncomingHttpHeaders, url: string): readonly string[] {
   // Some people write "Bearer" into their client's field for the key.
-  const bearer = /^(?:Bearer +)+(\S+) *$/i.exec(headers.authorization ?? '')?.[1] ?? '';
-  const inHeaders = keyHeaders.flatMap((name) => String(headers[name] ?? '').split(','));
-  const query = url.includes('?') ? new URLSearchParams(url.slice(url.indexOf('?') + 1)).getAll('key') : [];
-  const shown = [bearer, ...inHeaders, ...query].map((key) => key.trim()).filter((key) => key !== '');
-  return [...new Set(shown)].slice(0, mostShown);
+  const bearer = /^(?:Bearer +)+(\S+) *$/i.exec(headers.authorization ?? '')?.[1];
+  const given = bearer === undefined ? [] : [bearer];
+  for (const name of keyHeaders) {
+    const value = headers[name];
+    if (value !== undefined) given.push(...String(value).split(','));
+  }
+  if (url.includes('?')) given.push(...new URLSearchParams(url.slice(url.indexOf('?') + 1)).getAll('key'));
+  const shown = given.map((key) => key.trim()).filter((key) => key !== '');
+  return shown.length < 2 ? shown : [...new Set(shown)].slice(0, mostShown);
 }
 
 /** Logs requests with wrong keys, so that guessing is noticed. */
