@@ -53,6 +53,7 @@ export class ConfiguredPlans {
 
   /** The configured route of a name, or of what an alias makes of it. A name that says who is meant has none. */
   find(name: string): Match | undefined {
+    if (this.#table.isEmpty) return undefined;
     const exact = this.#table.exact(name);
     if (exact) return { route: exact, name };
     if (this.#names.addressOf(name).isNamed) return undefined;

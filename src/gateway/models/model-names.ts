@@ -54,6 +54,11 @@ export class ModelNames {
     return providers.filter(({ name }) => poolWatch.hasAccounts(name) === true);
   }
 
+  firstInService(): UpstreamProvider | undefined {
+    const { providers, poolWatch } = this.#options;
+    return providers.find(({ name }) => poolWatch.hasAccounts(name) === true);
+  }
+
   /** The name under which a model is listed: without a prefix only where nothing else can be meant. */
   shownName(provider: UpstreamProvider, model: string): string {
     return provider === this.#options.providers[0] ? model : `${provider.name}/${model}`;
@@ -62,9 +67,10 @@ export class ModelNames {
   addressOf(name: string): Address {
     const { providers } = this.#options;
     const slash = name.indexOf('/');
-    const named = slash > 0 && providers.find((provider) => provider.name === name.slice(0, slash));
+    const prefix = name.slice(0, Math.max(0, slash));
+    const named = prefix === '' ? undefined : providers.find((provider) => provider.name === prefix);
     if (named) return { provider: named, model: name.slice(slash + 1), isNamed: true };
-    return { provider: this.inService()[0] ?? providers[0], model: name, isNamed: false };
+    return { provider: this.firstInService() ?? providers[0], model: name, isNamed: false };
   }
 
   async lookUp(name: string, effort?: string): Promise<Found> {

@@ -16,6 +16,10 @@ export class RouteTable {
       .toSorted((one, other) => bySpecificity(one.model, other.model));
   }
 
+  get isEmpty(): boolean {
+    return this.#exact.size + this.#patterns.length === 0;
+  }
+
   /** Every route that a client can ask for by its very name. */
   get named(): readonly ConfiguredRoute[] {
     return [...this.#exact.values()];

@@ -193,7 +193,7 @@ export class Routes {
     const { poolWatch } = this.#options;
     const isEmpty = poolWatch.isSandbox
       ? !isSandboxName(bareName(name))
-      : this.#names.inService().length === 0;
+      : this.#names.firstInService() === undefined;
     if (isEmpty && poolWatch.isReachable) await poolWatch.look();
   }
 
