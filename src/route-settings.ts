@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import type { ConfigPath } from './config-document.ts';
 import { type ConfiguredRoute, deliveries } from './core/configured-routes.ts';
-import type { ModelProfile } from './core/model-profile.ts';
+import { type ModelProfile, priceFrom } from './core/model-profile.ts';
 import { nearNames } from './core/near-names.ts';
 import { providerNamePattern } from './core/provider.ts';
 
@@ -102,11 +102,6 @@ export const modelsSchema = z
   .default({});
 
 export function resolveModels(given: z.output<typeof modelsSchema>): Record<string, ModelProfile> {
-  const priceFrom = ({ cache_read, cache_write, ...price }: z.output<z.ZodObject<typeof prices>>) => ({
-    ...price,
-    cacheRead: cache_read,
-    cacheWrite: cache_write,
-  });
   return Object.fromEntries(
     Object.entries(given).map(
       ([pattern, { context_window, max_output, structured_output, price, ...abilities }]) => {
@@ -115,10 +110,7 @@ export function resolveModels(given: z.output<typeof modelsSchema>): Record<stri
           maxOutput: max_output,
           structuredOutput: structured_output,
           ...abilities,
-          price: price && {
-            ...priceFrom(price),
-            ...(price.above && { above: { ...priceFrom(price.above), tokens: price.above.tokens } }),
-          },
+          price: price && priceFrom(price),
         };
         // What is not said of a model is left to the catalogue.
         const said = Object.entries(facts).filter(([, value]) => value !== undefined);

@@ -1,7 +1,12 @@
 import { readFileSync } from 'node:fs';
 import { LRUCache } from 'lru-cache';
 import type { RoutingSettings } from '../../core/configured-routes.ts';
-import type { ModelPrice, ModelPrices, ModelProfile } from '../../core/model-profile.ts';
+import {
+  type ModelPrice,
+  type ModelProfile,
+  priceFrom,
+  type WrittenPrice,
+} from '../../core/model-profile.ts';
 import type { ProviderModel, UpstreamProvider } from '../../core/provider.ts';
 import type { Usage } from '../../core/turn.ts';
 import { factsOf } from '../../protocols/anthropic-messages/claude-models.ts';
@@ -13,13 +18,7 @@ interface Entry {
   readonly max_output?: number;
   /** What it can do, word by word. */
   readonly can: string;
-  readonly price?: FiledPrice & { readonly above?: FiledPrice & { readonly tokens: number } };
-}
-interface FiledPrice {
-  readonly input: number;
-  readonly output: number;
-  readonly cache_read?: number;
-  readonly cache_write?: number;
+  readonly price?: WrittenPrice;
 }
 interface CatalogueFile {
   readonly providers: Readonly<Record<string, Readonly<Record<string, Entry>>>>;
@@ -86,28 +85,7 @@ function filed(provider: UpstreamProvider, model: string): ModelProfile {
     vision: can.has('vision'),
     reasoning: can.has('reasoning'),
     structuredOutput: can.has('structured_output'),
-    ...(entry.price && {
-      price: {
-        ...priceFrom(entry.price),
-        ...(entry.price.above && {
-          above: { ...priceFrom(entry.price.above), tokens: entry.price.above.tokens },
-        }),
-      },
-    }),
-  };
-}
-
-function priceFrom({
-  input,
-  output,
-  cache_read: cacheRead,
-  cache_write: cacheWrite,
-}: FiledPrice): ModelPrices {
-  return {
-    input,
-    output,
-    ...(cacheRead !== undefined && { cacheRead }),
-    ...(cacheWrite !== undefined && { cacheWrite }),
+    ...(entry.price && { price: priceFrom(entry.price) }),
   };
 }
 
