@@ -1,4 +1,4 @@
-import { mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
@@ -224,6 +224,35 @@ describe('a change of the file', () => {
     change(to('two'));
     await eventually('it counts', async () => (await health()).config.status === 'ok');
     expect(await answeredBy(userTurn('mine', 'Hi'))).toBe('two/chat-text');
+  });
+
+  it('is read again each time, through the links of a Kubernetes volume', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'warp2api-volume-'));
+    onTestFinished(() => rmSync(folder, { recursive: true }));
+    const volume = join(folder, 'volume');
+    const publish = (version: string) => {
+      mkdirSync(join(volume, `..${version}`), { recursive: true });
+      writeFileSync(join(volume, `..${version}`, 'warp2api.yaml'), `aliases: { now: ${version} }\n`);
+      symlinkSync(`..${version}`, join(volume, '..data_tmp'));
+      renameSync(join(volume, '..data_tmp'), join(volume, '..data'));
+    };
+    publish('one');
+    symlinkSync('..data/warp2api.yaml', join(volume, 'warp2api.yaml'));
+    symlinkSync('volume/warp2api.yaml', join(folder, 'warp2api.yaml'));
+    const { gatewayUrl } = await servicesForTest({ CONFIG_FILE: join(folder, 'warp2api.yaml') });
+    const loadedAt = async () => {
+      const health = (await (await fetch(`${gatewayUrl}/health`)).json()) as Awaited<
+        ReturnType<Setup['health']>
+      >;
+      return health.config.loaded_at;
+    };
+    const versions = ['one', 'two', 'three', 'four'];
+    for (const [index, version] of versions.slice(1).entries()) {
+      const before = await loadedAt();
+      publish(version);
+      rmSync(join(volume, `..${versions[index]}`), { recursive: true });
+      await eventually(`version ${version} is read`, async () => (await loadedAt()) !== before);
+    }
   });
 
   it('is read on a hangup too', async () => {

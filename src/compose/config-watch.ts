@@ -1,5 +1,5 @@
-import { type FSWatcher, readFileSync, realpathSync, watch } from 'node:fs';
-import { basename, dirname } from 'node:path';
+import { readFileSync, unwatchFile, watchFile } from 'node:fs';
+import { basename } from 'node:path';
 import type { Config } from '../config.ts';
 import type { ConfigStanding, RoutingSettings } from '../core/configured-routes.ts';
 import type { Clock } from '../lib/clock.ts';
@@ -18,6 +18,11 @@ interface ConfiguredGateway {
   configure(routing: RoutingSettings): void;
 }
 
+/**
+ * Its state is looked at, not watched: a watch on a folder misses what changes behind links, as in a Kubernetes volume, and has no
+ * events of a mounted folder in a container or over a network.
+ */
+const lookEveryMs = 1_000;
 /** Editors write a file in several steps. */
 const settledMs = 200;
 
@@ -26,13 +31,13 @@ export class ConfigWatch {
   readonly #options: ConfigWatchOptions;
   readonly #file: string;
   #gateway: ConfiguredGateway | undefined;
-  readonly #watchers: FSWatcher[] = [];
   /** What cannot change while the service runs. */
   readonly #fixed: string;
   #text: string | undefined;
   #standing: ConfigStanding;
   #cancelRead: (() => void) | undefined;
   readonly #onHangup = () => this.#read(true);
+  readonly #onChange = () => this.#readIn(settledMs);
 
   constructor(options: ConfigWatchOptions, file: string) {
     this.#options = options;
@@ -46,7 +51,9 @@ export class ConfigWatch {
   start(gateway: ConfiguredGateway): void {
     this.#gateway = gateway;
     process.on('SIGHUP', this.#onHangup);
-    this.#watch();
+    watchFile(this.#file, { persistent: false, interval: lookEveryMs }, this.#onChange);
+    // A change before the first look would be part of what later ones are compared with.
+    this.#readIn(lookEveryMs);
   }
 
   get standing(): ConfigStanding {
@@ -56,26 +63,12 @@ export class ConfigWatch {
   close(): void {
     process.off('SIGHUP', this.#onHangup);
     this.#cancelRead?.();
-    for (const watcher of this.#watchers) watcher.close();
+    unwatchFile(this.#file, this.#onChange);
   }
 
-  /** The folder, since many editors and tools put another file in the place of the old one. */
-  #watch(): void {
-    const { logger } = this.#options;
-    try {
-      for (const folder of new Set([dirname(this.#file), dirname(realpathSync(this.#file))])) {
-        const watcher = watch(folder, { persistent: false }, () => this.#readSoon());
-        watcher.on('error', (err) => logger.warn({ err }, notWatched));
-        this.#watchers.push(watcher);
-      }
-    } catch (err) {
-      logger.warn({ err }, notWatched);
-    }
-  }
-
-  #readSoon(): void {
+  #readIn(delayMs: number): void {
     this.#cancelRead?.();
-    this.#cancelRead = this.#options.clock.after(settledMs, () => this.#read(false));
+    this.#cancelRead = this.#options.clock.after(delayMs, () => this.#read(false));
   }
 
   #read(isAsked: boolean): void {
@@ -133,6 +126,3 @@ export class ConfigWatch {
 function fixedParts({ providers, sources }: Pick<Config, 'providers' | 'sources'>): string {
   return JSON.stringify([providers, sources]);
 }
-
-const notWatched =
-  'the folder of the configuration file cannot be watched: send SIGHUP to the service after a change';
