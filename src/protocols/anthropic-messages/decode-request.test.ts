@@ -196,3 +196,16 @@ it('fields of other dialects are named and not passed on', () => {
   expect(request.sampling).toEqual({ temperature: 0.5 });
   expect(ignored).toEqual(['seed', 'presence_penalty']);
 });
+
+it('thinking that is turned off is a budget of none, unless an effort says how hard', () => {
+  const reasoningOf = (more: Record<string, unknown>) => decode(more).request.reasoning;
+  expect(reasoningOf({ thinking: { type: 'disabled' } })).toEqual({ budgetTokens: 0 });
+  expect(reasoningOf({ thinking: { type: 'disabled' }, output_config: { effort: 'low' } })).toEqual({
+    effort: 'low',
+  });
+  expect(reasoningOf({})).toEqual({});
+  expect(reasoningOf({ thinking: { type: 'enabled', budget_tokens: 2_000 } })).toEqual({
+    isAsked: true,
+    budgetTokens: 2_000,
+  });
+});

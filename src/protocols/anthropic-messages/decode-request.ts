@@ -125,7 +125,7 @@ function decodeCommon(chat: CountRequest): {
     responseFormat: decodeFormat(chat),
     reasoning: {
       ...askedReasoning(effort, thinks(chat)),
-      ...(thinks(chat) ? ifSet('budgetTokens', chat.thinking?.budget_tokens) : {}),
+      ...ifSet('budgetTokens', budgetOf(chat)),
     },
     ...allWishes(wishes),
   };
@@ -157,6 +157,12 @@ function decodeFormat({ output_config: config, output_format: former }: CountReq
 
 function thinks({ thinking }: CountRequest): boolean {
   return isThinking(thinking?.type);
+}
+
+/** None where thinking is turned off: other vendors' models think by default. */
+function budgetOf(chat: CountRequest): number | null | undefined {
+  if (thinks(chat)) return chat.thinking?.budget_tokens;
+  return chat.thinking?.type === 'disabled' && !chat.output_config?.effort ? 0 : undefined;
 }
 
 function isThinking(type: unknown): boolean {

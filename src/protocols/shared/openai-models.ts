@@ -10,11 +10,12 @@ export function openaiModelLacks(model: string): readonly Ability[] {
     : ['reasoningEffort', 'cacheBreakpoints', 'openai.verbosity', 'openai.prompt_cache_options'];
 }
 
+const openaiModel = /^(?:openai\/)?(o|gpt-)(\d(?:\.\d+)?)(.*)$/;
 const usualEfforts = ['low', 'medium', 'high'];
 
 /** Sources: OpenAI's model pages. Resellers and local servers have their own models, and few know `max`. */
 function openaiEfforts(model: string): readonly string[] {
-  const [, series, version, kind = ''] = /^(?:openai\/)?(o|gpt-)(\d(?:\.\d+)?)(.*)$/.exec(model) ?? [];
+  const [, series, version, kind = ''] = openaiModel.exec(model) ?? [];
   if (series === 'o') return usualEfforts;
   const minor = Number(version) - 5;
   if (version === undefined || minor < 0) return ['none', 'minimal', ...usualEfforts, 'xhigh'];
@@ -29,5 +30,7 @@ function openaiEfforts(model: string): readonly string[] {
 /** What a client asked for, at a model of OpenAI's or of a server that speaks its dialects. */
 export function openaiEffort(model: string, reasoning: Reasoning): string | undefined {
   const asked = askedEffort(reasoning);
-  return asked === undefined ? undefined : nearestEffort(asked, openaiEfforts(model));
+  // Some servers refuse `none`: it is sent to another's model where the client says so itself.
+  const isOffUnsaid = asked === 'none' && reasoning.effort === undefined && !openaiModel.test(model);
+  return asked === undefined || isOffUnsaid ? undefined : nearestEffort(asked, openaiEfforts(model));
 }

@@ -54,4 +54,7 @@ it.each([
   expect(asked.map((effort) => openaiEffort(model, { effort }) ?? '-').join(' ')).toBe(taken);
   expect(openaiEffort(model, { effort: 'newest' })).toBe('newest');
   expect(openaiEffort(model, {})).toBeUndefined();
+  expect(openaiEffort(model, { budgetTokens: 0 }) ?? '-').toBe(
+    model === 'my-own' ? '-' : taken.split(' ').at(-1),
+  );
 });
