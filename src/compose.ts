@@ -11,7 +11,7 @@ import {
   type ServiceSeams,
   startSandbox,
 } from './compose/build-pool.ts';
-import { ConfigWatch } from './compose/config-watch.ts';
+import { ConfigWatch, lookForNewFile } from './compose/config-watch.ts';
 import { EnvAccount } from './compose/env-account.ts';
 import { gatewayKeyOf, isOwnPool, poolSocketPrefix } from './compose/open-pool.ts';
 import type { Config } from './config.ts';
@@ -129,6 +129,9 @@ export async function startServices(
     if (configWatch) {
       opened.add('the watch on the configuration file', async () => configWatch.close());
       configWatch.start(gateway);
+    } else {
+      const stopLooking = lookForNewFile(config.configFilePlace, logger);
+      opened.add('the look for a configuration file', async () => stopLooking());
     }
     await listen(gateway.server, config.gateway.host, config.gateway.port, 'PORT');
     urls.gatewayUrl = gateway.server.listeningOrigin;

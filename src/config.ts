@@ -251,6 +251,8 @@ export function loadConfig(environment: NodeJS.ProcessEnv, folder = process.cwd(
     models,
     /** CONFIG_FILE as a whole path; undefined where there is none. */
     configFile: filePath,
+    /** Where a configuration file is looked for. */
+    configFilePlace: resolve(folder, configFile ?? 'warp2api.yaml'),
     /** What it says now. Throws ConfigError. */
     rereadConfigFile() {
       const problems: string[] = [];

@@ -1,4 +1,4 @@
-import { readFileSync, unwatchFile, watchFile } from 'node:fs';
+import { readFileSync, type Stats, unwatchFile, watchFile } from 'node:fs';
 import { basename } from 'node:path';
 import type { Config } from '../config.ts';
 import type { ConfigStanding, RoutingSettings } from '../core/configured-routes.ts';
@@ -125,4 +125,13 @@ export class ConfigWatch {
 
 function fixedParts({ providers, sources }: Pick<Config, 'providers' | 'sources'>): string {
   return JSON.stringify([providers, sources]);
+}
+
+/** Says in the log that the file, which was not there at the start, was made. Answers how to end that. */
+export function lookForNewFile(file: string, logger: Pick<Logger, 'warn'>): () => void {
+  const tell = ({ ino }: Stats) => {
+    if (ino !== 0) logger.warn({ file }, 'there is a configuration file now: it counts after a restart');
+  };
+  watchFile(file, { persistent: false, interval: lookEveryMs }, tell);
+  return () => unwatchFile(file, tell);
 }
