@@ -124,7 +124,7 @@ test('after a failover it is the model of the account that answered', async () =
   await ask();
   running.upstream.setKeyScenario(running.upstream.turns.at(-1)?.bearer ?? '', '500');
   expect(await ask()).toMatchObject({ status: 200, model: 'warp/gpt-5' });
-  expect(running.log()).toContain('"attempts":2');
+  expect(running.log()).toContain('"attempts":3');
 });
 
 test('the sandbox is named where it answers in place of a model', async () => {
