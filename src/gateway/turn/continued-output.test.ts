@@ -61,6 +61,17 @@ it('a model that takes it is given the beginning, without the white space at its
   expect(output.events.some(({ type }) => type === 'reasoning-delta')).toBe(false);
 });
 
+it.each([
+  ['begins again anyway', ['say hel', 'say lo', 'say  all'], 'hello all'],
+  ['goes on with words like those at the beginning', ['say he', 'say y'], 'hello hey'],
+  ['goes on with the first letters alone', ['say he'], 'hello he'],
+])('a model that takes it and %s repeats no word', async (_how, said, whole) => {
+  const rest = (call: UpstreamCallSeen) => lines(call, ...said, 'end');
+  const { result, text } = await continued(['say hello '], rest, true);
+  expect(text).toBe(whole);
+  expect(result.error).toBeUndefined();
+});
+
 it('any other begins again, and what the client has is held back', async () => {
   const again = (call: UpstreamCallSeen) => lines(call, 'think hm', 'say hel', 'say lo', 'say  all', 'end');
   const { result, text, calls } = await continued(['say hello'], again);

@@ -23,6 +23,9 @@ export function prefilled(request: AskedRequest, { text }: BrokenAnswer): AskedR
   };
 }
 
+/** A model that was given the beginning and says so much of it again has begun again. */
+const leastRepeated = 24;
+
 /**
  * The rest of an answer that broke off. `isPrefilled`: the model goes on with the text so far; else it begins again, and what the
  * client has already is held back. Reasoning is not shown again.
@@ -31,7 +34,7 @@ export class ContinuedOutput implements TurnOutput {
   readonly isBuffered = false;
   readonly #output: TurnOutput;
   readonly #broken: BrokenAnswer;
-  readonly #prefill: string | undefined;
+  #prefill: string | undefined;
   /** What has been said of the text, by the models before and this one. */
   #said: string;
   #isNew: boolean;
@@ -82,19 +85,37 @@ export class ContinuedOutput implements TurnOutput {
           return [{ ...event, usage: sumUsage(this.#broken.usage, event.usage) ?? event.usage }];
         case 'finish':
         case 'tool-call-start':
-          if (!this.#isNew && this.#prefill === undefined && this.#said !== this.#broken.text)
-            throw differs();
-          return [event];
+          return [...this.#heldBack(), event];
         default:
           return [event];
       }
     });
   }
 
+  /** What the end shows not to be a beginning said again. */
+  #heldBack(): TurnEvent[] {
+    if (this.#isNew || this.#said === this.#broken.text) return [];
+    if (this.#prefill === undefined) throw differs();
+    const text = this.#said.slice(this.#prefill.length);
+    if (text.trim() === '') return [];
+    this.#isNew = true;
+    this.#said = this.#broken.text + text;
+    return [{ type: 'text-delta', text }];
+  }
+
   #newIn(text: string): string {
     this.#said += text;
     if (this.#isNew) return text;
     const { text: known } = this.#broken;
+    if (this.#prefill !== undefined) {
+      const own = this.#said.slice(this.#prefill.length);
+      const repeated = Math.min(leastRepeated, this.#prefill.length);
+      if (own !== '' && own.length < repeated && this.#prefill.startsWith(own)) return '';
+      if (own.startsWith(this.#prefill.slice(0, repeated))) {
+        this.#prefill = undefined;
+        this.#said = own;
+      }
+    }
     if (this.#said.length <= known.length && known.startsWith(this.#said)) return '';
     const isSame = this.#said.startsWith(known);
     if (!isSame && this.#prefill === undefined) throw differs();
