@@ -354,6 +354,15 @@ describe('a failure before content', () => {
     expect((at[4] ?? 0) - (at[0] ?? 0)).toBeGreaterThan(3_000);
   });
 
+  it('of an upstream that fails on every account is shown without a pause before', async () => {
+    for (const id of ['one', 'two', 'three', 'four', 'five']) fixture.pool.add(id);
+    fixture.upstream.answer = (call) => refuse(call, 500);
+    const startedAt = fixture.clock.monotonic();
+    const { attempts } = await finishInTime(run());
+    expect(attempts).toBe(4);
+    expect(fixture.clock.monotonic() - startedAt).toBeLessThan(1_500);
+  });
+
   it.each([500, 529])('of an upstream with one account is met with a second try after %i', async (status) => {
     fixture.pool.add('one');
     fixture.upstream.answer = (call, index) =>

@@ -200,8 +200,11 @@ class TurnRun {
 
   /** Where the next attempt is made, and when. Throws the AppError that the client gets where that is nowhere. */
   async #next(step: NextStep, from?: Path): Promise<Place> {
-    await this.#pause();
     if (from && step === 'leave-candidate') from.isLeft = true;
+    const isOut = this.#candidates.isLast && this.#paths.every(({ isLeft }) => isLeft);
+    // No pause before an error.
+    if (from && isOut) throw this.#noPlace();
+    await this.#pause();
     if (from && step === 'resting-account') from.isRefused = true;
     const staysFirst = step === 'same-account' || step === 'other-account';
     const place =
