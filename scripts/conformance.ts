@@ -16,7 +16,7 @@ import { runClosed, wordsGiven } from './closed-run.ts';
 import { modelOf, startVendors, type VendorName, type Vendors, vendorNames } from './vendors.ts';
 
 const suite = 'llmprobe';
-/** Its models do what they are told, so that forced tool calls and demanded JSON find something to look at. */
+/** Its models do what they are asked, so that forced tool calls and demanded JSON find something to look at. */
 const scenario = 'obedient';
 const limitMs = 10 * 60_000;
 const upstreams = ['sandbox', ...vendorNames] as const;

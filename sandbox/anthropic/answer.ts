@@ -15,7 +15,7 @@ const stopReasons: Record<Answer['finish'], string> = {
 
 interface Shown {
   readonly model: string;
-  /** Thoughts are left out of the answer, and signed all the same. */
+  /** Thoughts are left out of the answer, and signed anyway. */
   readonly isOmitted: boolean;
 }
 

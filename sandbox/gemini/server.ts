@@ -63,7 +63,7 @@ const failures: Record<
 
 const quotaMessage =
   'You exceeded your current quota, please check your plan and billing details. For more information on this error, head to: https://ai.google.dev/gemini-api/docs/rate-limits.';
-/** When to come again is told here, and in no header. */
+/** When to come again is said here, and in no header. */
 const retryInfo = { '@type': rpc('RetryInfo'), retryDelay: '2s' };
 
 function quotaFailure(per: string) {

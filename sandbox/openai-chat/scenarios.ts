@@ -211,7 +211,7 @@ export function filtered({ body }: Turn): Played {
 
 function sharedAnswer(name: string, request: ChatRequest): Answer {
   const facts = factsOf(request);
-  // It thinks where it is told to, and not by itself.
+  // It thinks only where it is asked to.
   const isThinking = facts.isThinking && (name !== 'obedient' || request.reasoning_effort !== undefined);
   const { texts, thoughts, calls, finish, everyMs, usage: tokens } = answerOf(name, { ...facts, isThinking });
   const isCalling = calls.length > 0;

@@ -159,7 +159,7 @@ export const scenarioNames: readonly string[] = Object.keys(scenarios);
 
 export function answerOf(name: string, facts: Facts, more: Partial<Answer> = {}): Answer {
   const given = { ...text, ...scenarios[name]?.(facts), ...more };
-  // A model that is told to call a tool does.
+  // A model that has to call a tool does.
   const isForced = facts.mustCall && facts.results.length === 0 && given.calls.length === 0;
   const calls = facts.mayCall ? (isForced ? callsOf(facts, 1) : given.calls) : [];
   if (calls.length > 0) return { ...given, texts: [], calls, finish: 'calls' };

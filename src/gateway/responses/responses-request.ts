@@ -55,7 +55,7 @@ export async function readResponsesRequest(
 }
 
 /**
- * Whether the body says all by itself: it stores nothing, refers to nothing that is stored here, and carries nothing that this gateway
+ * Whether the body is complete: it stores nothing, refers to nothing that is stored here, and carries nothing that this gateway
  * sealed. Then an upstream of the dialect may get it as it is.
  */
 export function needsNothingKept(body: unknown, opaque: Opaque): boolean {

@@ -500,7 +500,7 @@ describe('a failure after content', () => {
     expect(fixture.pool.reports).toMatchObject([{ outcome: 'cancelled', usage: { output_tokens: 2 } }]);
   });
 
-  it('of an answer that is collected begins it anew', async () => {
+  it('of an answer that is collected begins it again', async () => {
     fixture.pool.add('one');
     fixture.pool.add('two');
     fixture.upstream.answer = (call, index) => {

@@ -27,7 +27,7 @@ const maxFailureBody = 64 * 1024;
 /** How long an upstream may keep the connection after its end mark, or be late with it when all else has come. */
 const lingerMs = 2_000;
 
-/** Not asked for, but sent by some servers and proxies all the same. */
+/** Not asked for, but sent by some servers and proxies anyway. */
 const decompressors: ReadonlyMap<string, () => Transform> = new Map<string, () => Transform>([
   ['gzip', createGunzip],
   ['x-gzip', createGunzip],

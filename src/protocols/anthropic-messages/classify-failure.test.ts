@@ -66,7 +66,7 @@ it("keeps Anthropic's own answer for what is the request's fault alone", () => {
   for (const status of [401, 403, 429, 529]) expect(classify(status, refusal).vendorAnswer).toBeUndefined();
 });
 
-it('waits as long as it is told, or until the window that is used up opens', () => {
+it('waits as long as the answer says, or until the window that is used up opens', () => {
   const wait = (headers: Record<string, string>, status = 429) =>
     classify(status, error('rate_limit_error'), headers).retryAfterMs;
   const windows = {

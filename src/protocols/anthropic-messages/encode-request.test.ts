@@ -103,7 +103,7 @@ describe('messages', () => {
     });
   });
 
-  it('of rules alone are a request all the same', () => {
+  it('of rules alone are a request too', () => {
     expect(sent('m', { messages: [{ role: 'system', parts: [text('Speak.')] }] }).messages).toHaveLength(1);
   });
 });

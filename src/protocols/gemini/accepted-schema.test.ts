@@ -8,7 +8,7 @@ it.each([
     { type: 'integer', minimum: 1, title: 'n', enum: [1, 2] },
   ],
   [
-    'rules that Gemini has not, which it is told',
+    'rules that Gemini lacks, which its description states',
     { $schema: 's', type: 'string', pattern: 'a', minLength: 1, format: 'uuid', description: 'A.', not: {} },
     { type: 'string', description: 'A.\n(format: "uuid", pattern: "a", minLength: 1)' },
   ],

@@ -251,7 +251,7 @@ export function describeStore(name: string, openStore: () => Promise<Store>, run
       expect(await pick('f', start + 5, { prefer: 'unheard-of' })).toBe('two');
     });
 
-    it('lends by label, and says what stands in the way of those with one', async () => {
+    it('lends by label, and says what keeps those with one from being lent', async () => {
       const store = await open();
       for (const label of ['a', 'b', null])
         await store.addAccount(start, testAccount(`of-${label}`, { label }), 'test');
