@@ -196,6 +196,23 @@ test('what a killed gateway was running is not run again, and what it had answer
   expect(vendor.turns).toHaveLength(1);
 });
 
+test('a gateway that is stopped in order frees the key of a turn it could not end', async () => {
+  const { vendor, folder, environment, send } = await vendorAndFolder();
+  const first = await startProcess(['serve'], { ...environment, SHUTDOWN_SECONDS: '0' }, folder);
+  await addAccount(first.output());
+  const stalled = userTurn('chat-stall', 'Hi', { stream: true });
+  const broken = await send(first.url, stalled);
+  const text = broken.text();
+  expect(await first.kill('SIGTERM')).toBe(0);
+  expect(await text).toContain('"code":"shutting_down"');
+
+  const second = await startProcess(['serve'], environment, folder);
+  const again = await send(second.url, stalled);
+  expect(again.status).toBe(200);
+  await again.body?.cancel();
+  expect(vendor.turns).toHaveLength(2);
+});
+
 test('two gateways on one database run a turn once, and a killed one is not replaced', {
   timeout: 120_000,
 }, async () => {
