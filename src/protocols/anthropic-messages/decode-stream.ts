@@ -3,7 +3,6 @@ import type { TurnEnd, TurnEvent } from '../../core/turn.ts';
 import { isJsonObject, parseJsonObject } from '../../lib/parse-json.ts';
 import { AnswerStream } from '../shared/answer-stream.ts';
 import { CallIds } from '../shared/calls.ts';
-import { noEnd } from '../shared/failed-answer.ts';
 import { textIn } from '../shared/json-values.ts';
 import { citationIn } from '../shared/url-citation.ts';
 import { classifyNamed, errorIn } from './classify-failure.ts';
@@ -29,7 +28,6 @@ export class MessagesDecoder implements TurnDecoder {
   readonly #model: string;
   readonly #toolNames: ReadonlyMap<string, string>;
   readonly #answer = new AnswerStream((data) => this.#read(data));
-  readonly #bytes = new TextDecoder();
   readonly #open = new Map<unknown, OpenBlock>();
   readonly #ids = new CallIds('toolu_');
   readonly #thinking: ThinkingBlock[] = [];
@@ -44,15 +42,11 @@ export class MessagesDecoder implements TurnDecoder {
   }
 
   push(bytes: Uint8Array): readonly TurnEvent[] {
-    this.#answer.feed(this.#bytes.decode(bytes, { stream: true }), bytes.length);
-    return this.#answer.take();
+    return this.#answer.push(bytes);
   }
 
   end(): readonly TurnEvent[] {
-    // The last event may lack its blank line.
-    this.#answer.feed('\n\n', 0);
-    this.#answer.fail(noEnd());
-    return this.#answer.take();
+    return this.#answer.end();
   }
 
   memory(): undefined {}

@@ -82,13 +82,12 @@ export class GeminiDecoder implements TurnDecoder {
   }
 
   end(): ReturnType<TurnDecoder['end']> {
-    // The last event may lack its blank line.
-    this.#answer.feed('\n\n', 0);
-    // Under load Google breaks a stream off with an error that is no event.
-    const error = this.#answer.isOver ? undefined : errorIn(parseJson(this.#rest));
-    if (error) this.#answer.fail(classifyStatus(error));
-    if (!this.#answer.isOver) this.#finish();
-    return this.#answer.take();
+    return this.#answer.end(() => {
+      // Under load Google breaks a stream off with an error that is no event.
+      const error = errorIn(parseJson(this.#rest));
+      if (error) this.#answer.fail(classifyStatus(error));
+      else this.#finish();
+    });
   }
 
   get isWhole(): boolean {

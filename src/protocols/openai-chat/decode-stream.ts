@@ -51,7 +51,6 @@ interface OpenCall {
 /** Reads a streamed answer for a client of another dialect. */
 export class ChatDecoder implements TurnDecoder {
   readonly #answer = new AnswerStream((data) => this.#read(data));
-  readonly #bytes = new TextDecoder();
   readonly #calls: OpenCall[] = [];
   readonly #ids = new CallIds('call_');
   /** What the answer says of itself in words of OpenAI's, whatever the client's dialect. */
@@ -70,15 +69,11 @@ export class ChatDecoder implements TurnDecoder {
   }
 
   push(bytes: Uint8Array): readonly TurnEvent[] {
-    this.#answer.feed(this.#bytes.decode(bytes, { stream: true }), bytes.length);
-    return this.#answer.take();
+    return this.#answer.push(bytes);
   }
 
   end(): readonly TurnEvent[] {
-    // The last event may lack its blank line.
-    this.#answer.feed('\n\n', 0);
-    if (!this.#answer.isOver) this.#finish();
-    return this.#answer.take();
+    return this.#answer.end(() => this.#finish());
   }
 
   get isWhole(): boolean {

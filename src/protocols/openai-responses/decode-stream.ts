@@ -24,7 +24,6 @@ interface OpenItem {
 /** Reads a streamed answer for a client of another dialect. */
 export class ResponsesDecoder implements TurnDecoder {
   readonly #answer = new AnswerStream((data) => this.#read(data));
-  readonly #bytes = new TextDecoder();
   readonly #open = new Map<number, OpenItem>();
   readonly #done = new Set<number>();
   readonly #reasoning = new ReasoningItems();
@@ -42,15 +41,11 @@ export class ResponsesDecoder implements TurnDecoder {
   }
 
   push(bytes: Uint8Array): readonly TurnEvent[] {
-    this.#answer.feed(this.#bytes.decode(bytes, { stream: true }), bytes.length);
-    return this.#answer.take();
+    return this.#answer.push(bytes);
   }
 
   end(): readonly TurnEvent[] {
-    // The last event may lack its blank line.
-    this.#answer.feed('\n\n', 0);
-    this.#answer.fail(noEnd());
-    return this.#answer.take();
+    return this.#answer.end();
   }
 
   memory(): undefined {}

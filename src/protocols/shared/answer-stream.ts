@@ -1,7 +1,7 @@
 import { createParser, type EventSourceParser } from 'eventsource-parser';
 import type { AppError } from '../../core/errors.ts';
 import type { TurnEvent } from '../../core/turn.ts';
-import { maxAnswerBytes, maxEventBytes, tooLong } from './failed-answer.ts';
+import { maxAnswerBytes, maxEventBytes, noEnd, tooLong } from './failed-answer.ts';
 
 /** A streamed answer on its way through a decoder: server-sent events in, turn events out, until the first that ends the turn. */
 export class AnswerStream {
@@ -10,6 +10,7 @@ export class AnswerStream {
   #isOver = false;
   readonly #maxBytes: number;
   readonly #parser: EventSourceParser;
+  #utf8: TextDecoder | undefined;
 
   /** `read` gets the data of each event. `extraBytes`: the upstream may send that much beyond the usual limits. */
   constructor(read: (data: string) => void, extraBytes = 0) {
@@ -27,6 +28,21 @@ export class AnswerStream {
 
   get isOver(): boolean {
     return this.#isOver;
+  }
+
+  /** One read of an answer in UTF-8, and what came of it. */
+  push(bytes: Uint8Array): readonly TurnEvent[] {
+    this.#utf8 ??= new TextDecoder();
+    this.feed(this.#utf8.decode(bytes, { stream: true }), bytes.length);
+    return this.take();
+  }
+
+  /** No more bytes come. `unended`: what it means where no event has ended the turn; by default the answer was cut. */
+  end(unended: () => void = () => this.fail(noEnd())): readonly TurnEvent[] {
+    // The last event may lack its blank line.
+    this.feed('\n\n', 0);
+    if (!this.#isOver) unended();
+    return this.take();
   }
 
   /** `size`: how many bytes of the answer the text was. What comes after the end is not read. */
