@@ -2,7 +2,7 @@ import { hash, timingSafeEqual } from 'node:crypto';
 import type { IncomingHttpHeaders } from 'node:http';
 import { AppError } from '../../core/errors.ts';
 import { shownKeys } from '../../lib/http/shown-keys.ts';
-import type { ClientKey } from '../turn/client-turns.ts';
+import type { ClientKey } from '../keys/client-key.ts';
 
 export interface ClientKeys {
   /** Who calls. Throws AppError `invalid_key`. */

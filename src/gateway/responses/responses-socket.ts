@@ -6,10 +6,10 @@ import type { BodyBudget, HeldBody } from '../../lib/http/body-budget.ts';
 import type { ListeningTime } from '../../lib/process/listening-time.ts';
 import { createResponsesInbound } from '../../protocols/openai-responses/inbound.ts';
 import type { RawItem } from '../../protocols/openai-responses/schema.ts';
+import type { ClientKey } from '../keys/client-key.ts';
 import type { Routes } from '../models/routing.ts';
 import { answerHeads } from '../output/answer-head.ts';
 import { appErrorFrom } from '../turn/app-errors.ts';
-import type { ClientKey } from '../turn/client-turns.ts';
 import type { Carrier } from '../turn/running-turns.ts';
 import type { BackgroundResponsesOptions } from './background-responses.ts';
 import {

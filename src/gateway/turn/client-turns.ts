@@ -2,6 +2,7 @@ import type { Delivery } from '../../core/configured-routes.ts';
 import { AppError, refused } from '../../core/errors.ts';
 import type { DecodedTurn, Inbound } from '../../core/protocol.ts';
 import { debugLog, logOwn } from '../../lib/log/logger.ts';
+import type { ClientKey } from '../keys/client-key.ts';
 import type { RoutePlan } from '../models/route.ts';
 import type { Admission } from './admission.ts';
 import { checkRequest } from './candidates.ts';
@@ -10,12 +11,6 @@ import { runTurn, type TurnDependencies, type TurnResult } from './run-turn.ts';
 import type { TurnImages } from './turn-images.ts';
 import type { TurnOutput } from './turn-output.ts';
 import type { TurnRecord } from './turn-record.ts';
-
-/** The key of a client: what is decided for one client is decided by it. */
-export interface ClientKey {
-  /** Tells clients apart without naming the key: its digest. */
-  readonly id: string;
-}
 
 /** What a client asked for, whatever carries the answer. Each of its choices is a turn of its own. */
 export interface ClientTurn {
