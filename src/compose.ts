@@ -149,7 +149,7 @@ export async function startServices(
 
 /** The folders of the database, of what the gateway remembers, and of the log. */
 function writtenFolders({ databaseUrl, dataDir, gateway, logFile }: Config): readonly string[] {
-  const files = [databaseUrl, gateway.keep.url]
+  const files = [databaseUrl, gateway.keep.url, gateway.databaseUrl]
     .filter((url) => url.startsWith('sqlite:') && url !== 'sqlite::memory:')
     .map((url) => dirname(url.slice('sqlite:'.length)));
   return [...new Set([dataDir, ...files, ...(logFile ? [dirname(logFile.path)] : [])])];

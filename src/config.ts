@@ -148,6 +148,16 @@ export function loadConfig(environment: NodeJS.ProcessEnv, folder = process.cwd(
       'KEEP_URL names the file of DATABASE_URL: give it one of its own, such as sqlite:gateway.db.',
     );
   }
+  const gatewayDatabaseUrl = gatewayUrl(given.GATEWAY_DATABASE_URL, 'sqlite:usage.db', databaseUrl, dataDir);
+  const otherFile = [
+    ['DATABASE_URL', databaseUrl],
+    ['KEEP_URL', keepUrl(given.KEEP_URL, databaseUrl, dataDir)],
+  ].find(([, url]) => url === gatewayDatabaseUrl && /^sqlite:(?!:memory:)/.test(gatewayDatabaseUrl));
+  if (otherFile) {
+    problems.push(
+      `GATEWAY_DATABASE_URL names the file of ${otherFile[0]}: give it one of its own, such as sqlite:usage.db.`,
+    );
+  }
   const { REFRESH_MIN_INTERVAL_MINUTES: refreshMinutes = 60 } = given;
   const farTokenHost = Object.entries(settings).find(
     ([name, { isTokenHost }]) => isTokenHost && all[name] !== undefined && !isLoopbackUrl(String(all[name])),
@@ -197,6 +207,8 @@ export function loadConfig(environment: NodeJS.ProcessEnv, folder = process.cwd(
         url: keepUrl(values.KEEP_URL, databaseUrl, dataDir),
         maxBytes: values.KEEP_MAX_MB * 1024 * 1024,
       },
+      /** Client keys and usage: `sqlite:` and an absolute path (or `:memory:`), or a `postgres://` URL. */
+      databaseUrl: gatewayDatabaseUrl,
     },
     pool: {
       ...pool,
@@ -309,12 +321,14 @@ export function absoluteDatabaseUrl(url: string, dataDir: string): string {
 }
 
 function keepUrl(given: string | undefined, databaseUrl: string, dataDir: string): string {
-  const url =
-    given ??
-    (databaseUrl.startsWith('sqlite:') && databaseUrl !== 'sqlite::memory:'
-      ? 'sqlite:gateway.db'
-      : databaseUrl);
-  return url === 'sqlite::memory:' ? 'memory' : absoluteDatabaseUrl(url, dataDir);
+  const url = gatewayUrl(given, 'sqlite:gateway.db', databaseUrl, dataDir);
+  return url === 'sqlite::memory:' ? 'memory' : url;
+}
+
+/** Of a database of the gateway: beside that of the pool unless it says otherwise. */
+function gatewayUrl(given: string | undefined, file: string, databaseUrl: string, dataDir: string): string {
+  const isFile = databaseUrl.startsWith('sqlite:') && databaseUrl !== 'sqlite::memory:';
+  return absoluteDatabaseUrl(given ?? (isFile ? file : databaseUrl), dataDir);
 }
 
 function certificatesIn(given: string | undefined, folder: string, problems: string[]): readonly string[] {

@@ -148,6 +148,18 @@ export const ownSettings = {
     isSecret: true,
     help: 'Where the gateway keeps conversations and stored responses: memory, sqlite: and a file of this gateway alone (a relative one lies in DATA_DIR), or postgres://user:password@host/database for several gateways. Unset: the DATABASE_URL if that is PostgreSQL, else sqlite:gateway.db.',
   }),
+  GATEWAY_DATABASE_URL: setting({
+    schema: z
+      .string()
+      .regex(
+        /^(sqlite:.+|postgres(ql)?:\/\/.+)/,
+        'must be sqlite: and a file, such as sqlite:usage.db, or postgres:// with host and database',
+      )
+      .refine(isReadableUrl, unreadableUrl),
+    // It may hold a password.
+    isSecret: true,
+    help: 'Where the gateway keeps client keys, their budgets and the usage ledger: sqlite: and a file of this gateway alone (a relative one lies in DATA_DIR), or postgres://user:password@host/database for several gateways. Unset: the DATABASE_URL if that is PostgreSQL, else sqlite:usage.db.',
+  }),
   KEEP_MAX_MB: setting({
     default: '256',
     schema: count(1, 1_000_000),

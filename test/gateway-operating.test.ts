@@ -34,6 +34,7 @@ describe("the gateway's document", () => {
       responses: unused,
       store: unused,
       keep: quietKeep,
+      database: unused,
       bodies: unused,
       isPoolInside: true,
       adminKey: undefined,

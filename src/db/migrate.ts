@@ -8,6 +8,14 @@ export interface Migration {
   readonly sql: string;
 }
 
+/** A step whose tables are written for both databases. */
+export interface TablesStep {
+  readonly version: number;
+  readonly name: string;
+  readonly sqlite: string;
+  readonly postgres: string;
+}
+
 /** Brings the schema up to the last migration, all in one transaction. Throws DatabaseError `database_too_new`. */
 export function migrate(database: DatabaseSync, migrations: readonly Migration[], now: number): void {
   database.exec('BEGIN IMMEDIATE');

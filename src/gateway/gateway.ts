@@ -5,6 +5,7 @@ import type { Logger } from '../lib/log/logger.ts';
 import { ListeningTime } from '../lib/process/listening-time.ts';
 import type { KnownSecrets } from '../lib/secrets/known-secrets.ts';
 import type { Pool } from '../pool-api/pool.ts';
+import { GatewayDatabase } from './database/gateway-database.ts';
 import { SchemaChecker } from './emulation/json-schema.ts';
 import { createClientKeys } from './http/keys.ts';
 import { createGatewayServer, type GatewayServerOptions } from './http/server.ts';
@@ -27,7 +28,10 @@ import { RunningTurns } from './turn/running-turns.ts';
 import { TurnRecords } from './turn/turn-record.ts';
 
 export interface GatewayOptions
-  extends Omit<GatewayServerOptions, 'dependencies' | 'keys' | 'poolWatch' | 'responses' | 'store' | 'keep'>,
+  extends Omit<
+      GatewayServerOptions,
+      'dependencies' | 'keys' | 'poolWatch' | 'responses' | 'store' | 'keep' | 'database'
+    >,
     Pick<
       TurnDependencies,
       'maxChoices' | 'timeouts' | 'dispatcher' | 'clock' | 'userAgent' | 'secrets' | 'logger'
@@ -42,6 +46,8 @@ export interface GatewayOptions
   readonly slowFirstContentMs: number;
   /** Where conversations and stored responses are kept, and how many bytes of them. */
   readonly keep: { readonly url: string; readonly maxBytes: number };
+  /** Where client keys and usage are kept. */
+  readonly databaseUrl: string;
 }
 
 export interface Gateway {
@@ -73,6 +79,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
   const leases = new LeaseCache(pool, clock, logger);
   const reporter = new Reporter(pool, leases.held, clock, logger);
   const store = await openStateStore({ ...options.keep, clock, logger });
+  const database = await GatewayDatabase.open({ url: options.databaseUrl, clock, logger });
   // Clients without their own keys count as one, and need no fair shares.
   const shared = options.apiKeys.length > 1 ? new FairShare(store, options.keep.maxBytes) : store;
   const imageFetcher =
@@ -123,6 +130,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
     ),
     store: shared,
     keep: store,
+    database,
   });
 
   return {
@@ -136,6 +144,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
       await reporter.close();
       await leases.close();
       await store.close();
+      await database.close();
       await imageFetcher?.close();
       await schemas.close();
     },

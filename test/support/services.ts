@@ -24,7 +24,11 @@ export interface TestServices {
 }
 
 /** Two databases with a thread each take three quarters of a start: they are for tests that look at what lasts. */
-export const inMemory = { DATABASE_URL: 'sqlite::memory:', KEEP_URL: 'memory' };
+export const inMemory = {
+  DATABASE_URL: 'sqlite::memory:',
+  KEEP_URL: 'memory',
+  GATEWAY_DATABASE_URL: 'sqlite::memory:',
+};
 
 /**
  * Both services as `serve` runs them, on free ports, with Warp played by a sandbox of this test's own. The pool is empty:

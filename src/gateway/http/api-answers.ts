@@ -31,6 +31,8 @@ export const healthAnswer = z.object({
     /** False while nothing can be written there, as on a full disk: what is new is in memory only. Absent otherwise. */
     writable: z.literal(false).optional(),
   }),
+  /** Of client keys and usage. While it cannot be reached the gateway goes on with what it knows. */
+  database: z.object({ reachable: z.boolean() }),
   load: z.object({
     /** New turns are refused with 503 `overloaded`, since the process has more work than it can do. */
     sheds_turns: z.boolean(),

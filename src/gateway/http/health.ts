@@ -13,6 +13,8 @@ export interface HealthSources {
   readonly dependencies: Pick<TurnDependencies, 'reach' | 'circuits' | 'routes'>;
   readonly poolWatch: PoolWatch;
   readonly keep: Pick<BufferedStore, 'figures'>;
+  /** Of client keys and usage. */
+  readonly database: { readonly isReachable: boolean };
   readonly isPoolInside: boolean;
   readonly disks: () => DiskHealth;
   /** How the configuration file stands; undefined where there is none. */
@@ -22,7 +24,7 @@ export interface HealthSources {
 
 /** What `/health` answers, from what is known already. */
 export function healthOf(sources: HealthSources) {
-  const { dependencies, poolWatch, keep, isPoolInside, disks, configWatch, admission } = sources;
+  const { dependencies, poolWatch, keep, database, isPoolInside, disks, configWatch, admission } = sources;
   const { isAccepted, isReachable, lacksStore } = poolWatch;
   const unreachable = [...dependencies.reach.all].filter(([, isUp]) => !isUp).map(([provider]) => provider);
   const { isReachable: isKeepReachable, isWritable, store } = keep.figures();
@@ -39,6 +41,7 @@ export function healthOf(sources: HealthSources) {
     isReachable && !poolWatch.isWritable && storeFaults.readOnly,
     !isKeepReachable && keepFaults.unreachable,
     isKeepReachable && !isWritable && keepFaults.readOnly,
+    !database.isReachable && databaseAway,
     !log.writable && logFault,
     config?.status === 'error' && configRefused,
   ].filter((reason) => reason !== false);
@@ -56,6 +59,7 @@ export function healthOf(sources: HealthSources) {
     unreachable_providers: unreachable,
     open_circuits: dependencies.circuits.open,
     keep: { store, reachable: isKeepReachable, ...(isKeepReachable && !isWritable && { writable: false }) },
+    database: { reachable: database.isReachable },
     load: {
       sheds_turns: overload !== undefined,
       event_loop_delay_ms: Math.round(load.delayMs),
@@ -93,6 +97,9 @@ export class VerdictLog {
 
 const poolUnreachable =
   'The account pool does not answer at POOL_SERVICE_URL: start it with "warp2api serve pool", or correct the address.';
+
+const databaseAway =
+  'Client keys and usage go on from memory, since their database cannot be used: check that it runs and that GATEWAY_DATABASE_URL is right.';
 
 const keepFaults = {
   unreachable:

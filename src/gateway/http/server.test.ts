@@ -49,6 +49,7 @@ async function serve(
     responses: undefined as never,
     store: undefined as never,
     keep: quietKeep,
+    database: { isReachable: true },
     bodies: new BodyBudget(320 * 1024 * 1024),
     isPoolInside: true,
     adminKey: undefined,

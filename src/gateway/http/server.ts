@@ -60,6 +60,7 @@ export interface GatewayServerOptions {
   /** What may expire or be lost. */
   readonly store: StateStore;
   readonly keep: Pick<BufferedStore, 'figures' | 'failures'>;
+  readonly database: HealthSources['database'];
   /** For the bodies and messages of all clients. */
   readonly bodies: BodyBudget;
   readonly isPoolInside: boolean;
