@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 // Runs on any Node since 14. The program itself needs Node 24, so an older Node hands over to the one that the
-// npm package `node` has installed beside the program.
+// npm package `node` has installed beside the program: a checkout always has it, an installed package only where it is
+// asked for.
 import { spawn } from 'node:child_process';
 import { existsSync, realpathSync } from 'node:fs';
 import module, { createRequire } from 'node:module';
@@ -11,6 +12,7 @@ import { setFlagsFromString } from 'node:v8';
 const neededMajor = 24;
 const script = fileURLToPath(import.meta.url);
 const root = dirname(dirname(script));
+const isInstalled = root.split(sep).includes('node_modules');
 const isService = process.argv[2] === 'serve';
 /** Settings of glibc. */
 const allocator = { MALLOC_MMAP_THRESHOLD_: String(1024 * 1024), MALLOC_ARENA_MAX: '2' };
@@ -25,7 +27,6 @@ function runProgram() {
   giveMemoryBack();
   boundGarbage();
   // Node strips no types under node_modules, so an installed package runs what was built.
-  const isInstalled = root.split(sep).includes('node_modules');
   const source = join(root, 'src', 'main.ts');
   const runsSource = !isInstalled && existsSync(source);
   // Types are stripped once, not at every start: two seconds and the 30 MB of the stripper.
@@ -81,10 +82,10 @@ function canBeReplaced() {
 function handOver() {
   const binary = findNode();
   if (binary === undefined || realpathSync(binary) === realpathSync(process.execPath)) {
-    fail(
-      `warp2api needs Node ${neededMajor} or newer; this is ${process.version}, and the npm package "node" that brings ` +
-        'a newer one is not installed. Run npm ci (with install scripts allowed), or use a newer Node.',
-    );
+    const advice = isInstalled
+      ? 'Use a newer Node, or let npm bring one: npx -p node@26 -p warp2api warp2api'
+      : 'Run npm ci (with install scripts allowed), which brings a newer Node, or use one.';
+    fail(`warp2api needs Node ${neededMajor} or newer; this is ${process.version}. ${advice}`);
     return;
   }
   const words = [...youngObjects(), script, ...process.argv.slice(2)];

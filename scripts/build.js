@@ -19,6 +19,8 @@ import { fileURLToPath } from 'node:url';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const isQuick = process.argv.includes('--if-possible');
+// npm runs both `prepack`, which builds all with its types checked, and then `prepare`.
+if (isQuick && ['pack', 'publish'].includes(process.env.npm_command)) process.exit();
 
 const compiler = findCompiler();
 if (compiler !== undefined) build(compiler);

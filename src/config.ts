@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { homedir } from 'node:os';
-import { isAbsolute, join, resolve } from 'node:path';
+import { isAbsolute, join, resolve, sep } from 'node:path';
 import { parseEnv } from 'node:util';
 import { emptyConfigFile, readConfigFile } from './config-file.ts';
 import { isLoopbackUrl } from './lib/addresses/loopback.ts';
@@ -95,12 +95,12 @@ export function settingsForStop(folder = process.cwd()) {
     // What the environment itself says has to do.
   }
   const {
-    DATA_DIR = 'data',
+    DATA_DIR,
     LOG_DIR = 'logs',
     SHUTDOWN_SECONDS = 20,
   } = readSettings(environment, []) as Partial<SettingValues>;
   return {
-    dataDir: resolve(folder, DATA_DIR),
+    dataDir: dataDirOf(DATA_DIR, folder, environment),
     logDir: resolve(folder, LOG_DIR),
     shutdownSeconds: SHUTDOWN_SECONDS,
   };
@@ -141,7 +141,7 @@ export function loadConfig(environment: NodeJS.ProcessEnv, folder = process.cwd(
       problems.push(`GATEWAY_KEY is in ${name} too: give it its own value, or others count as gateways.`);
     }
   }
-  const dataDir = resolve(folder, given.DATA_DIR ?? '');
+  const dataDir = dataDirOf(given.DATA_DIR, folder, environment);
   const databaseUrl = absoluteDatabaseUrl(given.DATABASE_URL ?? '', dataDir);
   if (given.KEEP_URL?.startsWith('sqlite:') && absoluteDatabaseUrl(given.KEEP_URL, dataDir) === databaseUrl) {
     problems.push(
@@ -312,6 +312,21 @@ function secretsIn(
     }
   }
   return secrets;
+}
+
+/**
+ * A checkout keeps its data in its own folder. A package that npm has installed may be started in any folder and must find
+ * its accounts again: its data is its user's, unless the folder it is started in has some.
+ */
+function dataDirOf(given: string | undefined, folder: string, environment: NodeJS.ProcessEnv): string {
+  const here = resolve(folder, given ?? 'data');
+  const hasData = ['accounts.db', 'master.key'].some((name) => existsSync(join(here, name)));
+  if (given !== undefined || hasData || !import.meta.dirname.split(sep).includes('node_modules')) return here;
+  const ofUser =
+    valueIn(environment, 'XDG_DATA_HOME') ||
+    (process.platform === 'win32' && valueIn(environment, 'LOCALAPPDATA')) ||
+    join(homedir(), '.local', 'share');
+  return join(ofUser, 'warp2api');
 }
 
 export function absoluteDatabaseUrl(url: string, dataDir: string): string {

@@ -114,9 +114,8 @@ export const ownSettings = {
     help: 'How many full log files are kept.',
   }),
   DATA_DIR: setting({
-    default: 'data',
     schema: path,
-    help: 'Folder of the database and the key files, for its owner alone.',
+    help: 'Folder of the databases and the key files, for its owner alone. Unset: data in the working folder; for a package that npm has installed ~/.local/share/warp2api (in XDG_DATA_HOME, if set), unless data is there with accounts in it.',
   }),
   LOG_DIR: setting({
     default: 'logs',

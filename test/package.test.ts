@@ -129,6 +129,35 @@ describe('the packed package', () => {
     expect(stdout).toBe(`${manifest.version}\n`);
   });
 
+  it('says on an old Node how npm brings a newer one', async () => {
+    const shim = join(folder, 'old-node.cjs');
+    writeFileSync(shim, `Object.defineProperty(process, 'versions', { value: { node: '20.1.0' } });`);
+    const program = runNode('--require', shim, join(installed, 'bin/warp2api.js'), 'serve');
+    await expect(program).rejects.toMatchObject({
+      code: 1,
+      stderr: expect.stringMatching(/needs Node 24 or newer.*npx -p node@26 -p warp2api warp2api\n$/),
+    });
+  });
+
+  it('keeps its data in one place, wherever it is started, or where there is some already', async () => {
+    const dataDirIn = async (cwd: string, environment: NodeJS.ProcessEnv = {}) => {
+      const program = join(installed, 'bin/warp2api.js');
+      const env = { PATH: process.env['PATH'], HOME: '/home/of-me', ...environment };
+      const { stdout } = await run(process.execPath, [program, 'config', '--json'], { cwd, env });
+      const { dataDir } = JSON.parse(stdout) as { dataDir: string };
+      const stopped = await run(process.execPath, [program, 'config', '--services', '--json'], { cwd, env });
+      expect(JSON.parse(stopped.stdout)).toMatchObject({ dataDir });
+      return dataDir;
+    };
+    const place = mkdtempSync(join(folder, 'place-'));
+    mkdirSync(join(place, 'data'));
+    expect(await dataDirIn(place)).toBe('/home/of-me/.local/share/warp2api');
+    expect(await dataDirIn(place, { XDG_DATA_HOME: '/srv' })).toBe('/srv/warp2api');
+    expect(await dataDirIn(place, { DATA_DIR: 'mine' })).toBe(join(place, 'mine'));
+    writeFileSync(join(place, 'data', 'master.key'), '');
+    expect(await dataDirIn(place)).toBe(join(place, 'data'));
+  });
+
   it('names its own manifest, and holds neither sources nor tests', async () => {
     const program = "console.log(import.meta.resolve('warp2api/package.json'))";
     expect((await runNode('--input-type=module', '--eval', program)).stdout).toMatch(/package\.json\n$/);

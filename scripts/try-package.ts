@@ -1,0 +1,92 @@
+import { execFile, spawn } from 'node:child_process';
+import { chmodSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { createInterface } from 'node:readline';
+import { promisify } from 'node:util';
+
+/**
+ * Packs the package, installs the tarball from the registry into empty folders with each Node that it is for, and uses it
+ * there as an operator would: serve, a turn, status, stop.
+ */
+
+const nodes = ['24', '26'];
+const root = resolve(import.meta.dirname, '..');
+const run = promisify(execFile);
+const scratch = mkdtempSync(join(tmpdir(), 'warp2api-try-'));
+
+try {
+  await run('npm', ['pack', '--silent', '--pack-destination', scratch], { cwd: root });
+  const tarball = join(scratch, readdirSync(scratch).find((name) => name.endsWith('.tgz')) ?? 'no tarball');
+  for (const node of nodes) await tryWith(node, tarball);
+} finally {
+  rmSync(scratch, { recursive: true, force: true });
+}
+
+async function tryWith(major: string, tarball: string): Promise<void> {
+  const folder = join(scratch, `node-${major}`);
+  mkdirSync(folder);
+  writeFileSync(join(folder, 'package.json'), '{"private": true}');
+  const npm = (...words: string[]) => run('npm', words, { cwd: folder, maxBuffer: 16 * 1024 * 1024 });
+  await npm('install', '--no-audit', '--no-fund', '--loglevel=error', tarball);
+  const { stdout: size } = await run('du', ['-sm', join(folder, 'node_modules')]);
+  const { stdout: tree } = await npm('ls', '--all', '--parseable');
+  // Beside it, as `npx -p node@26 -p warp2api` does.
+  await npm('install', '--no-audit', '--no-fund', '--loglevel=error', `node@${major}`);
+
+  // Neither the folder it is started in nor the package itself is its to write to.
+  const empty = join(folder, 'empty');
+  const home = join(folder, 'home');
+  mkdirSync(home);
+  mkdirSync(empty);
+  chmodSync(empty, 0o555);
+  const program = join(folder, 'node_modules', '.bin', 'warp2api');
+  const env = {
+    PATH: `${join(folder, 'node_modules', '.bin')}:${process.env['PATH']}`,
+    HOME: home,
+    PORT: '0',
+    POOL_SERVICE_PORT: '0',
+    LOG_FORMAT: 'json',
+  };
+  const { stdout: version } = await run('node', ['--version'], { env });
+  if (!version.startsWith(`v${major}.`)) throw new Error(`Node ${major} was to be used, and ${version} was.`);
+
+  const service = spawn(program, ['serve'], { cwd: empty, env, stdio: ['ignore', 'pipe', 'inherit'] });
+  const exited = new Promise<number | null>((resolve) => service.once('exit', resolve));
+  try {
+    const gateway = await listeningAt(service.stdout, 'the gateway listens');
+    const answer = await fetch(`${gateway}/v1/chat/completions`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ model: 'auto', messages: [{ role: 'user', content: 'Hello' }] }),
+    });
+    if (!answer.ok) throw new Error(`A turn was answered ${answer.status}: ${await answer.text()}`);
+    await answer.arrayBuffer();
+    const { stdout: status } = await run(program, ['status', '--json'], { cwd: empty, env });
+    if (JSON.parse(status).sandbox !== true) throw new Error(`The status is not as expected: ${status}`);
+  } finally {
+    service.kill('SIGTERM');
+  }
+  const code = await exited;
+  if (code !== 0) throw new Error(`After SIGTERM it exited with ${code}.`);
+  const data = readdirSync(join(home, '.local', 'share', 'warp2api'));
+  for (const name of ['accounts.db', 'master.key']) {
+    if (!data.includes(name)) throw new Error(`${name} is not in the user's data folder: ${data}.`);
+  }
+  const packages = tree.trim().split('\n').length - 1;
+  console.log(
+    `Node ${version.trim()}: served a turn; ${packages} packages, ${size.split('\t')[0]} MB installed.`,
+  );
+}
+
+/** The address that a line of its log names. */
+async function listeningAt(output: NodeJS.ReadableStream, message: string): Promise<string> {
+  for await (const line of createInterface({ input: output })) {
+    const said = JSON.parse(line) as { msg: string; url?: string };
+    if (said.msg === message && said.url !== undefined) {
+      output.resume();
+      return said.url;
+    }
+  }
+  throw new Error('It ended before it listened.');
+}
