@@ -256,14 +256,17 @@ export const newAccount = accountFields
 export type NewAccount = z.input<typeof newAccount>;
 
 const { standby: _standby, ...changeableSettings } = accountSettings;
-export const accountChange = z
-  .strictObject({
+/** What may be the same for many accounts. */
+export const settingsChange = z.strictObject({
+  ...changeableSettings,
+  label: labelText.nullable().optional(),
+  models: modelList.nullable().optional(),
+  team_uid: teamUid.nullable().optional(),
+});
+export const accountChange = settingsChange
+  .extend({
     enabled: z.boolean().optional(),
     email: emailText.nullable().optional(),
-    ...changeableSettings,
-    label: labelText.nullable().optional(),
-    models: modelList.nullable().optional(),
-    team_uid: teamUid.nullable().optional(),
     /** Another credential of the account's own kind, in place of one that is dead or leaked. */
     api_key: z.string().min(1).max(8192).optional(),
     refresh_token: z.string().min(1).max(8192).optional(),
@@ -296,7 +299,7 @@ export const newLogin = z
   });
 export type NewLogin = z.input<typeof newLogin>;
 
-export const loginStatuses = ['pending', 'approved', 'denied', 'expired', 'failed'] as const;
+export const loginStatuses = ['pending', 'approved', 'denied', 'expired', 'failed', 'cancelled'] as const;
 
 /** A login that a person approves in a browser. */
 export const login = z.object({
@@ -322,6 +325,9 @@ export type Login = z.infer<typeof login>;
 export const loginAnswer = z.object({ success: z.literal(true), login });
 export type LoginAnswer = z.infer<typeof loginAnswer>;
 
+export const loginsAnswer = z.object({ success: z.literal(true), logins: z.array(login) });
+export type LoginsAnswer = z.infer<typeof loginsAnswer>;
+
 export const listQuery = z.strictObject({
   email: z.string().optional(),
   provider: providerName.optional(),
@@ -334,6 +340,8 @@ export const listQuery = z.strictObject({
   begins: z.string().min(1).max(320).optional(),
   /** How the id begins. */
   id_begins: z.string().min(4).max(128).optional(),
+  /** Ids with commas between them. */
+  ids: z.string().max(64_000).optional(),
   limit: z.coerce.number().int().min(1).max(1000).default(100),
   /** The `next_after` of the page before. */
   after: z.string().optional(),
@@ -348,6 +356,17 @@ const usage = z.object({
   cost_cents: z.number(),
 });
 
+/**
+ * What ends a status, and when that is due. `time`: the time itself. `check`: the next question to the provider about the quota.
+ * `refresh`: another access token. `replenishing`: the pool's need of accounts. `owner`: nothing but `action`.
+ */
+const statusEnd = z.object({
+  by: z.enum(['time', 'check', 'refresh', 'replenishing', 'owner']),
+  at: isoTime.nullable(),
+  /** What the owner can do about it. */
+  action: z.enum(['enable', 'replace_credential', 'remove']).nullable(),
+});
+
 /** An account as its owner sees it; never the credential. */
 export const account = z.object({
   id: z.string(),
@@ -360,6 +379,9 @@ export const account = z.object({
   status_reason: z.string().nullable(),
   /** What the status rests on: the outcome, the vendor's answer, the figures. */
   status_evidence: z.record(z.string(), z.unknown()).nullable(),
+  status_since: isoTime.nullable().default(null),
+  /** What will end the status; null for an active account. */
+  status_end: statusEnd.nullable().default(null),
   probe: z.enum(['unproved', 'proved']),
   source: z.string(),
   credential: z.enum(['api_key', 'refresh_token']),
@@ -403,6 +425,8 @@ export const account = z.object({
       checked_at: isoTime,
     })
     .nullable(),
+  /** When the provider is asked about the quota next; null while it is not. */
+  next_check_at: isoTime.nullable().default(null),
   usage,
   created_at: isoTime,
   updated_at: isoTime,

@@ -7,6 +7,7 @@ import { PoolError } from '../pool-api/errors.ts';
 import type { Pool, PoolHealth } from '../pool-api/pool.ts';
 import { Accounts } from './accounts/accounts.ts';
 import { Adding } from './accounts/adding.ts';
+import { changeMany } from './accounts/bulk.ts';
 import { Quota } from './accounts/quota.ts';
 import { Reports } from './accounts/reports.ts';
 import { exportAccounts, importAccounts } from './accounts/transfer.ts';
@@ -15,6 +16,7 @@ import { EventHub } from './base/events.ts';
 import { isDatabaseAway, poolUnavailable, shuttingDown } from './base/failures.ts';
 import { createPoolMetrics } from './base/metrics.ts';
 import { observedStore, StoreHealth } from './base/observed-store.ts';
+import { presentProviders } from './base/present-providers.ts';
 import { LendingStore } from './lending/lending-store.ts';
 import { type Allocation, Sessions } from './lending/sessions.ts';
 import { SkipLog } from './lending/skip-log.ts';
@@ -121,6 +123,8 @@ export function createPool(options: PoolOptions) {
     change: accounts.change.bind(accounts),
     remove: accounts.remove.bind(accounts),
     ensureEnvAccount: accounts.ensureEnvAccount.bind(accounts),
+    changeMany: changeMany.bind(undefined, { basics, accounts, quota, refresher, limit }),
+    providers: () => presentProviders(providers.values()),
     importAccounts: importAccounts.bind(undefined, basics, adding, limit),
     exportAccounts: exportAccounts.bind(undefined, basics),
     async startLogin(caller: Caller, request: unknown) {
@@ -128,6 +132,8 @@ export function createPool(options: PoolOptions) {
       return logins.startLogin(caller, request);
     },
     getLogin: logins.getLogin.bind(logins),
+    listLogins: logins.listLogins.bind(logins),
+    cancelLogin: logins.cancelLogin.bind(logins),
     allocate,
     release: sessions.release.bind(sessions),
     report: reports.report.bind(reports),

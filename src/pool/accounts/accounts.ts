@@ -47,13 +47,20 @@ export class Accounts {
 
   async list(query: unknown): Promise<ListAnswer> {
     const { store, clock } = this.#basics;
-    const { limit, after, status, id_begins: idBegins, ...filters } = parse(listQuery, givenFields(query));
+    const {
+      limit,
+      after,
+      status,
+      id_begins: idBegins,
+      ids,
+      ...filters
+    } = parse(listQuery, givenFields(query));
     const start = after === undefined ? undefined : Number(after);
     if (start !== undefined && !(Number.isSafeInteger(start) && start >= 0)) {
       const message = '"after" must be the next_after of the page before.';
       throw new PoolError('invalid_request', message, { param: 'after' });
     }
-    const filter = { ...filters, idBegins, state: status, after: start };
+    const filter = { ...filters, idBegins, ids: ids?.split(','), state: status, after: start };
     const page = await store.accounts(clock.now(), {
       limit,
       ...definedOnly<Omit<AccountFilter, 'limit'>>(filter),

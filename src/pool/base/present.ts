@@ -6,6 +6,7 @@ import {
   type NewAccount,
   type Session,
 } from '../../pool-api/schema.ts';
+import { statusEnd } from '../standing/status-end.ts';
 import type {
   AccountSettings,
   Lease,
@@ -49,6 +50,8 @@ export function presentAccount(account: StoredAccount): Account {
     label: account.label,
     ...presentStanding(account.standing, account.refreshFailure),
     status_until: isoTimeOrNull(standing.until),
+    status_since: isoTime(account.stateSince),
+    status_end: presentEnd(account),
     probe: account.probe,
     source: account.source,
     credential: account.credentialKind,
@@ -79,6 +82,7 @@ export function presentAccount(account: StoredAccount): Account {
             denial_reason: quota.denialReason ?? null,
             checked_at: isoTime(quota.checkedAt),
           },
+    next_check_at: isoTimeOrNull(account.nextCheckAt),
     usage: presentUsage(usage),
     created_at: isoTime(account.createdAt),
     updated_at: isoTime(account.updatedAt),
@@ -103,6 +107,11 @@ export function presentStanding(standing: StoredAccount['standing'], failure: Re
     status_evidence: standing.evidence,
     refresh_failure: presentFailure(failure),
   };
+}
+
+function presentEnd(account: StoredAccount): Account['status_end'] {
+  const end = statusEnd(account.standing, account);
+  return end && { ...end, at: isoTimeOrNull(end.at) };
 }
 
 function presentFailure(failure: RefreshFailure | null): Account['refresh_failure'] {

@@ -5,6 +5,7 @@ import { metricsType } from '../../lib/api/metrics.ts';
 import { shownKeys } from '../../lib/http/shown-keys.ts';
 import { type DiskHealth, logFault } from '../../lib/log/disk-health.ts';
 import { version } from '../../lib/version.ts';
+import * as owner from '../../pool-api/owner-schema.ts';
 import type { PoolHealth } from '../../pool-api/pool.ts';
 import { judgePool, storeFaults } from '../../pool-api/readiness.ts';
 import * as schema from '../../pool-api/schema.ts';
@@ -198,6 +199,27 @@ const routes: readonly Route<PoolHttp>[] = [
   },
   {
     method: 'GET',
+    path: '/api/accounts/providers',
+    summary: 'List the providers, and what their accounts can be added with',
+    access: 'adminKey',
+    answers: { 200: { description: 'By name.', body: owner.providersAnswer } },
+    handle: ({ pool }) => pool.providers(),
+  },
+  {
+    method: 'POST',
+    path: '/api/accounts/bulk',
+    summary: 'Do the same to many accounts',
+    description:
+      'Each account stands alone and has a result of its own; repeating the call is harmless. "enable" skips accounts in ' +
+      'service, "check" those that were asked about within 10 seconds, "refresh" those refreshed within the hour.',
+    access: 'adminKey',
+    body: owner.bulkRequest,
+    ...listLimit,
+    answers: { 200: { description: 'What became of each account.', body: owner.bulkAnswer } },
+    handle: ({ pool }, { keyHolder, body }) => pool.changeMany(keyHolder, body),
+  },
+  {
+    method: 'GET',
     path: '/api/accounts/{id}',
     summary: 'Show an account, whether it could be lent now, and why it was lately passed over',
     access: 'adminKey',
@@ -248,6 +270,23 @@ const routes: readonly Route<PoolHttp>[] = [
     access: 'adminKey',
     answers: { 200: { description: 'The login.', body: schema.loginAnswer } },
     handle: ({ pool }, { params }) => pool.getLogin(params.id),
+  },
+  {
+    method: 'GET',
+    path: '/api/logins',
+    summary: 'List the logins of the last day',
+    access: 'adminKey',
+    answers: { 200: { description: 'The latest to expire first.', body: schema.loginsAnswer } },
+    handle: ({ pool }) => pool.listLogins(),
+  },
+  {
+    method: 'DELETE',
+    path: '/api/logins/{id}',
+    summary: 'Cancel a login',
+    description: 'Then it is "failed". One that has been approved or has ended stays as it is.',
+    access: 'adminKey',
+    answers: { 200: { description: 'How it stands now.', body: schema.loginAnswer } },
+    handle: ({ pool }, { keyHolder, params }) => pool.cancelLogin(keyHolder, params.id),
   },
   {
     method: 'GET',
@@ -321,7 +360,7 @@ export const poolApi = withDocs<PoolHttp>({
   },
   routes,
   error: schema.errorAnswer,
-  schemas: schema,
+  schemas: { ...schema, ...owner },
 });
 
 /** What `/health` says to a caller with these keys, which can check them so. */

@@ -217,6 +217,36 @@ describe('a login', () => {
     expect((await pool.list({})).total).toBe(0);
   });
 
+  it('can be cancelled: it is listed as failed, asked about no more, and stays so', async () => {
+    const parts = createParts();
+    const pool = await parts.start();
+    const heard: unknown[] = [];
+    pool.events.listen(({ event }) => heard.push(event));
+    const { login } = await pool.startLogin(admin, requestOf);
+    expect((await pool.listLogins()).logins).toEqual([login]);
+    const other: Caller = { ...admin, keyId: 'key-2' };
+    const cancelled = { ...login, status: 'failed', error: 'It was cancelled.' };
+    expect((await pool.cancelLogin(other, login.id)).login).toEqual(cancelled);
+    parts.answers = [granted()];
+    await parts.pass(60);
+    expect(parts.polls).toEqual([]);
+    expect((await pool.cancelLogin(other, login.id)).login).toEqual(cancelled);
+    expect((await pool.listLogins()).logins).toEqual([cancelled]);
+    expect(heard).toContainEqual(expect.objectContaining({ login_id: login.id, status: 'failed' }));
+    const { entries } = await pool.trail({});
+    expect(entries.filter(({ action }) => action === 'login-cancelled')).toMatchObject([{ actor: 'key-2' }]);
+    await expect(pool.cancelLogin(other, 'login_none')).rejects.toMatchObject({ code: 'login_not_found' });
+  });
+
+  it('that was approved is not cancelled', async () => {
+    const parts = createParts();
+    const pool = await parts.start();
+    const { login } = await pool.startLogin(admin, requestOf);
+    parts.answers = [granted()];
+    await parts.pass(12);
+    expect((await pool.cancelLogin(admin, login.id)).login).toMatchObject({ status: 'approved' });
+  });
+
   it('expires when nobody approves it, and is then asked about no more', async () => {
     const parts = createParts();
     const pool = await parts.start();

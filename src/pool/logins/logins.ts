@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { type DeviceLogins, type DevicePoll, TokenError } from '../../core/provider.ts';
 import { backoffMs } from '../../lib/backoff.ts';
 import { PoolError } from '../../pool-api/errors.ts';
-import { type LoginAnswer, newLogin } from '../../pool-api/schema.ts';
+import { type LoginAnswer, type LoginsAnswer, newLogin } from '../../pool-api/schema.ts';
 import type { Adding } from '../accounts/adding.ts';
 import type { Basics, Caller } from '../base/basics.ts';
 import { type Fact, Facts } from '../base/facts.ts';
@@ -78,7 +78,7 @@ export class Logins {
   }
 
   async startLogin(caller: Caller, request: unknown): Promise<LoginAnswer> {
-    const { store, clock, vault, secrets } = this.#basics;
+    const { store, clock, vault, secrets, events } = this.#basics;
     const demand = parse(newLogin, request);
     const { provider } = demand;
     const actor = caller.keyId;
@@ -122,13 +122,36 @@ export class Logins {
     await this.#logins.add(id, record);
     const detail = { login_id: id, provider };
     await store.note(now, { actor, action: 'login-started', accountId: record.replaces, detail });
+    events.publish({ type: 'login-changed', login_id: id, provider, status: 'pending', account_id: null });
     this.#schedule([record]);
     return { success: true, login: presentLogin(record) };
   }
 
   async getLogin(id: string): Promise<LoginAnswer> {
+    return { success: true, login: presentLogin((await this.#mustHave(id)).value) };
+  }
+
+  /** The latest to expire first. */
+  async listLogins(): Promise<LoginsAnswer> {
+    const records = (await this.#logins.all()).map(({ value }) => value);
+    const sorted = records.sort((one, other) => other.expiresAt - one.expiresAt);
+    return { success: true, logins: sorted.map(presentLogin) };
+  }
+
+  /** One whose approval has arrived goes on, as does one that has ended: see the status. */
+  async cancelLogin(caller: Caller, id: string): Promise<LoginAnswer> {
+    for (;;) {
+      const found = await this.#mustHave(id);
+      const isOpen = found.value.status === 'pending' && found.value.grant === null;
+      const end = { status: 'failed' as const, accountId: null, error: 'It was cancelled.' };
+      const isDone = !isOpen || (await this.#finish(found, end, caller.keyId, 'login-cancelled'));
+      if (isDone) return this.getLogin(id);
+    }
+  }
+
+  async #mustHave(id: string): Promise<Fact<LoginRecord>> {
     const found = await this.#logins.find(id);
-    if (found !== null) return { success: true, login: presentLogin(found.value) };
+    if (found !== null) return found;
     const message = `There is no login "${id}"; finished ones are kept for a day.`;
     throw new PoolError('login_not_found', message, { param: 'id' });
   }
@@ -230,7 +253,8 @@ export class Logins {
     if (isFinal(error) || clock.now() > record.expiresAt + longestAddingMs) {
       logger.warn({ err: error, ...login }, 'a login failed');
       const message = secrets.redact(messageOf(error));
-      return this.#finish(mine, { status: 'failed', accountId: null, error: message });
+      await this.#finish(mine, { status: 'failed', accountId: null, error: message });
+      return;
     }
     logger.info({ err: error, ...login }, 'a login is asked about later');
     const failures = record.failures + 1;
@@ -295,19 +319,26 @@ export class Logins {
     return id;
   }
 
-  async #finish(mine: Fact<LoginRecord>, end: Finish): Promise<void> {
+  /** False when another call or instance has moved it on meanwhile. */
+  async #finish(
+    mine: Fact<LoginRecord>,
+    end: Finish,
+    actor = mine.value.actor,
+    action = `login-${end.status}`,
+  ): Promise<boolean> {
     const { store, clock, events } = this.#basics;
-    const { id, provider, actor } = mine.value;
+    const { id, provider } = mine.value;
     const { status, accountId, error } = end;
     const now = clock.now();
     const finished = { ...mine.value, ...end, deviceCode: null, grant: null, finishedAt: now };
     // Read again: keeping the grant has changed it.
     const present = (await this.#logins.find(id)) ?? mine;
-    if (present.value.status !== 'pending') return;
-    if ((await this.#logins.replace(present, finished)) === null) return;
+    if (present.value.status !== 'pending') return false;
+    if ((await this.#logins.replace(present, finished)) === null) return false;
     const detail = { login_id: id, provider, ...(error === null ? {} : { error }) };
-    await store.note(now, { actor, action: `login-${status}`, accountId, detail });
+    await store.note(now, { actor, action, accountId, detail });
     events.publish({ type: 'login-changed', login_id: id, provider, status, account_id: accountId });
+    return true;
   }
 }
 

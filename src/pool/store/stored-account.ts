@@ -64,10 +64,7 @@ export interface Credential {
   readonly hint: string;
 }
 
-export interface StandingChange extends Pick<StoredAccount, 'standing' | 'probe' | 'quota'> {
-  /** When the housekeeper asks the provider about it; null for never. */
-  readonly nextCheckAt: number | null;
-}
+export type StandingChange = Pick<StoredAccount, 'standing' | 'probe' | 'quota' | 'nextCheckAt'>;
 
 export interface NewStoredAccount
   extends AccountSettings,
@@ -105,6 +102,7 @@ export interface AccountFilter {
   readonly begins?: string;
   /** How the id begins. */
   readonly idBegins?: string;
+  readonly ids?: readonly string[];
   readonly provider?: string;
   readonly state?: AccountState;
   readonly label?: string;

@@ -146,6 +146,8 @@ export function accountFrom(row: AccountRow) {
     lastUsed: row.last_used === 0 ? null : row.last_used,
     lastRefreshTime: row.last_refresh_time,
     quota: row.quota === null ? null : (JSON.parse(row.quota) as StoredQuota),
+    /** When the housekeeper asks the provider about it; null for never. */
+    nextCheckAt: row.next_check_at,
     usage: {
       turns: row.turns,
       inputTokens: row.input_tokens,

@@ -106,6 +106,7 @@ export async function accounts(db: Queries, filter: AccountFilter): Promise<Acco
     (place) => `seq IN (SELECT seq FROM accounts WHERE id >= ${place} AND id < ${place} || '\u{10ffff}')`,
     filter.idBegins,
   );
+  demand((place) => `id = ANY (${place})`, filter.ids);
   demand(equal('source'), filter.source);
   demand(equal('probe'), filter.probe);
   demand((place) => {

@@ -1,0 +1,113 @@
+import type { Limit } from '../../lib/limit.ts';
+import { PoolError } from '../../pool-api/errors.ts';
+import { type BulkAnswer, bulkRequest } from '../../pool-api/owner-schema.ts';
+import { refusalOf } from '../../pool-api/readiness.ts';
+import type { Basics, Caller } from '../base/basics.ts';
+import { accountNotFound } from '../base/failures.ts';
+import { parse } from '../base/parse.ts';
+import { isOutOfService } from '../standing/standing.ts';
+import type { StoredAccount } from '../store/store.ts';
+import type { Refresher } from '../tokens/refresh.ts';
+import { hasBearer } from '../vault/vault.ts';
+import type { Accounts } from './accounts.ts';
+import type { Quota } from './quota.ts';
+
+interface Tools {
+  readonly basics: Basics;
+  readonly accounts: Accounts;
+  readonly quota: Quota;
+  readonly refresher: Refresher;
+  /** How many accounts are worked on at a time. */
+  readonly limit: Limit;
+}
+
+type Done = Pick<BulkAnswer['results'][number], 'result' | 'reason'>;
+type Demand = ReturnType<typeof bulkRequest.parse>;
+
+const queryLimitMs = 5_000;
+/** Who asks a provider more often than this about one account gets the figures that are there. */
+const leastCheckIntervalMs = 10_000;
+
+const done: Done = { result: 'done', reason: null };
+const skipped = (reason: string): Done => ({ result: 'skipped', reason });
+const failed = (reason: string): Done => ({ result: 'failed', reason });
+
+/** Does the same to many accounts, each on its own: one that fails keeps no other from it. Throws PoolError. */
+export async function changeMany(tools: Tools, caller: Caller, request: unknown): Promise<BulkAnswer> {
+  const demand = parse(bulkRequest, request);
+  const ids = [...new Set(demand.ids)];
+  const results = await Promise.all(
+    ids.map((id) => tools.limit(async () => ({ id, ...(await changeOne(tools, caller, id, demand)) }))),
+  );
+  const count = (kind: Done['result']): number => results.filter(({ result }) => result === kind).length;
+  return {
+    success: true,
+    done: count('done'),
+    skipped: count('skipped'),
+    failed: count('failed'),
+    results,
+  };
+}
+
+async function changeOne(
+  tools: Tools,
+  caller: Caller,
+  id: string,
+  { action, settings }: Demand,
+): Promise<Done> {
+  const { basics, accounts, refresher } = tools;
+  try {
+    const account = await basics.store.account(basics.clock.now(), id);
+    if (account === null) throw accountNotFound(id);
+    const { state } = account.standing;
+    switch (action) {
+      case 'enable':
+        if (state !== 'standby' && !isOutOfService(account.standing)) return skipped(`is ${state} already`);
+        return await enable(accounts, caller, id);
+      case 'disable':
+        if (state === 'disabled') return skipped('is disabled already');
+        await accounts.change(caller, id, { enabled: false });
+        return done;
+      case 'remove':
+        await accounts.remove(caller, id);
+        return done;
+      case 'set':
+        await accounts.change(caller, id, settings);
+        return done;
+      case 'check':
+        return await check(tools, account);
+      case 'refresh': {
+        const answer = await refresher.refreshNow(id, { force: false, actor: caller.keyId });
+        return answer.result === 'refreshed' ? done : { result: answer.result, reason: answer.reason };
+      }
+    }
+  } catch (error) {
+    if (error instanceof PoolError) return failed(error.message);
+    throw error;
+  }
+}
+
+async function enable(accounts: Accounts, caller: Caller, id: string): Promise<Done> {
+  const { account } = await accounts.change(caller, id, { enabled: true });
+  const refusal = refusalOf(account);
+  return refusal === undefined ? done : failed(refusal);
+}
+
+/** Asks the provider now what is left. */
+async function check({ basics, quota }: Tools, account: StoredAccount): Promise<Done> {
+  const { clock } = basics;
+  const { id, standing, probe } = account;
+  const now = clock.now();
+  if (isOutOfService(standing)) return skipped(`is ${standing.state}: enabling it asks its provider`);
+  if (standing.state === 'standby') return skipped('is in standby: enabling it asks its provider');
+  if (!hasBearer(account, now)) return skipped('has no access token at the moment');
+  if (account.quota !== null && account.quota.checkedAt > now - leastCheckIntervalMs) {
+    return skipped('was asked about a moment ago');
+  }
+  const after = await quota.check(account, probe === 'proved' ? 'recheck' : 'proof', queryLimitMs);
+  if (after === null) throw accountNotFound(id);
+  const refusal = isOutOfService(after.standing) ? after.standing.reason : null;
+  if (refusal !== null) return failed(`its provider refuses it: ${refusal}`);
+  const isAnswered = after.quota !== null && after.quota.checkedAt >= now;
+  return isAnswered ? done : failed('its provider did not say what is left; the log has the details');
+}
