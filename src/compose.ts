@@ -14,6 +14,7 @@ import {
 import { ConfigWatch, lookForNewFile } from './compose/config-watch.ts';
 import { EnvAccount } from './compose/env-account.ts';
 import { gatewayKeyOf, isOwnPool, poolSocketPrefix } from './compose/open-pool.ts';
+import { serviceFacts } from './compose/service-facts.ts';
 import type { Config } from './config.ts';
 import { hasLocalSockets, makeLocalSocket } from './lib/addresses/local-socket.ts';
 import { isLoopbackHost, isOnThisMachine } from './lib/addresses/loopback.ts';
@@ -58,6 +59,16 @@ export async function startServices(
   announceProxies(config, logger);
   const providers = await openProviders(config, network, logger, opened, clock);
   const bodies = new BodyBudget(config.bodiesMaxBytes);
+  const folders = writtenFolders(config);
+  const { configFile: file } = config;
+  const configWatch =
+    mode === 'pool' || file === undefined
+      ? undefined
+      : new ConfigWatch(
+          { config, providers: providers.upstreams.map(({ name }) => name), clock, logger },
+          file,
+        );
+  const facts = serviceFacts(config, { runs: mode, folders, clock }, configWatch);
   const holdsPool = mode !== 'gateway' || !config.usePoolService;
   const pool = holdsPool
     ? await buildPool(config, { providers, network }, logger, onLost, opened, { ...seams, clock })
@@ -67,7 +78,7 @@ export async function startServices(
     // Before the start: the sandbox is for pools that have no account, and this may be the first.
     for (const { key, ...place } of config.accountKeys) await new EnvAccount(place, pool, logger).add(key);
     await pool.start();
-    await serveCommands(pool, config, logger, opened);
+    await serveCommands(pool, config, facts, logger, opened);
   }
   if (pool && mode !== 'gateway' && (mode === 'pool' || config.usePoolService)) {
     const { createPoolServer } = await import('./pool/http/server.ts');
@@ -75,7 +86,8 @@ export async function startServices(
     const server = createPoolServer({
       pool,
       bodies,
-      folders: writtenFolders(config),
+      folders,
+      facts,
       logger: logger.child({ service: 'pool' }),
       ...(config.pool.adminKey === undefined ? {} : { adminKey: config.pool.adminKey }),
       ...(config.pool.apiKey === undefined ? {} : { poolApiKey: config.pool.apiKey }),
@@ -90,11 +102,6 @@ export async function startServices(
   }
   if (mode !== 'pool') {
     const { createGateway } = await import('./gateway/gateway.ts');
-    const names = providers.upstreams.map(({ name }) => name);
-    const configWatch =
-      config.configFile === undefined
-        ? undefined
-        : new ConfigWatch({ config, providers: names, clock, logger }, config.configFile);
     const gateway = await createGateway({
       configWatch,
       pool: pool
@@ -113,7 +120,8 @@ export async function startServices(
       allowedHosts: hostCheck(config, config.gateway.host, config.gateway.apiKeys.length > 0),
       corsOrigins: config.corsOrigins,
       shutdownMs: config.shutdownMs,
-      folders: writtenFolders(config),
+      folders,
+      facts,
       dispatcher: network.dispatcher,
       userAgent,
       secrets: config.secrets,
@@ -211,6 +219,7 @@ export async function startSandboxAlone(
 async function serveCommands(
   pool: PoolService,
   config: Config,
+  facts: ReturnType<typeof serviceFacts>,
   logger: Logger,
   opened: Opened,
 ): Promise<void> {
@@ -221,6 +230,7 @@ async function serveCommands(
     pool,
     // Bodies that other callers send leave it as it is.
     bodies: new BodyBudget(config.bodiesMaxBytes),
+    facts,
     logger: logger.child({ service: 'pool' }),
     ...(gatewayKey === undefined ? {} : { gatewayKey }),
     // Neither a browser nor another user can connect to it.

@@ -12,6 +12,7 @@ import { KnownSecrets } from './lib/secrets/known-secrets.ts';
 import { plainLine } from './lib/shown-text.ts';
 import { environmentKeys, type ProviderConfig, providerSettings, secretsOf } from './providers/registry.ts';
 import { type SettingValues, settings } from './settings.ts';
+import { shownSettings, shownValue, valueIn } from './shown-settings.ts';
 
 /** The whole configuration of the services, validated and frozen. The only reader of the environment. */
 export type Config = ReturnType<typeof loadConfig>;
@@ -43,6 +44,12 @@ export function readEnvironment(folder = process.cwd()): NodeJS.ProcessEnv {
 
 function isReadLowerCase(name: string): boolean {
   return settings[name]?.isAlsoLowerCase === true;
+}
+
+/** What the `.env` file says and the process's environment does not. */
+function inFileAlone(folder: string): NodeJS.Dict<string> {
+  const entries = Object.entries(variablesIn(join(folder, '.env')));
+  return Object.fromEntries(entries.filter(([name]) => process.env[name] === undefined));
 }
 
 /** Throws ConfigError. */
@@ -280,6 +287,8 @@ export function loadConfig(environment: NodeJS.ProcessEnv, folder = process.cwd(
     sources,
     /** Keys of the owner that become accounts. */
     accountKeys,
+    /** Every setting, as its owner sees it: without secrets. */
+    shownSettings: shownSettings(environment, inFileAlone(folder)),
     /** What of all this must never be shown. Sources add their secrets, and the pool the credentials it uses. */
     secrets: secretsIn(all, providers, [
       environment['ACCOUNT_API_KEY'],
@@ -394,18 +403,6 @@ function readSettings(environment: NodeJS.ProcessEnv, problems: string[]): Recor
     }
   }
   return values;
-}
-
-/** A URL without its user and its query, which may be secret. */
-function shownValue(text: string): string {
-  const isUrl = text.includes('://');
-  return plainLine(isUrl ? text.replace(/\/\/[^/\s]*@/, '//***@').replace(/[?#].*$/s, '?***') : text);
-}
-
-/** Without the quotes that Docker's --env-file and systemd's EnvironmentFile can leave around it. */
-function valueIn(environment: NodeJS.ProcessEnv, name: string): string {
-  const text = environment[name]?.trim() ?? '';
-  return (/^(["'])((?:(?!\1).)*)\1$/s.exec(text)?.[2] ?? text).trim();
 }
 
 function deepFreeze<Value extends object>(value: Value): Readonly<Value> {

@@ -129,6 +129,7 @@ const actions: CliActions = {
       dataDir: config.dataDir,
     };
   },
+  allSettings: () => configure().shownSettings,
   runningServices() {
     const { dataDir, logDir, shutdownSeconds } = settingsForStop();
     const services = readNotes(dataDir).map(({ root: ofService, ...note }) =>

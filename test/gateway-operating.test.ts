@@ -28,6 +28,7 @@ describe("the gateway's document", () => {
   it('names every route of the server and who may call it, and no other', async () => {
     const unused = {} as never;
     const app = createGatewayServer({
+      facts: async () => expect.unreachable(),
       dependencies: { clock: { now: () => 0, after: () => () => {} } } as never,
       keys: unused,
       poolWatch: unused,

@@ -1,3 +1,4 @@
+import type { ShownSetting } from '../core/shown-settings.ts';
 import type { ServiceNote } from '../lib/process/service-notes.ts';
 import type { PoolAdmin } from '../pool-api/pool.ts';
 
@@ -33,6 +34,8 @@ export interface CliActions {
   importConfig(file: string): Promise<ImportedConfig>;
   /** Throws when the configuration is faulty, for a start also when the services would refuse it. */
   resolvedSettings(options: { readonly isForStart: boolean }): ResolvedSettings;
+  /** Every setting; of secrets only whether they are set. Throws when the configuration is faulty. */
+  allSettings(): readonly ShownSetting[];
   /** The services that run with this DATA_DIR. Never throws. */
   runningServices(): {
     readonly logDir: string;

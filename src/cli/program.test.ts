@@ -2,6 +2,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync 
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
+import type { ShownSetting } from '../core/shown-settings.ts';
 import { version } from '../lib/version.ts';
 import { PoolError } from '../pool-api/errors.ts';
 import { parseImport, sealExport } from '../pool-api/import-format.ts';
@@ -210,6 +211,7 @@ async function run(command: string | readonly string[], setup: Setup = {}) {
       logDir: '/srv/logs',
       dataDir: '/srv/data',
     }),
+    allSettings: () => shownSettings,
     runningServices: () => ({
       logDir: '/srv/logs',
       dataDir: '/srv/data',
@@ -233,6 +235,29 @@ async function run(command: string | readonly string[], setup: Setup = {}) {
   const code = await runProgram(actions, typeof command === 'string' ? command.split(' ') : command);
   return { code, out, err, calls, disposed };
 }
+
+const shownSettings: readonly ShownSetting[] = [
+  {
+    name: 'ADMIN_KEY',
+    group: 'access',
+    value: null,
+    is_set: true,
+    source: '.env',
+    default: null,
+    is_secret: true,
+    help: 'A key.',
+  },
+  {
+    name: 'PORT',
+    group: 'services',
+    value: '8018',
+    is_set: false,
+    source: 'default',
+    default: '8018',
+    is_secret: false,
+    help: 'A port.',
+  },
+];
 
 const attempt = {
   provider: 'openai',
@@ -859,6 +884,17 @@ describe('vault rotate', () => {
   it('says what to change when the key is in the environment', async () => {
     const { out } = await run('vault rotate', { keyInEnvironment: true });
     expect(out).toMatch(/MASTER_KEY still names the former key: set it to the one in \/srv\/master\.key/);
+  });
+});
+
+describe('settings', () => {
+  it('are a table, of secrets only that they are set', async () => {
+    const { out } = await run('settings');
+    expect(out).toMatch(/^setting +value +from$/im);
+    expect(out).toMatch(/^ADMIN_KEY +\(set, not shown\) +\.env$/m);
+    expect(out).toMatch(/^PORT +8018 +default$/m);
+    const changed = (await run('settings --changed --json')).out;
+    expect(JSON.parse(changed)).toEqual([shownSettings[0]]);
   });
 });
 

@@ -14,7 +14,7 @@ import { addDoctor } from './doctor.ts';
 import { addImportConfig } from './import-config.ts';
 import { UsageError } from './option-values.ts';
 import { addPool } from './pool.ts';
-import { addConfig, addSandbox, addServe } from './services.ts';
+import { addConfig, addSandbox, addServe, addSettings } from './services.ts';
 import { addStatus } from './status.ts';
 import { addMigrate, addVault } from './whole-store.ts';
 import { addWhy } from './why.ts';
@@ -67,6 +67,7 @@ Exit codes: 0 done, 1 failed, 2 called wrongly.`,
   addMigrate(program, actions);
   addImportConfig(program, actions);
   addSandbox(program, actions);
+  addSettings(program, actions);
   addConfig(program, actions);
   return program;
 }

@@ -1,8 +1,9 @@
 import { Argument, type Command } from 'commander';
+import type { ShownSetting } from '../core/shown-settings.ts';
 import { formatJson } from './account/view.ts';
 import type { CliActions, SandboxCommand } from './actions.ts';
 import { wholeNumber } from './option-values.ts';
-import { formatPairs } from './table.ts';
+import { formatPairs, formatTable } from './table.ts';
 
 export function addServe(parent: Command, actions: CliActions): void {
   parent
@@ -45,6 +46,27 @@ Examples:
   NODE_EXTRA_CA_CERTS=/tmp/sandbox.pem WARP_SERVER_URL=https://127.0.0.1:8020 warp2api serve`,
     )
     .action((options: SandboxCommand) => actions.sandbox(options));
+}
+
+export function addSettings(parent: Command, actions: CliActions): void {
+  parent
+    .command('settings')
+    .description('show every setting with its value and where it comes from; no secrets')
+    .option('--changed', 'only those that are set')
+    .option('--json', 'print them as GET /api/settings answers them')
+    .addHelpText('after', '\nExamples:\n  warp2api settings\n  warp2api settings --changed --json')
+    .action((options: { changed?: true; json?: true }) => {
+      const shown = actions.allSettings().filter(({ is_set }) => is_set || !options.changed);
+      actions.write(options.json ? formatJson(shown) : settingsTable(shown));
+    });
+}
+
+function settingsTable(shown: readonly ShownSetting[]): string {
+  return formatTable(shown, [
+    ['setting', ({ name }) => name],
+    ['value', ({ value, is_set, is_secret }) => value ?? (is_secret && is_set ? '(set, not shown)' : null)],
+    ['from', ({ source }) => source],
+  ]);
 }
 
 /** For start_services.sh and stop_services.sh, which must see the settings as the services do; left out of the help. */

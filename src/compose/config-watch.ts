@@ -60,6 +60,13 @@ export class ConfigWatch {
     return this.#standing;
   }
 
+  /** Reads the file now, whether it has changed or not. */
+  reload(): ConfigStanding {
+    this.#cancelRead?.();
+    this.#read(true);
+    return this.#standing;
+  }
+
   close(): void {
     process.off('SIGHUP', this.#onHangup);
     this.#cancelRead?.();

@@ -156,6 +156,8 @@ export function createPool(options: PoolOptions) {
     clock,
     secrets,
     version: settings.version,
+    /** Of its database. */
+    kind: store.isShared ? 'postgres' : 'sqlite',
 
     async start() {
       await lending.start();

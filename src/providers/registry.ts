@@ -42,6 +42,11 @@ export const providerSettings: SettingTable = Object.assign(
   ...definitions.map(({ settings }) => settings),
 );
 
+/** The provider that a variable belongs to. */
+export function providerOfSetting(setting: string): string | undefined {
+  return definitions.find(({ settings = {} }) => Object.hasOwn(settings, setting))?.name;
+}
+
 /** Names that no provider of the configuration file may have. */
 export const reservedNames: ReadonlySet<string> = new Set(
   definitions.filter(({ isReplaceable }) => !isReplaceable).map(({ name }) => name),

@@ -1,8 +1,18 @@
 import { z } from 'zod';
+import { shownSettings } from '../../core/shown-settings.ts';
 import { shownTurn, shownTurns } from '../../core/shown-turn.ts';
 import { diskHealth } from '../../pool-api/schema.ts';
 
 /** What the gateway answers, for its document; the end-to-end tests hold real answers against these. */
+
+/** How the configuration file stands. */
+export const configStanding = z.object({
+  status: z.enum(['ok', 'error']),
+  error: z.string().optional(),
+  loaded_at: z.iso.datetime(),
+});
+
+export const settings = shownSettings;
 
 export const healthAnswer = z.object({
   status: z.enum(['ok', 'degraded']),
@@ -41,9 +51,7 @@ export const healthAnswer = z.object({
   }),
   ...diskHealth,
   /** Where there is a configuration file. `error`: it was changed and is refused, and what it said before stays in force. */
-  config: z
-    .object({ status: z.enum(['ok', 'error']), error: z.string().optional(), loaded_at: z.iso.datetime() })
-    .optional(),
+  config: configStanding.optional(),
   notice: z.string().optional(),
 });
 

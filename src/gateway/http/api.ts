@@ -32,11 +32,12 @@ import {
   type ResponsesService,
   responsesRoutes,
 } from './responses-routes.ts';
+import { type SettingsService, settingsRoutes } from './settings-routes.ts';
 import { answeredBy, onceByKey } from './turn-answers.ts';
 import { turnRoutes } from './turn-routes.ts';
 
 /** What the gateway's routes answer from. */
-export interface GatewayHttp extends ResponsesService {
+export interface GatewayHttp extends ResponsesService, SettingsService {
   readonly routes: Routes;
   readonly records: TurnRecords;
   health(): object;
@@ -174,6 +175,7 @@ const routes: readonly Route<GatewayHttp>[] = [
   ...geminiRoutes,
   ...modelRoutes,
   ...turnRoutes,
+  ...settingsRoutes,
 ];
 
 /** Undefined where Anthropic is not the first to answer the model, and for what it could not read. */

@@ -3,6 +3,7 @@ import { type DiskHealth, logFault } from '../../lib/log/disk-health.ts';
 import type { Logger } from '../../lib/log/logger.ts';
 import { version } from '../../lib/version.ts';
 import { storeFaults, type Verdict } from '../../pool-api/readiness.ts';
+import type { GatewayDatabase } from '../database/gateway-database.ts';
 import type { PoolWatch } from '../leases/pool-watch.ts';
 import type { BufferedStore } from '../state/buffered-store.ts';
 import type { Admission } from '../turn/admission.ts';
@@ -14,11 +15,11 @@ export interface HealthSources {
   readonly poolWatch: PoolWatch;
   readonly keep: Pick<BufferedStore, 'figures'>;
   /** Of client keys and usage. */
-  readonly database: { readonly isReachable: boolean };
+  readonly database: Pick<GatewayDatabase, 'isReachable' | 'isShared'>;
   readonly isPoolInside: boolean;
   readonly disks: () => DiskHealth;
   /** How the configuration file stands; undefined where there is none. */
-  readonly configWatch?: { readonly standing: ConfigStanding } | undefined;
+  readonly configWatch?: { readonly standing: ConfigStanding; reload(): ConfigStanding } | undefined;
   readonly admission: Pick<Admission, 'load' | 'reason'>;
 }
 

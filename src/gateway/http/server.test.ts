@@ -43,13 +43,14 @@ async function serve(
   } = {},
 ): Promise<void> {
   server = createGatewayServer({
+    facts: async () => expect.unreachable(),
     dependencies: fixture.turns,
     keys: createClientKeys(change.apiKeys ?? []),
     poolWatch: fixture.poolWatch,
     responses: undefined as never,
     store: undefined as never,
     keep: quietKeep,
-    database: { isReachable: true },
+    database: { isReachable: true, isShared: false },
     bodies: new BodyBudget(320 * 1024 * 1024),
     isPoolInside: true,
     adminKey: undefined,

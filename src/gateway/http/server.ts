@@ -5,6 +5,7 @@ import { AppError, refused } from '../../core/errors.ts';
 import { adviseOnPath, type PathAdvice, type ServicePlaces } from '../../core/path-advice.ts';
 import type { DecodedTurn, Inbound } from '../../core/protocol.ts';
 import { relayingOutbound } from '../../core/provider.ts';
+import type { ServiceFacts } from '../../core/shown-settings.ts';
 import { serveApi } from '../../lib/api/api-routes.ts';
 import type { BodyBudget } from '../../lib/http/body-budget.ts';
 import { createHttpServer } from '../../lib/http/http-server.ts';
@@ -42,6 +43,7 @@ import { endpointPath } from './endpoint-routes.ts';
 import { geminiCall, isGeminiClient } from './gemini-routes.ts';
 import { type HealthSources, healthOf, VerdictLog } from './health.ts';
 import { type ClientKeys, createClientKeys } from './keys.ts';
+import { gatewaySettings } from './settings-routes.ts';
 
 declare module 'fastify' {
   interface FastifyRequest {
@@ -74,6 +76,8 @@ export interface GatewayServerOptions {
   readonly corsOrigins?: readonly string[];
   /** How long running turns may go on once the server closes. */
   readonly shutdownMs: number;
+  /** What the owner is shown of this process and its settings. */
+  readonly facts: () => Promise<ServiceFacts>;
   /** Where this process writes. */
   readonly folders?: readonly string[];
   /** How hard the process has to work; absent: it is measured. */
@@ -209,6 +213,8 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
     answerTurn,
     follow,
     health: () => healthOf({ ...options, disks, admission }),
+    settings: async () => gatewaySettings(await options.facts(), options),
+    configWatch: options.configWatch,
     metrics: metrics.text,
     poolAddress: (address) => options.poolAddress?.(address),
   });

@@ -1,4 +1,5 @@
 import { Readable } from 'node:stream';
+import { type ServiceFacts, shownSettings } from '../../core/shown-settings.ts';
 import { type Route, withDocs } from '../../lib/api/api-routes.ts';
 import { commonLinks, frontRoute } from '../../lib/api/front-page.ts';
 import { metricsType } from '../../lib/api/metrics.ts';
@@ -19,6 +20,7 @@ interface PoolHttp {
   readonly identify: Identify;
   readonly streams: EventStreams;
   disks(): DiskHealth;
+  facts(): Promise<ServiceFacts>;
   /** Where the gateway answers, if that is known, by the address a client has for the pool. */
   gatewayAddress(poolAddress: string): string | undefined;
 }
@@ -68,6 +70,19 @@ const routes: readonly Route<PoolHttp>[] = [
     async handle({ pool, identify, disks }, { headers, url }) {
       const caller = callerNamed(identify, shownKeys(headers, url));
       return presentHealth(await pool.health(caller === 'gateway'), disks(), caller, pool.version);
+    },
+  },
+  {
+    method: 'GET',
+    path: '/api/settings',
+    summary: 'Every setting with its value and where that comes from; no secrets',
+    access: 'adminKey',
+    answers: { 200: { description: 'The settings.', body: shownSettings } },
+    async handle({ pool, facts }) {
+      const { isReachable, isReadOnly } = await pool.health();
+      const { kind } = pool;
+      const store = { name: 'accounts', kind, reachable: isReachable, writable: isReadOnly !== true };
+      return { service: 'pool', stores: [store], ...(await facts()) };
     },
   },
   {

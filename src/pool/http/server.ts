@@ -1,5 +1,6 @@
 import type { FastifyInstance } from 'fastify';
 import { adviseOnPath, type ServicePlaces } from '../../core/path-advice.ts';
+import type { ServiceFacts } from '../../core/shown-settings.ts';
 import { serveApi } from '../../lib/api/api-routes.ts';
 import type { BodyBudget } from '../../lib/http/body-budget.ts';
 import { createHttpServer } from '../../lib/http/http-server.ts';
@@ -26,6 +27,8 @@ export interface PoolServerOptions extends PoolKeys {
   readonly pool: PoolService;
   readonly bodies: BodyBudget;
   readonly logger: Logger;
+  /** What the owner is shown of this process and its settings. */
+  readonly facts: () => Promise<ServiceFacts>;
   /** Folders that this process writes to. */
   readonly folders?: readonly string[];
   /** Names a request's Host and Origin may carry besides the loopback ones; null switches the check off. */
@@ -102,7 +105,7 @@ export function createPoolServer(options: PoolServerOptions): FastifyInstance {
     if (typeof query === 'object' && query !== null && 'key' in query) delete query.key;
   });
   const disks = createDiskHealth(options.folders ?? [], logger);
-  serveApi(app, poolApi, { pool, identify, streams, disks, gatewayAddress });
+  serveApi(app, poolApi, { pool, identify, streams, disks, gatewayAddress, facts: options.facts });
   return app;
 }
 

@@ -38,7 +38,14 @@ export async function startServer(
   const parts = await startTestPool(settings, given);
   const logger = createLogger('fatal');
   const bodies = new BodyBudget(64 * 1024 * 1024);
-  const app = createPoolServer({ pool: parts.pool, bodies, logger, allowedHosts: [], ...options });
+  const app = createPoolServer({
+    pool: parts.pool,
+    bodies,
+    logger,
+    facts: () => Promise.reject(new Error('no test asks for it')),
+    allowedHosts: [],
+    ...options,
+  });
   await app.listen({ host: '127.0.0.1', port: 0 });
   const address = app.server.address();
   const port = typeof address === 'object' && address !== null ? address.port : 0;
