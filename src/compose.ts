@@ -19,7 +19,7 @@ import type { Config } from './config.ts';
 import { hasLocalSockets, makeLocalSocket } from './lib/addresses/local-socket.ts';
 import { isLoopbackHost, isOnThisMachine } from './lib/addresses/loopback.ts';
 import { addressBeside, localUrl } from './lib/addresses/service-address.ts';
-import { createSteadyClock } from './lib/clock.ts';
+import { type Clock, createSteadyClock } from './lib/clock.ts';
 import { BodyBudget } from './lib/http/body-budget.ts';
 import type { Logger } from './lib/log/logger.ts';
 import { shownProxy } from './lib/network/proxy-rules.ts';
@@ -58,6 +58,7 @@ export async function startServices(
   const network = openNetwork(config, opened, clock);
   announceProxies(config, logger);
   const providers = await openProviders(config, network, logger, opened, clock);
+  const telemetry = await openTelemetry(config, mode, clock, logger, opened);
   const bodies = new BodyBudget(config.bodiesMaxBytes);
   const folders = writtenFolders(config);
   const { configFile: file } = config;
@@ -92,6 +93,7 @@ export async function startServices(
       ...(config.pool.adminKey === undefined ? {} : { adminKey: config.pool.adminKey }),
       ...(config.pool.apiKey === undefined ? {} : { poolApiKey: config.pool.apiKey }),
       ...(gatewayKey === undefined ? {} : { gatewayKey }),
+      telemetry,
       gatewayAddress: (seen) => addressBeside(seen, config.pool, config.gateway, urls.gatewayUrl),
       allowedHosts: hostCheck(config, config.pool.host, config.pool.adminKey !== undefined),
     });
@@ -103,6 +105,7 @@ export async function startServices(
   if (mode !== 'pool') {
     const { createGateway } = await import('./gateway/gateway.ts');
     const gateway = await createGateway({
+      telemetry,
       configWatch,
       pool: pool
         ? pool.asBorrower({ role: 'borrower', keyId: 'gateway', isGateway: true })
@@ -248,6 +251,16 @@ async function serveCommands(
       `no socket can be made in ${config.dataDir}, so commands reach this pool over HTTP only`,
     );
   }
+}
+
+/** Its packages are loaded only where an endpoint is set. */
+async function openTelemetry(config: Config, mode: RunMode, clock: Clock, logger: Logger, opened: Opened) {
+  if (!config.telemetry) return undefined;
+  const { Telemetry } = await import('./lib/telemetry/telemetry.ts');
+  const name = mode === 'both' || !config.usePoolService ? 'warp2api' : `warp2api-${mode}`;
+  const telemetry = new Telemetry(config.telemetry, name, clock, logger);
+  opened.add('traces and metrics', () => telemetry.close());
+  return telemetry;
 }
 
 function announceProxies({ proxies }: Config, logger: Logger): void {

@@ -10,6 +10,7 @@ import { readTextFile } from './lib/files/read-text.ts';
 import { readCertificates } from './lib/network/extra-certificates.ts';
 import { KnownSecrets } from './lib/secrets/known-secrets.ts';
 import { plainLine } from './lib/shown-text.ts';
+import { telemetryOf } from './lib/telemetry/telemetry-settings.ts';
 import { environmentKeys, type ProviderConfig, providerSettings, secretsOf } from './providers/registry.ts';
 import { type SettingValues, settings } from './settings.ts';
 import { shownSettings, shownValue, valueIn } from './shown-settings.ts';
@@ -189,6 +190,7 @@ export function loadConfig(environment: NodeJS.ProcessEnv, folder = process.cwd(
   if (problems.length > 0) throw new ConfigError(problems);
 
   const values = all as SettingValues;
+  const telemetry = telemetryOf(values);
   const logMegabytes = values.LOG_MAX_MB;
   const retireAfterDays = values.RETIRE_AFTER_DAYS;
   const pool = { host: values.POOL_SERVICE_HOST, port: values.POOL_SERVICE_PORT };
@@ -289,10 +291,13 @@ export function loadConfig(environment: NodeJS.ProcessEnv, folder = process.cwd(
     accountKeys,
     /** Every setting, as its owner sees it: without secrets. */
     shownSettings: shownSettings(environment, inFileAlone(folder)),
+    /** Undefined: neither traces nor metrics are sent. */
+    telemetry,
     /** What of all this must never be shown. Sources add their secrets, and the pool the credentials it uses. */
     secrets: secretsIn(all, providers, [
       environment['ACCOUNT_API_KEY'],
       ...accountKeys.map(({ key }) => key),
+      ...Object.values(telemetry?.headers ?? {}),
     ]),
   });
 }

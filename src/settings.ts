@@ -18,6 +18,7 @@ import {
   setting,
   type ValuesOf,
 } from './lib/setting.ts';
+import { telemetrySettings } from './lib/telemetry/telemetry-settings.ts';
 import { providerSettings } from './providers/registry.ts';
 
 /** A postgres:// URL must be one that can be read: a password with a # or a / in it cannot. */
@@ -303,6 +304,7 @@ export const ownSettings = {
     schema: count(0, 3600),
     help: 'How long running turns may go on after SIGTERM.',
   }),
+  ...telemetrySettings,
 } as const;
 
 export type SettingValues = ValuesOf<typeof ownSettings>;

@@ -206,3 +206,11 @@ test('only the configuration reads the environment', () => {
   const readers = files.filter((file) => /process\.env\b/.test(readFileSync(join(root, file), 'utf8')));
   expect(readers).toEqual(['src/config.ts']);
 });
+
+test('OpenTelemetry is loaded only where traces or metrics are sent', () => {
+  const starts = ['src/main.ts', 'src/compose.ts', 'src/gateway/gateway.ts', 'src/pool/http/server.ts'];
+  for (const file of starts) {
+    expect(packagesOf(join(root, file)).filter((name) => name.startsWith('@opentelemetry/'))).toEqual([]);
+  }
+  expect(packagesOf(join(root, 'src/lib/telemetry/telemetry.ts'))).toContain('@opentelemetry/sdk-trace');
+});

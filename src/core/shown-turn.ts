@@ -9,6 +9,7 @@ const skip = z.object({
   account_id: z.string().nullable(),
   /** The evidence in words. */
   says: z.string(),
+  at_ms: z.int(),
 });
 
 const attempt = z.object({
@@ -38,6 +39,8 @@ const attempt = z.object({
 /** One turn of the gateway, as its operator sees it: what was looked at, tried and decided. */
 export const shownTurn = z.object({
   request_id: z.string(),
+  /** Of its OpenTelemetry trace; null where none is sent. */
+  trace_id: z.string().nullable(),
   at: isoTime,
   dialect: z.string(),
   /** As the client named it. */
@@ -68,7 +71,15 @@ export const shownTurn = z.object({
       cost_cents: z.number().nullable(),
     })
     .nullable(),
-  candidates: z.array(z.object({ provider: z.string(), model: z.string(), skipped: z.array(skip) })),
+  candidates: z.array(
+    z.object({
+      provider: z.string(),
+      model: z.string(),
+      /** When it was looked at, since the turn began. */
+      at_ms: z.int(),
+      skipped: z.array(skip),
+    }),
+  ),
   attempts: z.array(attempt),
   /** Further notes that were not kept. */
   omitted: z.int(),

@@ -100,6 +100,8 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
     stop.signal,
   );
   const routes = new Routes({ ...options, models, poolWatch });
+  const { telemetry } = options;
+  const tracing = telemetry && new (await import('./telemetry/turn-telemetry.ts')).TurnTelemetry(telemetry);
   const server = createGatewayServer({
     ...options,
     dependencies: {
@@ -108,7 +110,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
       models,
       circuits: new Circuits(clock),
       limits: new AccountLimits(clock),
-      records: new TurnRecords(clock),
+      records: new TurnRecords(clock, tracing),
       leases,
       reporter,
       reach: new ProviderReach(clock),
@@ -180,8 +182,8 @@ function announceStanding({ caller, gatewayOnly }: PoolStanding, logger: Logger)
 function withNotedBearers(pool: Pool, secrets: KnownSecrets): Pool {
   return {
     ...pool,
-    async allocate(request, signal) {
-      const answer = await pool.allocate(request, signal);
+    async allocate(...asked) {
+      const answer = await pool.allocate(...asked);
       for (const { id_token } of answer.accounts) secrets.use(id_token);
       return answer;
     },

@@ -1,3 +1,4 @@
+import type { TraceHeaders } from '../lib/telemetry/trace-headers.ts';
 import type { HeldSession } from './held-session.ts';
 import type { LeasedAccount } from './schema.ts';
 
@@ -19,6 +20,8 @@ export interface AccountDemand {
   readonly client?: string | undefined;
   /** A free account ran out in this turn: no other free one may replace it. */
   readonly isFreeBarred?: boolean;
+  /** Of the turn, for the pool. */
+  readonly trace?: TraceHeaders | undefined;
 }
 
 export interface LeaseDemand extends AccountDemand {

@@ -259,6 +259,7 @@ export class HeldLeases {
           prefer: demand.prefer,
         },
         either,
+        { trace: demand.trace },
       );
     } catch (error) {
       // The pool may have lent an account in an answer that is not read.

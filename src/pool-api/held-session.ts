@@ -2,6 +2,7 @@ import { withJitter } from '../lib/backoff.ts';
 import type { Clock } from '../lib/clock.ts';
 import { createLimit } from '../lib/limit.ts';
 import { isAway, isPoolError, PoolError } from './errors.ts';
+import type { AllocateCall } from './pool.ts';
 import type { PoolCalls } from './pool-calls.ts';
 import { PoolClock } from './pool-clock.ts';
 import { retryDelayMs } from './retry.ts';
@@ -125,11 +126,11 @@ export class HeldSession {
   }
 
   /** Makes the session hold what it asks for; renews it and brings the present bearers. */
-  async ensure(change: Ensure = {}, signal?: AbortSignal, isNew = false): Promise<void> {
+  async ensure(change: Ensure = {}, signal?: AbortSignal, call: AllocateCall = {}): Promise<void> {
     await this.#inLine(signal, async (either) => {
       const askedAt = this.#options.timing.monotonic();
       const request = { ...this.#request, ...change, session_id: this.sessionId };
-      this.#adopt(await this.#options.pool.allocate(request, either, isNew), askedAt, request.exclude);
+      this.#adopt(await this.#options.pool.allocate(request, either, call), askedAt, request.exclude);
     });
   }
 
@@ -138,7 +139,7 @@ export class HeldSession {
     const before = this.#request;
     this.#request = request;
     try {
-      await this.ensure({}, signal, isNew);
+      await this.ensure({}, signal, { isNew });
     } catch (error) {
       this.#request = before;
       throw error;

@@ -4,6 +4,7 @@ import { type Clock, systemClock } from '../lib/clock.ts';
 import { isAway, NoAnswerError, PoolError } from './errors.ts';
 import { followEvents } from './event-stream.ts';
 import type { Call, Transport } from './http-transport.ts';
+import type { AllocateCall } from './pool.ts';
 import { type RetryPolicy, retryDelayMs, withRetries } from './retry.ts';
 import {
   type AllocateAnswer,
@@ -57,14 +58,11 @@ export function createPoolCalls(transport: Transport, options: PoolCallOptions) 
 
   return {
     release: releaseOrRetry,
-    /**
-     * Without `session_id` it makes one, and gives back what may have been lent when the call fails. `isNew` asks for
-     * that too, for an id the caller has just made.
-     */
+    /** Without `session_id` it makes one, and gives back what may have been lent when the call fails. */
     async allocate(
       request: AllocateRequest,
       signal?: AbortSignal,
-      isNew = request.session_id === undefined,
+      { isNew = request.session_id === undefined, trace }: AllocateCall = {},
     ): Promise<AllocateAnswer> {
       // The id is made here, so that a repeated call finds the session of the first instead of leasing twice.
       const sessionId = request.session_id ?? randomUUID();
@@ -81,6 +79,7 @@ export function createPoolCalls(transport: Transport, options: PoolCallOptions) 
           body: { ...request, ...wait, session_id: sessionId },
           timeoutMs: waitMs + allocateGraceMs,
           signal,
+          ...(trace && { headers: { ...trace } }),
         } as const;
         return transport.exchange(call, allocateAnswer).catch((error: unknown) => {
           // The last try may surely not have arrived, and the one before it have lent something.

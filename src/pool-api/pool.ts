@@ -1,3 +1,4 @@
+import type { TraceHeaders } from '../lib/telemetry/trace-headers.ts';
 import type { Readiness } from './readiness.ts';
 import type {
   Account,
@@ -29,12 +30,20 @@ import type {
   StatusAnswer,
 } from './schema.ts';
 
+/** How the pool is asked, beside what for. */
+export interface AllocateCall {
+  /** The caller has just made the session's id: what was lent is given back when the call fails. */
+  readonly isNew?: boolean;
+  /** Of the turn that needs the account. */
+  readonly trace?: TraceHeaders | undefined;
+}
+
 /**
  * The pool as borrowers see it, whether it is in this process or behind HTTP.
  * Every call throws PoolError; over HTTP `pool_unavailable` when the pool could not be reached.
  */
 export interface Pool {
-  allocate(request: AllocateRequest, signal?: AbortSignal): Promise<AllocateAnswer>;
+  allocate(request: AllocateRequest, signal?: AbortSignal, call?: AllocateCall): Promise<AllocateAnswer>;
   release(request: ReleaseRequest): Promise<ReleaseAnswer>;
   report(request: ReportRequest): Promise<ReportAnswer>;
   /** Events from now on until the signal aborts. `onState` tells whether events are flowing. */

@@ -5,6 +5,7 @@ import { givenFields } from '../../core/null-fields.ts';
 import type { Route } from '../../lib/api/api-routes.ts';
 import { isJsonObject } from '../../lib/parse-json.ts';
 import { ownTurn } from '../../lib/process/own-turn.ts';
+import { traceHeadersIn } from '../../lib/telemetry/trace-headers.ts';
 import { compactionTurn } from '../../protocols/openai-responses/compaction.ts';
 import { createCompactionInbound, createResponsesInbound } from '../../protocols/openai-responses/inbound.ts';
 import { responsesRequest } from '../../protocols/openai-responses/schema.ts';
@@ -80,6 +81,7 @@ const respond: Handle = async (service, request, reply) => {
       ...read,
       client,
       affinityKey,
+      trace: traceHeadersIn(request.headers),
       requestId: request.id,
       held: request.heldBody,
     });
@@ -212,7 +214,8 @@ export const responsesRoutes: readonly Route<ResponsesService>[] = [
       },
       accept({ sockets }, socket, { client, headers, id, raw }) {
         const affinityKey = affinityKeyOf(headers);
-        sockets.accept(socket, { client, affinityKey, requestId: id, wire: raw.socket });
+        const trace = traceHeadersIn(headers);
+        sockets.accept(socket, { client, affinityKey, trace, requestId: id, wire: raw.socket });
       },
     },
   },

@@ -15,6 +15,8 @@ import { createDiskHealth } from '../../lib/log/disk-health.ts';
 import type { Logger } from '../../lib/log/logger.ts';
 import { collectGarbage } from '../../lib/process/collect-garbage.ts';
 import { type Load, LoadMeter } from '../../lib/process/load.ts';
+import type { Telemetry } from '../../lib/telemetry/telemetry.ts';
+import { traceHeadersIn } from '../../lib/telemetry/trace-headers.ts';
 import { anthropicMessagesInbound } from '../../protocols/anthropic-messages/inbound.ts';
 import { geminiErrors } from '../../protocols/gemini/inbound.ts';
 import { openaiChatInbound } from '../../protocols/openai-chat/inbound.ts';
@@ -82,6 +84,8 @@ export interface GatewayServerOptions {
   readonly folders?: readonly string[];
   /** How hard the process has to work; absent: it is measured. */
   readonly readLoad?: () => Load;
+  /** Absent: neither traces nor metrics are sent. */
+  readonly telemetry?: Telemetry | undefined;
   readonly logger: Logger;
 }
 
@@ -160,6 +164,7 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
     providers: () => dependencies.reach.all,
     openCircuits: () => dependencies.circuits.open,
     keep: options.keep,
+    telemetry: options.telemetry,
   });
   const clientTurns = new ClientTurns(dependencies, metrics, admission);
   const { responses, bodies } = options;
@@ -240,6 +245,13 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
       dialect: inbound.name,
       model: decoded.request.model,
       isStream: decoded.isStream,
+      choices: decoded.choices,
+      call: {
+        by: 'http',
+        method: request.method,
+        path: request.routeOptions.url ?? pathOf(request.url),
+        trace: traceHeadersIn(request.headers),
+      },
     });
     const headFor = answerHeads(inbound, decoded, requestId, times, record);
     const Answer = inbound.passesBytes ? PassedAnswer : decoded.isStream ? StreamedAnswer : WholeAnswer;

@@ -7,6 +7,7 @@ import type { Clock } from '../../lib/clock.ts';
 import type { HeldBody } from '../../lib/http/body-budget.ts';
 import type { Logger } from '../../lib/log/logger.ts';
 import { sleep } from '../../lib/sleep.ts';
+import type { TraceHeaders } from '../../lib/telemetry/trace-headers.ts';
 import { createResponsesInbound } from '../../protocols/openai-responses/inbound.ts';
 import { ResponseEvents } from '../../protocols/openai-responses/response-events.ts';
 import { serverSentEvent, streamEnd } from '../../protocols/openai-responses/stream-encoder.ts';
@@ -36,6 +37,7 @@ export interface BackgroundRequest extends ReadRequest {
   readonly client: ClientKey;
   readonly requestId: string;
   readonly affinityKey: string | undefined;
+  readonly trace?: TraceHeaders | undefined;
   /** Shared by the run, which goes on after the answer that reports its start. */
   readonly held: HeldBody | null;
 }
@@ -140,6 +142,7 @@ export class BackgroundResponses {
         dialect: 'responses',
         model: decoded.request.model,
         isStream: decoded.isStream,
+        call: { by: 'background', method: 'POST', path: '/v1/responses', trace: run.request.trace },
       });
       await clientTurns.run(
         {

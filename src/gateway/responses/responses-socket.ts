@@ -4,6 +4,7 @@ import { LRUCache } from 'lru-cache';
 import { AppError } from '../../core/errors.ts';
 import type { BodyBudget, HeldBody } from '../../lib/http/body-budget.ts';
 import type { ListeningTime } from '../../lib/process/listening-time.ts';
+import type { TraceHeaders } from '../../lib/telemetry/trace-headers.ts';
 import { createResponsesInbound } from '../../protocols/openai-responses/inbound.ts';
 import type { RawItem } from '../../protocols/openai-responses/schema.ts';
 import type { ClientKey } from '../keys/client-key.ts';
@@ -30,6 +31,7 @@ export interface ResponsesSocketsOptions extends Omit<BackgroundResponsesOptions
 export interface SocketClient {
   readonly client: ClientKey;
   readonly affinityKey: string | undefined;
+  readonly trace?: TraceHeaders | undefined;
   readonly requestId: string;
   readonly wire: Socket;
 }
@@ -308,6 +310,7 @@ class Connection implements Carrier {
           dialect: 'responses',
           model: decoded.request.model,
           isStream: true,
+          call: { by: 'websocket', method: 'GET', path: '/v1/responses', trace: this.#client.trace },
         });
         await this.#options.clientTurns.run(
           {

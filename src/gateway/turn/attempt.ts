@@ -16,6 +16,7 @@ import { debugLog, type Logger } from '../../lib/log/logger.ts';
 import type { ListeningTime } from '../../lib/process/listening-time.ts';
 import { ownTurn } from '../../lib/process/own-turn.ts';
 import type { KnownSecrets } from '../../lib/secrets/known-secrets.ts';
+import type { TraceHeaders } from '../../lib/telemetry/trace-headers.ts';
 import { type Stage, stagesOf } from '../emulation/stages.ts';
 import { countedUsage, hasTokens, shownUsage } from '../emulation/token-count.ts';
 import { providerAccountOf, type TurnLease } from '../leases/lease-cache.ts';
@@ -104,6 +105,7 @@ export class Attempt implements CallListener {
   readonly #dependencies: AttemptDependencies;
   readonly #turn: ClientTurn;
   readonly #plan: AttemptPlan;
+  readonly #traceHeaders: TraceHeaders | undefined;
   readonly #stages: readonly Stage[];
   readonly #ended = Promise.withResolvers<AppError | undefined>();
   #call: RunningCall | undefined;
@@ -117,7 +119,15 @@ export class Attempt implements CallListener {
   #listeningSince = 0;
   #hasAnswered = false;
 
-  constructor(dependencies: AttemptDependencies, turn: ClientTurn, lease: TurnLease, plan: AttemptPlan) {
+  /** `traceHeaders`: what the upstream gets of the turn's trace. */
+  constructor(
+    dependencies: AttemptDependencies,
+    turn: ClientTurn,
+    lease: TurnLease,
+    plan: AttemptPlan,
+    traceHeaders?: TraceHeaders,
+  ) {
+    this.#traceHeaders = traceHeaders;
     this.#dependencies = dependencies;
     this.#turn = turn;
     this.#plan = plan;
@@ -228,6 +238,7 @@ export class Attempt implements CallListener {
         outbound,
         answer,
         authHeaders: provider.authHeaders(providerAccountOf(this.lease.account)),
+        traceHeaders: this.#traceHeaders,
         userAgent,
       }),
     );

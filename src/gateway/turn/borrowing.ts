@@ -80,6 +80,7 @@ export class Borrowing {
       preference: known === undefined ? ('soft' as const) : ('hard' as const),
       exclude: route.barred ? new Set([...excluded, ...route.barred]) : excluded,
       isFreeBarred,
+      trace: record.trace?.headers,
       signal: this.#turn.signal,
     };
     try {

@@ -95,7 +95,7 @@ export class ClientTurns {
   }
 
   #log(
-    { protocol, decoded, requestId }: ClientTurn,
+    { protocol, decoded, requestId, record }: ClientTurn,
     result: TurnResult,
     durationMs: number,
     status: number,
@@ -104,6 +104,7 @@ export class ClientTurns {
     const { error, route, attempt } = result;
     const line = {
       request_id: requestId,
+      trace_id: record.trace?.traceId,
       dialect: protocol,
       model: decoded.request.model,
       upstream_model: route?.model,

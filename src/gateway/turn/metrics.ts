@@ -1,5 +1,6 @@
 import { Counter, Gauge, Histogram, Registry } from 'prom-client';
 import { callSeconds, metricsText } from '../../lib/api/metrics.ts';
+import type { Telemetry } from '../../lib/telemetry/telemetry.ts';
 import type { BufferedStore } from '../state/buffered-store.ts';
 import type { Admission } from './admission.ts';
 import type { ClientTurn } from './client-turns.ts';
@@ -41,6 +42,7 @@ export function createGatewayMetrics(options: {
   providers(): ReadonlyMap<string, boolean>;
   /** `provider/model` of those that turns pass over. */
   openCircuits(): readonly string[];
+  readonly telemetry: Pick<Telemetry, 'droppedSpans'> | undefined;
   readonly keep: Pick<BufferedStore, 'figures' | 'failures'>;
   readonly admission: Pick<Admission, 'load' | 'reason' | 'refused'>;
 }): GatewayMetrics {
@@ -136,6 +138,7 @@ export function createGatewayMetrics(options: {
   };
   noteKeep(options.keep, registers);
   noteLoad(options.admission, registers);
+  if (options.telemetry) noteDroppedSpans(options.telemetry, registers);
   for (const name of Object.keys(now) as (keyof typeof now)[]) {
     new Gauge({
       name: `${prefix}${names[name]}`,
@@ -166,6 +169,18 @@ export function createGatewayMetrics(options: {
     },
     text: () => metricsText(registry),
   };
+}
+
+function noteDroppedSpans(telemetry: Pick<Telemetry, 'droppedSpans'>, registers: Registry[]): void {
+  new Counter({
+    name: `${prefix}spans_dropped_total`,
+    help: 'Spans that the collector of traces did not get.',
+    registers,
+    collect() {
+      this.reset();
+      this.inc(telemetry.droppedSpans);
+    },
+  });
 }
 
 function noteLoad(admission: Pick<Admission, 'load' | 'reason' | 'refused'>, registers: Registry[]): void {

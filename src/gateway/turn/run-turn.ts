@@ -282,9 +282,9 @@ class TurnRun {
     const { id } = lease.account;
     this.#failover.begin(path.route, this.#dependencies.clock.monotonic());
     try {
-      const error = await this.#attemptUntilReached(lease, path);
+      const error = await this.#attemptUntilReached({ lease, note }, path);
       this.#turn.record.attemptEnded(note, this.#attempt, error);
-      const usage = this.#attempt?.countedUsage;
+      const { usage } = note;
       this.#usage = usage;
       if (!error) {
         this.#reports.succeeded(lease, usage);
@@ -301,7 +301,10 @@ class TurnRun {
   }
 
   /** While nothing can be sent to the provider, another account would not help: the turn waits with the one it has. */
-  async #attemptUntilReached(lease: TurnLease, path: Path): Promise<AppError | undefined> {
+  async #attemptUntilReached(
+    { lease, note }: Pick<Borrowed, 'lease' | 'note'>,
+    path: Path,
+  ): Promise<AppError | undefined> {
     const { reach, clock } = this.#dependencies;
     const provider = path.route.provider.name;
     const { signal } = this.#turn;
@@ -311,7 +314,7 @@ class TurnRun {
     // Once: if all are slow, waiting is better than asking again and again.
     path.firstWordMs = this.#failover.hasFailed ? undefined : this.#candidates.firstWordMsOf(path.candidate);
     for (;;) {
-      const attempt = new Attempt(this.#dependencies, this.#turn, lease, path);
+      const attempt = new Attempt(this.#dependencies, this.#turn, lease, path, note.span?.passedOn);
       this.#attempt = attempt;
       this.#usage = undefined;
       path.output.begin(attempt);

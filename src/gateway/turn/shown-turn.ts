@@ -3,7 +3,7 @@ import type { ShownTurn } from '../../core/shown-turn.ts';
 import { costOf } from '../models/catalogue.ts';
 import type { AttemptNote, Evidence, TurnRecord } from './turn-record.ts';
 
-type ShownSkip = ShownTurn['candidates'][number]['skipped'][number];
+type ShownSkip = Omit<ShownTurn['candidates'][number]['skipped'][number], 'at_ms'>;
 
 const mostNamed = 5;
 
@@ -14,6 +14,7 @@ export function shownTurn(record: TurnRecord, route: string): ShownTurn {
   const cost = costOf(usage, attempts.at(-1)?.route.price);
   return {
     request_id: asked.requestId,
+    trace_id: record.trace?.traceId ?? null,
     at: new Date(record.at).toISOString(),
     dialect: asked.dialect,
     model: asked.model,
@@ -38,10 +39,14 @@ export function shownTurn(record: TurnRecord, route: string): ShownTurn {
           cost_cents: cost === undefined ? null : Number((100 * cost).toPrecision(6)),
         }
       : null,
-    candidates: candidates.map(({ route: { provider, model, barred }, skipped }) => ({
+    candidates: candidates.map(({ route: { provider, model, barred }, atMs, skipped }) => ({
       provider: provider.name,
       model,
-      skipped: [...(barred?.size ? [barredSkip(barred)] : []), ...skipped.map(shownSkip)],
+      at_ms: atMs,
+      skipped: [
+        ...(barred?.size ? [{ ...barredSkip(barred), at_ms: atMs }] : []),
+        ...skipped.map((skip) => ({ ...shownSkip(skip), at_ms: skip.atMs })),
+      ],
     })),
     attempts: attempts.map(shownAttempt),
     omitted,
@@ -85,7 +90,7 @@ function barredSkip(barred: ReadonlySet<string>): ShownSkip {
   return { reason: 'models', account_id: null, says };
 }
 
-function shownSkip(evidence: Evidence): ShownSkip {
+export function shownSkip(evidence: Evidence): ShownSkip {
   switch (evidence.kind) {
     case 'limit': {
       const { accountId, reading, until } = evidence.limit;

@@ -34,14 +34,14 @@ const begin = (records: TurnRecords, requestId: string) => records.begin({ ...as
 
 describe('the latest records', () => {
   it('come newest first, and page by page', () => {
-    const records = new TurnRecords(clock, 10);
+    const records = new TurnRecords(clock, undefined, 10);
     const all = ['a', 'b', 'c'].map((id) => begin(records, id));
     expect(idsIn(records)).toEqual(['c', 'b', 'a']);
     expect(idsIn(records, all[1]?.sequence)).toEqual(['a']);
   });
 
   it('are so many at most, and one that is still running is there again once it ends', () => {
-    const records = new TurnRecords(clock, 3);
+    const records = new TurnRecords(clock, undefined, 3);
     const first = begin(records, 'long');
     for (const id of ['a', 'b', 'c']) begin(records, id);
     expect(idsIn(records)).toEqual(['c', 'b', 'a']);
@@ -50,7 +50,7 @@ describe('the latest records', () => {
   });
 
   it('are so many bytes at most, those of their ends included', () => {
-    const records = new TurnRecords(clock, 1_000, 20_000);
+    const records = new TurnRecords(clock, undefined, 1_000, 20_000);
     const message = 'x'.repeat(2_000);
     for (let turn = 0; turn < 100; turn += 1) {
       records.end(begin(records, `r${turn}`), { ...ended, message });
@@ -62,7 +62,7 @@ describe('the latest records', () => {
   });
 
   it('are found by request id, the newest of several', () => {
-    const records = new TurnRecords(clock, 10);
+    const records = new TurnRecords(clock, undefined, 10);
     begin(records, 'same');
     const second = begin(records, 'same');
     expect(records.find('same')).toBe(second);

@@ -2,6 +2,8 @@ import type { AppError, ErrorCode } from '../../core/errors.ts';
 import type { Dialect } from '../../core/protocol.ts';
 import type { Usage } from '../../core/turn.ts';
 import type { Clock } from '../../lib/clock.ts';
+import type { BegunSpan } from '../../lib/telemetry/telemetry.ts';
+import type { TraceHeaders } from '../../lib/telemetry/trace-headers.ts';
 import { PoolError } from '../../pool-api/errors.ts';
 import { sumUsage } from '../emulation/token-count.ts';
 import type { Route } from '../models/route.ts';
@@ -24,8 +26,12 @@ export type Evidence =
 
 export interface CandidateNote {
   readonly route: Route;
-  readonly skipped: Evidence[];
+  /** Since the turn began, as all times of notes. */
+  readonly atMs: number;
+  readonly skipped: Skip[];
 }
+
+export type Skip = Evidence & { readonly atMs: number };
 
 /** Why this account: it is tried again, the conversation is remembered on it, the session prefers it, or it was free. */
 type Choice = 'same' | 'conversation' | 'session' | 'free';
@@ -37,8 +43,9 @@ export interface AttemptNote {
   /** The gateway held it already, without a call to the pool. */
   readonly wasHeld: boolean;
   readonly waitedMs: number;
-  /** Since the turn began, as are the next. */
   readonly startedMs: number;
+  /** Its span; undefined where no traces are sent. */
+  readonly span: AttemptSpan | undefined;
   connectedMs: number | undefined;
   firstContentMs: number | undefined;
   endedMs: number | undefined;
@@ -46,6 +53,7 @@ export interface AttemptNote {
   status: number | undefined;
   outcome: ErrorCode | 'success' | undefined;
   message: string | undefined;
+  usage: Usage | undefined;
   /** How the account stands after the report, where the pool said so. */
   accountStatus: string | undefined;
 }
@@ -56,6 +64,7 @@ interface TimedAttempt {
   readonly firstContentAt: number | undefined;
   /** Of the upstream's answer. */
   readonly status: number | undefined;
+  readonly countedUsage?: Usage | undefined;
 }
 
 export interface TurnEnded {
@@ -74,6 +83,31 @@ export interface AskedTurn {
   readonly dialect: Dialect;
   readonly model: string;
   readonly isStream: boolean;
+  /** Answers that were asked for, which share the record; 1 if absent. */
+  readonly choices?: number | undefined;
+  /** How the turn came, for its trace. */
+  readonly call?: CalledBy;
+}
+
+export interface CalledBy {
+  readonly by: 'http' | 'websocket' | 'background';
+  readonly method: string;
+  /** As the service declares it. */
+  readonly path: string;
+  readonly trace: TraceHeaders | undefined;
+}
+
+export interface AttemptSpan {
+  readonly context: BegunSpan['context'];
+  /** What the upstream gets of it; undefined: nothing. */
+  readonly passedOn: TraceHeaders | undefined;
+}
+
+/** What becomes of records as traces and metrics. */
+export interface TurnTracing {
+  begin(asked: AskedTurn): BegunSpan | undefined;
+  attempt(turn: BegunSpan, provider: string): AttemptSpan;
+  ended(record: TurnRecord): void;
 }
 
 /** Notes of each kind in one record; later ones are counted only. */
@@ -89,7 +123,11 @@ export class TurnRecord {
   readonly at: number;
   readonly candidates: CandidateNote[] = [];
   readonly attempts: AttemptNote[] = [];
+  /** Undefined where no traces are sent. */
+  readonly trace: BegunSpan | undefined;
   ended: TurnEnded | undefined;
+  /** Choices that have not ended. */
+  running: number;
   bytes = recordBytes;
   /** Notes that had no room. */
   omitted = 0;
@@ -98,9 +136,13 @@ export class TurnRecord {
   countedBytes = 0;
   readonly #clock: Pick<Clock, 'monotonic'>;
   readonly #startedAt: number;
+  readonly #tracing: TurnTracing | undefined;
 
-  constructor(asked: AskedTurn, clock: Clock) {
+  constructor(asked: AskedTurn, clock: Clock, tracing?: TurnTracing) {
     this.asked = asked;
+    this.running = asked.choices ?? 1;
+    this.#tracing = tracing;
+    this.trace = tracing?.begin(asked);
     this.at = clock.now();
     this.#clock = clock;
     this.#startedAt = clock.monotonic();
@@ -108,20 +150,21 @@ export class TurnRecord {
   }
 
   /** Of a monotonic time. */
-  #sinceStart(at: number | undefined): number | undefined {
-    return at === undefined ? undefined : Math.round(at - this.#startedAt);
+  #sinceStart(at: number): number {
+    return Math.round(at - this.#startedAt);
   }
 
   /** The candidate that is looked at from now on. */
   candidate(route: Route): CandidateNote {
-    const note = { route, skipped: [] };
+    const note = { route, atMs: this.#sinceStart(this.#clock.monotonic()), skipped: [] };
     this.#add(this.candidates, note, 0);
     return note;
   }
 
   skipped(candidate: CandidateNote, evidence: Evidence): void {
     const text = 'message' in evidence ? evidence.message.length : 0;
-    this.#add(candidate.skipped, evidence, 2 * text);
+    const atMs = this.#sinceStart(this.#clock.monotonic());
+    this.#add(candidate.skipped, { ...evidence, atMs }, 2 * text);
   }
 
   /** Accounts that have nothing left for the candidate's model. */
@@ -144,13 +187,15 @@ export class TurnRecord {
       choice: given.choice,
       wasHeld: given.wasHeld,
       waitedMs: Math.round(given.waitedMs),
-      startedMs: Math.round(this.#clock.monotonic() - this.#startedAt),
+      startedMs: this.#sinceStart(this.#clock.monotonic()),
+      span: this.trace && this.#tracing?.attempt(this.trace, given.route.provider.name),
       connectedMs: undefined,
       firstContentMs: undefined,
       endedMs: undefined,
       status: undefined,
       outcome: undefined,
       message: undefined,
+      usage: undefined,
       accountStatus: undefined,
     };
     this.#add(this.attempts, note, 0);
@@ -158,17 +203,20 @@ export class TurnRecord {
   }
 
   attemptEnded(note: AttemptNote, attempt: TimedAttempt | undefined, error: AppError | undefined): void {
-    note.connectedMs = this.#sinceStart(attempt?.connectedAt);
-    note.firstContentMs = this.#sinceStart(attempt?.firstContentAt);
+    const { connectedAt, firstContentAt } = attempt ?? {};
+    note.connectedMs = connectedAt === undefined ? undefined : this.#sinceStart(connectedAt);
+    note.firstContentMs = firstContentAt === undefined ? undefined : this.#sinceStart(firstContentAt);
     note.endedMs = this.#sinceStart(this.#clock.monotonic());
     note.status = attempt?.status;
     note.outcome = error?.code ?? 'success';
     note.message = error?.message;
+    note.usage = attempt?.countedUsage;
     this.bytes += 2 * (error?.message.length ?? 0);
   }
 
   end(ended: TurnEnded): void {
     this.ended = this.ended === undefined ? ended : bothEnded(this.ended, ended);
+    this.running -= 1;
     this.bytes += 2 * (ended.message?.length ?? 0);
   }
 
@@ -200,20 +248,22 @@ export class TurnRecords {
   readonly #clock: Clock;
   readonly #most: number;
   readonly #mostBytes: number;
+  readonly #tracing: TurnTracing | undefined;
   /** A ring: each sequence number has its place. */
   readonly #places: (TurnRecord | undefined)[] = [];
   #oldest = 0;
   #next = 0;
   #bytes = 0;
 
-  constructor(clock: Clock, most = mostRecords, bytes = mostBytes) {
+  constructor(clock: Clock, tracing?: TurnTracing, most = mostRecords, bytes = mostBytes) {
     this.#clock = clock;
+    this.#tracing = tracing;
     this.#most = most;
     this.#mostBytes = bytes;
   }
 
   begin(asked: AskedTurn): TurnRecord {
-    const record = new TurnRecord(asked, this.#clock);
+    const record = new TurnRecord(asked, this.#clock, this.#tracing);
     this.#add(record);
     return record;
   }
@@ -228,6 +278,7 @@ export class TurnRecords {
       record.countedBytes = record.bytes;
       this.#dropOldest();
     }
+    if (record.running === 0) this.#tracing?.ended(record);
   }
 
   /** Newest first, of those before this sequence number. */

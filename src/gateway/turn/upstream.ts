@@ -7,6 +7,7 @@ import type { TurnEvent } from '../../core/turn.ts';
 import type { CallListener, RunningCall, UpstreamTimeouts } from '../../core/turn-caller.ts';
 import type { NetworkDispatchOptions } from '../../lib/network/exchange.ts';
 import { isSurelyUnsent } from '../../lib/network/transport-errors.ts';
+import type { TraceHeaders } from '../../lib/telemetry/trace-headers.ts';
 import { networkError } from '../../providers/network-error.ts';
 
 export interface UpstreamCall {
@@ -17,6 +18,8 @@ export interface UpstreamCall {
   readonly outbound: Outbound;
   readonly answer: UpstreamAnswer;
   readonly authHeaders: Readonly<Record<string, string>>;
+  /** Where the upstream gets the turn's trace. */
+  readonly traceHeaders?: TraceHeaders | undefined;
   readonly userAgent: string;
   readonly timeouts: UpstreamTimeouts;
   readonly now: () => number;
@@ -75,14 +78,14 @@ class Call implements RunningCall, Dispatcher.DispatchHandler {
   }
 
   send(): void {
-    const { dispatcher, baseUrl, needsHttp2, answer, authHeaders, userAgent } = this.#options;
+    const { dispatcher, baseUrl, needsHttp2, answer, authHeaders, traceHeaders, userAgent } = this.#options;
     const { path, method, headers, body } = answer.request;
     const { origin, prefix } = placeOf(baseUrl);
     const options: NetworkDispatchOptions = {
       origin,
       path: prefix + path,
       method,
-      headers: { ...headers, ...authHeaders, 'user-agent': userAgent },
+      headers: { ...traceHeaders, ...headers, ...authHeaders, 'user-agent': userAgent },
       body,
       needsHttp2,
       mayResend: true,

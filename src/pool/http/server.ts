@@ -7,6 +7,8 @@ import { createHttpServer } from '../../lib/http/http-server.ts';
 import { createWrongKeyLog, shownKeys } from '../../lib/http/shown-keys.ts';
 import { createDiskHealth } from '../../lib/log/disk-health.ts';
 import type { Logger } from '../../lib/log/logger.ts';
+import { recordCallSpans } from '../../lib/telemetry/call-spans.ts';
+import type { Telemetry } from '../../lib/telemetry/telemetry.ts';
 import { PoolError } from '../../pool-api/errors.ts';
 import type { Caller } from '../base/basics.ts';
 import { logFailure } from '../base/failures.ts';
@@ -29,6 +31,8 @@ export interface PoolServerOptions extends PoolKeys {
   readonly logger: Logger;
   /** What the owner is shown of this process and its settings. */
   readonly facts: () => Promise<ServiceFacts>;
+  /** Absent: no traces are sent. */
+  readonly telemetry?: Telemetry | undefined;
   /** Folders that this process writes to. */
   readonly folders?: readonly string[];
   /** Names a request's Host and Origin may carry besides the loopback ones; null switches the check off. */
@@ -104,6 +108,7 @@ export function createPoolServer(options: PoolServerOptions): FastifyInstance {
     // A key may be shown there; routes that know all their fields would refuse it.
     if (typeof query === 'object' && query !== null && 'key' in query) delete query.key;
   });
+  if (options.telemetry) recordCallSpans(app, options.telemetry, pool.clock);
   const disks = createDiskHealth(options.folders ?? [], logger);
   serveApi(app, poolApi, { pool, identify, streams, disks, gatewayAddress, facts: options.facts });
   return app;
