@@ -14,7 +14,7 @@ const groups: readonly (readonly [begins: RegExp, group: string])[] = [
   [/^(DATA_DIR|DATABASE|KEEP|MASTER|GATEWAY_DATABASE|BODIES|RESPONSES_TTL)/, 'storage'],
   [/^(HTTPS?_PROXY|ALL_PROXY|NO_PROXY|NODE_EXTRA)/, 'network'],
   [/^USAGE_/, 'usage'],
-  [/^OTEL_/, 'tracing'],
+  [/^(OTEL_|TRACE_)/, 'tracing'],
 ];
 
 /** Every setting with its value, where that comes from, and what it means. `inFile`: what the `.env` file alone says. */
