@@ -299,13 +299,13 @@ export const newLogin = z
   });
 export type NewLogin = z.input<typeof newLogin>;
 
-export const loginStatuses = ['pending', 'approved', 'denied', 'expired', 'failed', 'cancelled'] as const;
+export const loginStatuses = ['pending', 'approved', 'denied', 'expired', 'failed'] as const;
 
 /** A login that a person approves in a browser. */
 export const login = z.object({
   id: z.string(),
   provider: z.string(),
-  /** `approved`: the account is in the pool. `failed`: see `error`. All but `pending` are final. */
+  /** `approved`: the account is in the pool. `failed`: see `error`; a cancelled one too. All but `pending` are final. */
   status: z.enum(loginStatuses),
   /** What the person types at `verification_uri`. */
   user_code: z.string(),
