@@ -109,6 +109,14 @@ const actions: CliActions = {
     const { rotateMasterKey } = await import('./compose/whole-store.ts');
     return rotateMasterKey(configure(), newKeyFile);
   },
+  async backUp(folder) {
+    const { backUp } = await import('./compose/backup.ts');
+    return backUp(configure(), folder);
+  },
+  async restore(folder, replaces) {
+    const { restore } = await import('./compose/backup.ts');
+    return restore(configure(), folder, replaces);
+  },
   async importConfig(file) {
     const { importConfig } = await import('./import-config/import-config.ts');
     return importConfig(file);

@@ -30,6 +30,13 @@ export interface CliActions {
     readonly from?: string;
     readonly to: string;
   }): Promise<Readonly<Record<string, number>>>;
+  /** Copies the databases into a new folder, whether services run or not. */
+  backUp(folder: string): Promise<MadeBackup>;
+  /** Puts the databases of a backup in their places; those that are there only with `replaces`. Needs them for itself. */
+  restore(
+    folder: string,
+    replaces: boolean,
+  ): Promise<{ readonly restored: readonly string[]; readonly kept: readonly string[] }>;
   /** Another program's configuration as a warp2api.yaml. Throws with a message that says what to do. */
   importConfig(file: string): Promise<ImportedConfig>;
   /** Throws when the configuration is faulty, for a start also when the services would refuse it. */
@@ -55,6 +62,13 @@ export interface CliActions {
   /** How many characters fit into a line of it; undefined where it is no terminal. */
   readonly terminalWidth: number | undefined;
   wait(ms: number): Promise<void>;
+}
+
+export interface MadeBackup {
+  readonly folder: string;
+  readonly files: readonly { readonly name: string; readonly path: string; readonly bytes: number }[];
+  /** What is not in it, and how to keep that. */
+  readonly notes: readonly string[];
 }
 
 export interface ImportedConfig {

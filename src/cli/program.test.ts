@@ -190,6 +190,15 @@ async function run(command: string | readonly string[], setup: Setup = {}) {
       calls.push(['import-config', file]);
       return { yaml: 'routes: []\n', notes: ['x: left out.'], commands: ['warp2api account add'] };
     },
+    async backUp(folder) {
+      calls.push(['backup', folder]);
+      const files = [{ name: 'accounts', path: `${folder}/accounts.db`, bytes: 4096 }];
+      return { folder, files, notes: ['The master key is not in it.'] };
+    },
+    async restore(folder, replaces) {
+      calls.push(['restore', folder, replaces]);
+      return { restored: ['/data/accounts.db'], kept: replaces ? ['/data/accounts.db.before-restore'] : [] };
+    },
     async migrate(options) {
       calls.push(['migrate', options]);
       return { meta: 2, accounts: 3, sessions: 1, leases: 1, audit: 4 };
@@ -869,6 +878,24 @@ describe('migrate', () => {
     const { calls, out } = await run('migrate --to - --json', { stdin: 'postgres://me:secret@db/pool\n' });
     expect(calls).toEqual([['migrate', { to: 'postgres://me:secret@db/pool' }]]);
     expect(JSON.parse(out)).toMatchObject({ accounts: 3, audit: 4 });
+  });
+});
+
+describe('backup and restore', () => {
+  it('say what was copied, and what is kept apart', async () => {
+    const { out, calls } = await run('backup /srv/monday');
+    expect(calls).toEqual([['backup', '/srv/monday']]);
+    expect(out).toMatch(/\/srv\/monday\/accounts\.db +4096 bytes\nThe master key is not in it\.\n/);
+    expect(JSON.parse((await run('backup /srv/monday --json')).out)).toMatchObject({ folder: '/srv/monday' });
+  });
+
+  it('replace what is there only with --force', async () => {
+    const { out, calls } = await run('restore /srv/monday');
+    expect(calls).toEqual([['restore', '/srv/monday', false]]);
+    expect(out).toBe('Restored /data/accounts.db.\n');
+    const forced = await run('restore /srv/monday --force');
+    expect(forced.calls).toEqual([['restore', '/srv/monday', true]]);
+    expect(forced.out).toContain('accounts.db.before-restore: delete it');
   });
 });
 

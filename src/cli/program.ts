@@ -16,7 +16,7 @@ import { UsageError } from './option-values.ts';
 import { addPool } from './pool.ts';
 import { addConfig, addSandbox, addServe, addSettings } from './services.ts';
 import { addStatus } from './status.ts';
-import { addMigrate, addVault } from './whole-store.ts';
+import { addBackup, addMigrate, addRestore, addVault } from './whole-store.ts';
 import { addWhy } from './why.ts';
 
 /** The command line. Its commands throw; `runProgram` turns that into an exit code. */
@@ -64,6 +64,8 @@ Exit codes: 0 done, 1 failed, 2 called wrongly.`,
   addAudit(program, actions);
   addVault(program, actions);
   addDoctor(program, actions);
+  addBackup(program, actions);
+  addRestore(program, actions);
   addMigrate(program, actions);
   addImportConfig(program, actions);
   addSandbox(program, actions);

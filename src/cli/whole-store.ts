@@ -3,7 +3,7 @@ import { formatJson } from './account/view.ts';
 import type { CliActions } from './actions.ts';
 import { formatPairs } from './table.ts';
 
-// Commands that need the whole store for themselves.
+// Commands on the whole store. All but the backup need it for themselves.
 
 export function addMigrate(parent: Command, actions: CliActions): void {
   parent
@@ -70,5 +70,59 @@ Example:
               'or remove MASTER_KEY and the next start takes the key from there.\n'
           : `It is in ${keyFile}; the former one is in ${keyFile}.old. Keep that as long as a backup needs it, no longer.\n`,
       );
+    });
+}
+
+export function addBackup(parent: Command, actions: CliActions): void {
+  parent
+    .command('backup')
+    .description('copy the databases into a new folder, also while the services run')
+    .argument('<folder>', 'the folder to make; it appears when the backup is whole')
+    .option('--json', 'print what is in it as JSON')
+    .addHelpText(
+      'after',
+      `
+It holds the accounts, sealed, with sessions and audit, and the keys and the use of clients. The master key is not in it.
+
+Example:
+  warp2api backup /var/backups/warp2api/monday`,
+    )
+    .action(async (folder: string, { json }: { json?: true }) => {
+      const backup = await actions.backUp(folder);
+      if (json) {
+        actions.write(formatJson(backup));
+        return;
+      }
+      actions.write(formatPairs(backup.files.map(({ path, bytes }) => [path, `${bytes} bytes`])));
+      for (const note of backup.notes) actions.write(`${note}\n`);
+    });
+}
+
+export function addRestore(parent: Command, actions: CliActions): void {
+  parent
+    .command('restore')
+    .description('put the databases of a backup in their places, while no service runs')
+    .argument('<folder>', 'what "warp2api backup" made')
+    .option('--force', 'replace the databases that are there; they are kept beside the restored ones')
+    .option('--json', 'print what was restored as JSON')
+    .addHelpText(
+      'after',
+      `
+Put the master key in its place first: the backup is restored only if the key opens it. Refresh tokens that were used since
+the backup are void, and their accounts need a new login.
+
+Example:
+  ./stop_services.sh && warp2api restore /var/backups/warp2api/monday && ./start_services.sh`,
+    )
+    .action(async (folder: string, { force, json }: { force?: true; json?: true }) => {
+      const { restored, kept } = await actions.restore(folder, force === true);
+      if (json) {
+        actions.write(formatJson({ restored, kept }));
+        return;
+      }
+      for (const path of restored) actions.write(`Restored ${path}.\n`);
+      if (kept.length > 0) {
+        actions.write(`What was there is in ${kept.join(' and ')}: delete it once you are content.\n`);
+      }
     });
 }

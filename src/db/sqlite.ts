@@ -1,6 +1,8 @@
-import { closeSync, existsSync, openSync, readSync, statSync } from 'node:fs';
+import { closeSync, existsSync, openSync, readSync, rmSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite';
+import { backup, DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { backoffMs } from '../lib/backoff.ts';
 import { errorMessage } from '../lib/errors.ts';
 import { makeFolder } from '../lib/files/make-folder.ts';
 import { closeFile } from '../lib/files/private-folder.ts';
@@ -15,6 +17,9 @@ const mostLogBytes = 16 * 1024 * 1024;
 const reservedBytes = 1024 * 1024;
 /** The log is written back before it needs more than its reserve. */
 const pagesOfFullDisk = 200;
+/** 400 KB: what waits for a step waits a few milliseconds. */
+const pagesOfCopyStep = 100;
+const mostCopyTries = 200;
 /** SQLITE_READONLY, SQLITE_IOERR, SQLITE_FULL, SQLITE_CANTOPEN. */
 const storageCodes = new Set([8, 10, 13, 14]);
 /** What every database file begins with. */
@@ -128,6 +133,26 @@ export function openSqlite(
       }
     },
     begin,
+    /** Writes a copy of what is committed to a new file, in steps between which the database goes on working. */
+    async copyTo(copy: string): Promise<void> {
+      try {
+        closeSync(openSync(copy, 'wx', 0o600));
+        for (let tries = 1; ; tries += 1) {
+          try {
+            await backup(database, copy, { rate: pagesOfCopyStep });
+            return;
+          } catch (error) {
+            // Its first step has met a transaction, which Node shows as an error without a code.
+            const metTransaction = error instanceof Error && 'errcode' in error && error.errcode === 0;
+            if (!metTransaction || tries === mostCopyTries) throw error;
+            await sleep(backoffMs(tries, 1, 50));
+          }
+        }
+      } catch (error) {
+        rmSync(copy, { force: true });
+        throw unusable(path, error);
+      }
+    },
     close(): void {
       database.close();
       if (!isMemory) removeHolder(path);

@@ -1,6 +1,8 @@
 import { workerData } from 'node:worker_threads';
+import { openSqlite } from '../../db/sqlite.ts';
+import { withCopies } from '../../db/sqlite-copies.ts';
 import { serveVerbs } from '../../db/verbs.ts';
-import { openSqliteVerbs } from './sqlite-verbs.ts';
+import { gatewayMigrations, gatewayVerbs } from './gateway-verbs.ts';
 
 /** The thread that owns the gateway's SQLite file of keys and usage. */
 const { path, now, command } = workerData as {
@@ -8,4 +10,6 @@ const { path, now, command } = workerData as {
   readonly now: number;
   readonly command: string;
 };
-serveVerbs(() => openSqliteVerbs(path, now, command));
+serveVerbs(() =>
+  withCopies(path, openSqlite(path, gatewayMigrations('sqlite'), now, { command }), gatewayVerbs),
+);

@@ -1,10 +1,11 @@
 import { randomBytes } from 'node:crypto';
-import { closeSync, fsyncSync, openSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { readFileSync, statSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { errorCode, errorMessage } from '../../lib/errors.ts';
 import { makeFolder } from '../../lib/files/make-folder.ts';
 import { closeFile, isOpenToGroupAlone, opennessOf } from '../../lib/files/private-folder.ts';
 import { decodeText } from '../../lib/files/read-text.ts';
+import { syncFolder } from '../../lib/files/sync.ts';
 import { VaultError } from './vault.ts';
 
 /** The master key outside the program: 32 bytes as text, in the environment or in a file that only its owner can read. */
@@ -64,18 +65,6 @@ export function parseKey(text: string, source: string): Uint8Array {
     if (bytes.length === 32) return bytes;
   }
   throw new VaultError(`${source} does not hold a key: 32 bytes as 64 hex digits or base64 are needed.`);
-}
-
-/** Makes a rename or a new file in this file's folder durable. */
-export function syncFolder(path: string): void {
-  // Windows opens no folders, and needs none of this.
-  if (process.platform === 'win32') return;
-  const folder = openSync(dirname(path), 'r');
-  try {
-    fsyncSync(folder);
-  } finally {
-    closeSync(folder);
-  }
 }
 
 /** Where a rotation puts the key that is to come. */

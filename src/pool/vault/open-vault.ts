@@ -1,6 +1,7 @@
 import { copyFileSync, existsSync, renameSync, rmSync } from 'node:fs';
+import { syncFolder } from '../../lib/files/sync.ts';
 import type { Store } from '../store/store.ts';
-import { newKey, nextKeyFile, parseKey, readKeyFile, syncFolder, writeKeyFile } from './key-file.ts';
+import { newKey, nextKeyFile, parseKey, readKeyFile, writeKeyFile } from './key-file.ts';
 import { createVault, type Vault, VaultError } from './vault.ts';
 
 export interface VaultPlace {

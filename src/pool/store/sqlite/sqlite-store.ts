@@ -6,14 +6,6 @@ import type { StoreOptions } from '../verbs/transaction.ts';
 import { migrations } from './migrations.ts';
 
 /** Opens the store at `path` (`:memory:` for one that is never written). Throws DatabaseError. */
-export function openSqliteStore(
-  path: string,
-  now: number,
-  options: StoreOptions,
-  command?: string,
-): StoreVerbs {
-  return storeVerbs(
-    new SqliteDatabase(openSqlite(path, migrations, now, { command, reserves: true })),
-    options,
-  );
+export function openSqliteStore(path: string, now: number, options: StoreOptions): StoreVerbs {
+  return storeVerbs(new SqliteDatabase(openSqlite(path, migrations, now, { reserves: true })), options);
 }

@@ -1,6 +1,9 @@
 import { workerData } from 'node:worker_threads';
+import { openSqlite } from '../../../db/sqlite.ts';
+import { withCopies } from '../../../db/sqlite-copies.ts';
 import { serveVerbs } from '../../../db/verbs.ts';
-import { openSqliteStore } from './sqlite-store.ts';
+import { storeVerbs } from '../verbs/store-verbs.ts';
+import { migrations } from './migrations.ts';
 
 /** The thread that owns the pool's SQLite file. */
 const { path, now, command } = workerData as {
@@ -8,4 +11,8 @@ const { path, now, command } = workerData as {
   readonly now: number;
   readonly command: string;
 };
-serveVerbs(() => openSqliteStore(path, now, { auditsLeases: true }, command));
+serveVerbs(() =>
+  withCopies(path, openSqlite(path, migrations, now, { command, reserves: true }), (db) =>
+    storeVerbs(db, { auditsLeases: true }),
+  ),
+);

@@ -1,0 +1,233 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import {
+  copyFileSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
+import { join, resolve } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import { expect, it } from 'vitest';
+import { childEnvironment } from './support/process.ts';
+import { eventually, userTurn } from './support/services.ts';
+import { createWorkplace } from './support/workplace.ts';
+
+type Workplace = Awaited<ReturnType<typeof createWorkplace>>;
+
+async function done(place: Workplace, line: string, change: Record<string, string> = {}): Promise<string> {
+  const { code, stdout, stderr } = await place.run(line, change);
+  if (code !== 0) throw new Error(`${line} ended with ${code}: ${stderr}`);
+  return stdout;
+}
+
+const addAccount = (place: Workplace, number: number) =>
+  done(place, 'account add --provider warp', { ACCOUNT_API_KEY: `wk-1.account${number}` });
+
+async function accountsOf(place: Workplace, data = 'data'): Promise<number> {
+  const listed = JSON.parse(await done(place, 'account list --json', { DATA_DIR: data })) as {
+    accounts: object[];
+  };
+  return listed.accounts.length;
+}
+
+async function turn(url: string): Promise<number> {
+  const answer = await fetch(`${url}/v1/chat/completions`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify(userTurn('auto', 'Hello')),
+  });
+  await answer.arrayBuffer();
+  return answer.status;
+}
+
+/** A place whose backup `kept` has one account, and whose services do not run. */
+async function backedUp() {
+  const place = await createWorkplace();
+  await addAccount(place, 1);
+  await done(place, 'backup kept');
+  return { ...place, file: (name: string) => join(place.folder, name) };
+}
+
+it('backs up services under load, and what is restored elsewhere answers turns', async () => {
+  const place = await createWorkplace();
+  const service = await place.serve();
+  await addAccount(place, 0);
+  let left = 200;
+  const statuses: number[] = [];
+  const caller = async () => {
+    while (left > 0) {
+      left -= 1;
+      statuses.push(await turn(service.url));
+    }
+  };
+  const adding = async () => {
+    for (let number = 1; number <= 4; number += 1) await addAccount(place, number);
+  };
+  const [said] = await Promise.all([
+    done(place, 'backup kept/first'),
+    adding(),
+    ...Array.from({ length: 16 }, caller),
+  ]);
+  expect(statuses).toEqual(Array.from({ length: 200 }, () => 200));
+  expect(said).toMatch(/accounts\.db .*usage\.db .*master\.key\) is not in it/s);
+  await done(place, 'backup kept/second');
+  expect(readdirSync(join(place.folder, 'kept'))).toEqual(['first', 'second']);
+  expect(readdirSync(join(place.folder, 'kept/second')).sort()).toEqual([
+    'accounts.db',
+    'backup.json',
+    'usage.db',
+  ]);
+  expect(statSync(join(place.folder, 'kept/second')).mode & 0o077).toBe(0);
+  await service.kill('SIGTERM');
+  expect(readdirSync(join(place.folder, 'data')).filter((name) => /copy|sock/.test(name))).toEqual([]);
+
+  mkdirSync(join(place.folder, 'other'));
+  copyFileSync(join(place.folder, 'data/master.key'), join(place.folder, 'other/master.key'));
+  await done(place, 'restore kept/second', { DATA_DIR: 'other' });
+  expect(await accountsOf(place, 'other')).toBe(5);
+  const restored = await place.serve([], { DATA_DIR: 'other' });
+  expect(await turn(restored.url)).toBe(200);
+  expect(restored.output()).not.toContain('SANDBOX');
+});
+
+it('backs up services that run apart, each by the process that holds its database', async () => {
+  const place = await createWorkplace();
+  const pool = await place.serve(['pool']);
+  await place.serve(['gateway'], { POOL_SERVICE_URL: pool.url });
+  await addAccount(place, 1);
+  const { files } = JSON.parse(await done(place, 'backup kept --json')) as { files: { name: string }[] };
+  expect(files.map(({ name }) => name)).toEqual(['accounts', 'usage']);
+});
+
+/** Makes the database so large that a copy takes a while. */
+function fill(path: string): void {
+  const database = new DatabaseSync(path);
+  database.exec(`CREATE TABLE filler (bytes BLOB);
+    WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 150)
+    INSERT INTO filler SELECT zeroblob(1000000) FROM n`);
+  database.close();
+}
+
+it('leaves nothing by its name when the command is killed, nor in the data folder when the service is', async () => {
+  const place = await createWorkplace();
+  await addAccount(place, 1);
+  fill(join(place.folder, 'data/accounts.db'));
+  const service = await place.serve();
+  const filesOf = (folder: string, pattern: RegExp) =>
+    readdirSync(join(place.folder, folder)).filter((name) => pattern.test(name));
+  const backUp = () => {
+    const words = [resolve(import.meta.dirname, '../src/main.ts'), 'backup', 'kept'];
+    return spawn(process.execPath, words, { cwd: place.folder, env: childEnvironment, stdio: 'ignore' });
+  };
+
+  const killed = backUp();
+  await eventually('a copy is begun', () => filesOf('data', /\.copy-/).length > 0);
+  killed.kill('SIGKILL');
+  await once(killed, 'exit');
+  expect(existsSync(join(place.folder, 'kept'))).toBe(false);
+  expect(await turn(service.url)).toBe(200);
+
+  await eventually('the copy is ended', () => filesOf('data', /\.copy-/).length === 0);
+  const failing = backUp();
+  const failed = once(failing, 'exit');
+  await eventually('another is begun', () => filesOf('data', /\.copy-/).length > 0);
+  await service.kill('SIGKILL');
+  const [code] = await failed;
+  expect(code).toBe(1);
+  expect(existsSync(join(place.folder, 'kept'))).toBe(false);
+  await place.serve();
+  expect(filesOf('data', /\.copy-/)).toEqual([]);
+  await done(place, 'backup kept');
+});
+
+it('restores over what is there only when told to, keeps it, and never under a running service', async () => {
+  const { folder, file, serve, run } = await backedUp();
+  const place = { folder, serve, run } as Workplace;
+  await addAccount(place, 2);
+  const refused = await run('restore kept');
+  expect([refused.code, refused.stderr]).toEqual([
+    1,
+    expect.stringMatching(/would be replaced: give --force/),
+  ]);
+
+  const service = await serve();
+  const inUse = await run('restore kept --force');
+  expect([inUse.code, inUse.stderr]).toEqual([1, expect.stringMatching(/is held by process \d+/)]);
+  await service.kill('SIGTERM');
+  expect(await accountsOf(place)).toBe(2);
+
+  expect(await done(place, 'restore kept --force')).toContain('accounts.db.before-restore');
+  expect(await accountsOf(place)).toBe(1);
+  expect(existsSync(file('data/accounts.db.before-restore'))).toBe(true);
+
+  // Also where what is there is damaged.
+  writeFileSync(file('data/accounts.db'), 'no database any more');
+  await done(place, 'restore kept --force');
+  expect(await accountsOf(place)).toBe(1);
+});
+
+it.each([
+  [
+    'was cut off',
+    (file: string) => truncateSync(file, 8192),
+    /is not as it was written \(8192 of \d+ bytes\)/,
+  ],
+  [
+    'was altered',
+    (file: string) => {
+      const bytes = readFileSync(file);
+      bytes.write('x', bytes.length - 100);
+      writeFileSync(file, bytes);
+    },
+    /is not as it was written/,
+  ],
+])('refuses a file that %s, and changes nothing', async (_what, damage, reason) => {
+  const { folder, file, run } = await backedUp();
+  damage(file('kept/accounts.db'));
+  const { code, stderr } = await run('restore kept --force');
+  expect([code, stderr]).toEqual([1, expect.stringMatching(reason)]);
+  expect(readdirSync(join(folder, 'data')).filter((name) => /restor/.test(name))).toEqual([]);
+});
+
+it('refuses a backup of a newer release, and one that the master key does not fit', async () => {
+  const { file, run } = await backedUp();
+  const data = { DATA_DIR: 'other' };
+  mkdirSync(file('other'));
+  const missing = await run('restore kept', data);
+  expect([missing.code, missing.stderr]).toEqual([1, expect.stringMatching(/master key .* is missing/)]);
+  writeFileSync(file('other/master.key'), `${'1'.repeat(64)}\n`, { mode: 0o600 });
+  const misfit = await run('restore kept', data);
+  expect([misfit.code, misfit.stderr]).toEqual([1, expect.stringMatching(/master key does not fit/)]);
+
+  copyFileSync(file('data/master.key'), file('other/master.key'));
+  const newer = new DatabaseSync(file('data/accounts.db'));
+  newer.exec("INSERT INTO schema_migrations VALUES (99, 'from the future', 0)");
+  newer.close();
+  cpSync(file('data'), file('newer'), { recursive: true });
+  await run('backup made-newer', { DATA_DIR: 'newer' });
+  const tooNew = await run('restore made-newer', data);
+  expect([tooNew.code, tooNew.stderr]).toEqual([1, expect.stringMatching(/schema version 99/)]);
+  expect(readdirSync(file('other'))).toEqual(['master.key']);
+});
+
+it('says how PostgreSQL is backed up', async () => {
+  const place = await createWorkplace();
+  const { code, stderr } = await place.run('backup kept', {
+    DATABASE_URL: 'postgres://u:secret@127.0.0.1:1/d',
+  });
+  expect(code).toBe(1);
+  expect(stderr).toContain('pg_dump --format=custom --file=accounts.dump "$DATABASE_URL"');
+  expect(stderr).not.toContain('secret');
+});
+
+it('replaces no folder that is there', async () => {
+  const { run } = await backedUp();
+  const { code, stderr } = await run('backup kept');
+  expect([code, stderr]).toEqual([1, expect.stringMatching(/is there already/)]);
+});
