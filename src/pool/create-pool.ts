@@ -57,7 +57,7 @@ export type PoolService = ReturnType<typeof createPool>;
 export function createPool(options: PoolOptions) {
   const { providers, clock, logger, settings, vault, secrets = new KnownSecrets() } = options;
   const events = new EventHub();
-  const metrics = createPoolMetrics();
+  const metrics = createPoolMetrics(settings.minPoolSize);
   const storeHealth = new StoreHealth(clock);
   const store = observedStore(options.store, { events, metrics, health: storeHealth });
   const basics: Basics = {

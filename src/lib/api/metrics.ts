@@ -3,6 +3,9 @@ import { collectDefaultMetrics, Registry } from 'prom-client';
 /** The process's own figures; one set, however many services it runs, and none before the first request for it. */
 let processRegistry: Registry | undefined;
 
+/** Gauges whose names end as only those of counters may; the sums of `nodejs_active_handles` and the like are the same. */
+const misnamed = ['handles', 'requests', 'resources'].map((what) => `nodejs_active_${what}_total`);
+
 export const metricsType = Registry.PROMETHEUS_CONTENT_TYPE;
 
 /** A service's figures and its process's, as Prometheus reads them. */
@@ -10,6 +13,7 @@ export async function metricsText(registry: Registry): Promise<string> {
   if (processRegistry === undefined) {
     processRegistry = new Registry();
     collectDefaultMetrics({ register: processRegistry });
+    for (const name of misnamed) processRegistry.removeSingleMetric(name);
   }
   return `${await registry.metrics()}\n${await processRegistry.metrics()}`;
 }

@@ -20,7 +20,7 @@ export type PoolMetrics = ReturnType<typeof createPoolMetrics>;
 const prefix = 'warp2api_pool_';
 
 /** The pool's figures. Labels are words of our own and providers' names: no account, session or key is ever one. */
-export function createPoolMetrics() {
+export function createPoolMetrics(minPoolSize = 0) {
   const registry = new Registry();
   const registers = [registry];
   const counter = <Label extends string>(name: string, help: string, labelNames: readonly Label[]) =>
@@ -65,6 +65,8 @@ export function createPoolMetrics() {
   });
 
   const accounts = gauge('accounts', 'Accounts by provider and state.', ['provider', 'state']);
+  const minimum = gauge('accounts_minimum', 'Usable accounts below which the pool counts as low.', []);
+  minimum.set(minPoolSize);
   const available = gauge('accounts_available', 'Active accounts with a free place.', ['provider']);
   const inUse = gauge('accounts_in_use', 'Accounts with a live lease.', ['provider']);
   const remaining = gauge('quota_remaining', 'What usable accounts have left, of those with figures.', []);
