@@ -17,7 +17,11 @@ export default defineConfig({
     // the services keep an idle connection, so that one that is left open shows.
     testTimeout: 60_000,
     hookTimeout: 60_000,
-    globalSetup: ['test/support/scratch.ts', 'src/pool/store/testing/postgres-setup.ts'],
+    globalSetup: [
+      'test/support/scratch.ts',
+      'test/support/browser-setup.ts',
+      'src/pool/store/testing/postgres-setup.ts',
+    ],
     include: ['{src,sandbox,bench,torture,test}/**/*.test.ts'],
   },
 });

@@ -24,6 +24,7 @@ const meanings: Readonly<Record<PoolErrorCode, string>> = {
   credential_refused:
     'the provider refuses the credential, and `"on_refusal": "reject"` asked not to keep it then; the message says why',
   too_many_logins: 'too many logins wait for a person already',
+  too_many_attempts: 'too many wrong keys were tried at the admin page: try again after `Retry-After`',
   internal: 'a fault of the pool’s own; its log has the cause',
   provider_unavailable: 'the vendor cannot be reached or did not understand',
   no_account_available:

@@ -123,6 +123,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
       running: new RunningTurns(clock),
     },
     keys: createClientKeys(options.apiKeys, 'API_KEYS', createWrongKeyLog(logger, clock)),
+    pageKeys: options.adminKey === undefined ? options.apiKeys : [options.adminKey],
     poolWatch,
     responses: new StoredResponses(
       shared,

@@ -21,6 +21,7 @@ export const poolErrorCodes = {
   unsupported_media_type: 415,
   credential_refused: 422,
   too_many_logins: 429,
+  too_many_attempts: 429,
   internal: 500,
   provider_unavailable: 502,
   no_account_available: 503,

@@ -3,9 +3,16 @@ import { z } from 'zod';
 import { givenFields } from '../../core/null-fields.ts';
 import type { DecodedTurn } from '../../core/protocol.ts';
 import { relayingOutbound } from '../../core/provider.ts';
+import { adminRoutes } from '../../lib/api/admin-page.ts';
 import { type Route, withDocs } from '../../lib/api/api-routes.ts';
 import { commonLinks, type FrontPage, frontRoute } from '../../lib/api/front-page.ts';
 import { metricsType } from '../../lib/api/metrics.ts';
+import {
+  type SessionService,
+  sessionAnswer,
+  sessionKey,
+  sessionRoutes,
+} from '../../lib/api/session-routes.ts';
 import { ownTurn } from '../../lib/process/own-turn.ts';
 import { version } from '../../lib/version.ts';
 import { type CountOptions, countTokensInbound } from '../../protocols/anthropic-messages/count-tokens.ts';
@@ -37,7 +44,7 @@ import { answeredBy, onceByKey } from './turn-answers.ts';
 import { turnRoutes } from './turn-routes.ts';
 
 /** What the gateway's routes answer from. */
-export interface GatewayHttp extends ResponsesService, SettingsService {
+export interface GatewayHttp extends ResponsesService, SessionService, SettingsService {
   readonly routes: Routes;
   readonly records: TurnRecords;
   health(): object;
@@ -176,6 +183,8 @@ const routes: readonly Route<GatewayHttp>[] = [
   ...modelRoutes,
   ...turnRoutes,
   ...settingsRoutes,
+  ...sessionRoutes<GatewayHttp>('gateway'),
+  ...adminRoutes<GatewayHttp>(),
 ];
 
 /** Undefined where Anthropic is not the first to answer the model, and for what it could not read. */
@@ -225,6 +234,8 @@ export const gatewayApi = withDocs<GatewayHttp>({
   error: answers.errorAnswer,
   schemas: {
     ...answers,
+    sessionKey,
+    sessionAnswer,
     response: answers.responseAnswer,
     compactedResponse: answers.compactedAnswer,
     inputTokens: answers.inputTokenCount,

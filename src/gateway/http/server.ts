@@ -11,6 +11,7 @@ import type { BodyBudget } from '../../lib/http/body-budget.ts';
 import { createHttpServer } from '../../lib/http/http-server.ts';
 import { pathOf } from '../../lib/http/served-routes.ts';
 import { createWrongKeyLog } from '../../lib/http/shown-keys.ts';
+import { SignIn } from '../../lib/http/sign-in.ts';
 import { createDiskHealth } from '../../lib/log/disk-health.ts';
 import type { Logger } from '../../lib/log/logger.ts';
 import { collectGarbage } from '../../lib/process/collect-garbage.ts';
@@ -73,6 +74,8 @@ export interface GatewayServerOptions {
   readonly configWatch?: HealthSources['configWatch'];
   /** Opens `/metrics`; unset: any client of the gateway may read them. */
   readonly adminKey: string | undefined;
+  /** What opens the admin page: ADMIN_KEY, else API_KEYS. */
+  readonly pageKeys?: readonly string[];
   readonly allowedHosts: readonly string[] | null;
   /** Web pages and apps that may call and read the answers; without any there are no CORS headers. */
   readonly corsOrigins?: readonly string[];
@@ -121,6 +124,11 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
     options.adminKey === undefined
       ? undefined
       : createClientKeys([options.adminKey], 'ADMIN_KEY', createWrongKeyLog(logger, clock));
+  const signIn = new SignIn({
+    keys: options.pageKeys ?? [],
+    clock,
+    onWrongKey: createWrongKeyLog(logger, clock),
+  });
   const app = createHttpServer({
     logger,
     takesWebSockets: true,
@@ -136,7 +144,7 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
         request.client = keys.identify(request);
         return request.client.id;
       },
-      adminKey: (request) => (adminKeys ?? keys).identify(request).id,
+      adminKey: (request) => (adminKeys ?? keys).identify(signIn.withKey(request)).id,
     },
     keepsText: (url) => relayedPaths.test(url) || endpointPath.test(url) || geminiCall.test(pathOf(url)),
     // A client whose key and base URL are both wrong hears of the key first.
@@ -211,6 +219,7 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
   serveApi(app, gatewayApi, {
     routes: dependencies.routes,
     records: dependencies.records,
+    signIn,
     responses,
     sockets,
     background,

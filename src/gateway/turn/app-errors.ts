@@ -175,6 +175,8 @@ export function appErrorFrom(error: unknown): AppError {
       return new AppError('invalid_request', fault.message);
     case 'client_left':
       return new AppError('cancelled', fault.message);
+    case 'too_many_attempts':
+      return new AppError('key_rate_limited', fault.message, { retryAfterMs: fault.retryAfterMs ?? 0 });
     case 'unsupported_encoding':
       return new AppError('unsupported_media_type', fault.message);
     default:

@@ -51,7 +51,7 @@ export function createCallers({ allowedHosts, keysSetting, cors }: CallerRules):
     if (origin === undefined || !isListed(origin)) return { vary: 'Origin' };
     return {
       'access-control-allow-origin': origin,
-      // The service sets no cookies, but a page that sends some may read the answer only so.
+      // A page that sends cookies may read the answer only so; that of the admin page counts for its own service alone.
       ...(origin === 'null' ? {} : { 'access-control-allow-credentials': 'true' }),
       ...exposed,
       vary: 'Origin',

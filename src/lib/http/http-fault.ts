@@ -2,6 +2,8 @@
 export type HttpFaultKind =
   | 'foreign_host'
   | 'foreign_origin'
+  | 'invalid_key'
+  | 'too_many_attempts'
   | 'invalid_request'
   | 'invalid_body'
   | 'client_left'

@@ -8,6 +8,8 @@ import { isDatabaseAway, poolUnavailable } from '../base/failures.ts';
 const faultCodes: Record<HttpFaultKind, PoolErrorCode> = {
   foreign_host: 'host_not_allowed',
   foreign_origin: 'origin_not_allowed',
+  invalid_key: 'invalid_key',
+  too_many_attempts: 'too_many_attempts',
   invalid_request: 'invalid_request',
   invalid_body: 'invalid_json',
   client_left: 'invalid_request',

@@ -1,8 +1,15 @@
 import { Readable } from 'node:stream';
 import { type ServiceFacts, shownSettings } from '../../core/shown-settings.ts';
+import { adminRoutes } from '../../lib/api/admin-page.ts';
 import { type Route, withDocs } from '../../lib/api/api-routes.ts';
 import { commonLinks, frontRoute } from '../../lib/api/front-page.ts';
 import { metricsType } from '../../lib/api/metrics.ts';
+import {
+  type SessionService,
+  sessionAnswer,
+  sessionKey,
+  sessionRoutes,
+} from '../../lib/api/session-routes.ts';
 import { shownKeys } from '../../lib/http/shown-keys.ts';
 import { type DiskHealth, logFault } from '../../lib/log/disk-health.ts';
 import { version } from '../../lib/version.ts';
@@ -15,7 +22,7 @@ import type { EventStreams } from './event-stream.ts';
 import { callerNamed, type Identify } from './keys.ts';
 
 /** What the pool's routes answer from. */
-interface PoolHttp {
+interface PoolHttp extends SessionService {
   readonly pool: PoolService;
   readonly identify: Identify;
   readonly streams: EventStreams;
@@ -61,6 +68,8 @@ const allocate: Route<PoolHttp>['handle'] = async ({ pool }, request, reply) => 
 };
 
 const routes: readonly Route<PoolHttp>[] = [
+  ...sessionRoutes<PoolHttp>('pool'),
+  ...adminRoutes<PoolHttp>(),
   {
     method: 'GET',
     path: '/health',
@@ -375,7 +384,7 @@ export const poolApi = withDocs<PoolHttp>({
   },
   routes,
   error: schema.errorAnswer,
-  schemas: { ...schema, ...owner },
+  schemas: { ...schema, ...owner, sessionKey, sessionAnswer },
 });
 
 /** What `/health` says to a caller with these keys, which can check them so. */

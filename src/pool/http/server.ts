@@ -1,10 +1,11 @@
-import type { FastifyInstance } from 'fastify';
+import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { adviseOnPath, type ServicePlaces } from '../../core/path-advice.ts';
 import type { ServiceFacts } from '../../core/shown-settings.ts';
 import { serveApi } from '../../lib/api/api-routes.ts';
 import type { BodyBudget } from '../../lib/http/body-budget.ts';
 import { createHttpServer } from '../../lib/http/http-server.ts';
 import { createWrongKeyLog, shownKeys } from '../../lib/http/shown-keys.ts';
+import { SignIn } from '../../lib/http/sign-in.ts';
 import { createDiskHealth } from '../../lib/log/disk-health.ts';
 import type { Logger } from '../../lib/log/logger.ts';
 import { recordCallSpans } from '../../lib/telemetry/call-spans.ts';
@@ -53,7 +54,18 @@ const expectedCodes: ReadonlySet<string> = new Set(['no_account_available', 'ove
  */
 export function createPoolServer(options: PoolServerOptions): FastifyInstance {
   const { pool, logger, allowedHosts } = options;
-  const identify = createIdentify({ onWrongKey: createWrongKeyLog(logger, pool.clock), ...options });
+  const onWrongKey = createWrongKeyLog(logger, pool.clock);
+  const identify = createIdentify({ onWrongKey, ...options });
+  const { adminKey } = options;
+  const signIn = new SignIn({
+    keys: adminKey === undefined ? [] : [adminKey],
+    clock: pool.clock,
+    onWrongKey,
+  });
+  const callerOf = (request: FastifyRequest): Caller => {
+    const { headers, url } = signIn.withKey(request);
+    return identify(shownKeys(headers, url));
+  };
   const app = createHttpServer({
     logger,
     bodyLimitBytes,
@@ -61,11 +73,11 @@ export function createPoolServer(options: PoolServerOptions): FastifyInstance {
     callers: { allowedHosts, keysSetting: 'ADMIN_KEY' },
     access: {
       poolKey(request) {
-        request.keyHolder = identify(shownKeys(request.headers, request.url));
+        request.keyHolder = callerOf(request);
         return request.keyHolder.keyId;
       },
       adminKey(request) {
-        request.keyHolder = identify(shownKeys(request.headers, request.url));
+        request.keyHolder = callerOf(request);
         if (request.keyHolder.role === 'admin') return request.keyHolder.keyId;
         throw new PoolError(
           'forbidden',
@@ -110,7 +122,7 @@ export function createPoolServer(options: PoolServerOptions): FastifyInstance {
   });
   if (options.telemetry) recordCallSpans(app, options.telemetry, pool.clock);
   const disks = createDiskHealth(options.folders ?? [], logger);
-  serveApi(app, poolApi, { pool, identify, streams, disks, gatewayAddress, facts: options.facts });
+  serveApi(app, poolApi, { pool, signIn, identify, streams, disks, gatewayAddress, facts: options.facts });
   return app;
 }
 

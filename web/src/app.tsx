@@ -1,0 +1,136 @@
+import { useSignal } from '@preact/signals';
+import { useEffect, useRef } from 'preact/hooks';
+import { Button } from './components/button.tsx';
+import { Icon } from './components/icon.tsx';
+import { Empty, Loading, Notice } from './components/page.tsx';
+import { Preferences } from './components/preferences.tsx';
+import { Toasts } from './components/toast.tsx';
+import { connection } from './live.ts';
+import { linkTo, place } from './navigation.ts';
+import { SignInPage } from './pages/sign-in/sign-in-page.tsx';
+import { pages } from './pages.ts';
+import { openSession, type Session, session, sessionFault, signOut } from './session.ts';
+import mark from './style/icon.svg';
+import { frameText } from './texts/frame.ts';
+
+export function App() {
+  const present = session.value;
+  return (
+    <>
+      {present === undefined ? <NoSession /> : <WithSession present={present} />}
+      <Toasts />
+    </>
+  );
+}
+
+function NoSession() {
+  const text = frameText();
+  if (!sessionFault.value) return <Loading />;
+  return (
+    <main class="alone">
+      <Notice tone="bad" action={<Button onClick={openSession}>{text.tryAgain}</Button>}>
+        {sessionFault.value.code === 'unreachable' ? text.unreachable : sessionFault.value.message}
+      </Notice>
+    </main>
+  );
+}
+
+function WithSession({ present }: { readonly present: Session }) {
+  if (present.state === 'signed_out') return <SignInPage />;
+  return <Frame present={present} />;
+}
+
+function Frame({ present }: { readonly present: Session }) {
+  const text = frameText();
+  const isMenuOpen = useSignal(false);
+  const menu = useRef<HTMLButtonElement>(null);
+  const own = pages.filter(({ services }) => services.includes(present.service));
+  const page =
+    own.find(({ id }) => id === place.value.page) ?? (place.value.page === '' ? own[0] : undefined);
+  const title = page ? text[page.id] : text.noSuchPage;
+  useShownPage(page?.id ?? '', title, () => {
+    isMenuOpen.value = false;
+  });
+  useEffect(() => {
+    if (!isMenuOpen.value) return;
+    const close = ({ key }: KeyboardEvent): void => {
+      if (key !== 'Escape') return;
+      isMenuOpen.value = false;
+      menu.current?.focus();
+    };
+    addEventListener('keydown', close);
+    return () => removeEventListener('keydown', close);
+  }, [isMenuOpen.value]);
+
+  return (
+    <div class={`frame ${isMenuOpen.value ? 'menu-open' : ''}`}>
+      <button type="button" class="skip" onClick={() => document.getElementById('content')?.focus()}>
+        {text.skip}
+      </button>
+      <header class="top">
+        <a class="brand" href={linkTo('start')}>
+          <img src={mark} alt="" width="22" height="22" />
+          <strong>Warp2API</strong>
+          <span>{text[present.service]}</span>
+        </a>
+        <button
+          ref={menu}
+          type="button"
+          class="button quiet alone menu-button"
+          aria-label={text.menu}
+          aria-expanded={isMenuOpen.value}
+          aria-controls="side"
+          onClick={() => {
+            isMenuOpen.value = !isMenuOpen.value;
+          }}
+        >
+          <Icon name={isMenuOpen.value ? 'close' : 'menu'} />
+        </button>
+      </header>
+      <div class="side" id="side">
+        <nav aria-label={text.pages}>
+          {own.map(({ id }) => (
+            <a key={id} href={linkTo(id)} aria-current={id === page?.id ? 'page' : undefined}>
+              <Icon name={id} />
+              <span>{text[id]}</span>
+            </a>
+          ))}
+        </nav>
+        <div class="side-foot">
+          <ConnectionState />
+          <Preferences />
+          {present.state === 'signed_in' && <Button onClick={signOut}>{text.signOut}</Button>}
+          <small class="version">{present.version}</small>
+        </div>
+      </div>
+      <main id="content" tabIndex={-1}>
+        {page ? <page.component /> : <Empty title={text.noSuchPage} />}
+      </main>
+    </div>
+  );
+}
+
+/** The name of the page in the window's title, and focus on its heading: but not when it is the first. */
+function useShownPage(id: string, title: string, onChange: () => void): void {
+  const shown = useRef<string>(undefined);
+  useEffect(() => {
+    document.title = `${title} · Warp2API`;
+    if (shown.current !== undefined && shown.current !== id) {
+      onChange();
+      scrollTo(0, 0);
+      document.getElementById('page-title')?.focus({ preventScroll: true });
+    }
+    shown.current = id;
+  });
+}
+
+function ConnectionState() {
+  const text = frameText();
+  const state = connection.value;
+  if (state === 'off') return null;
+  return (
+    <p class={`connection ${state}`} role="status">
+      {state === 'live' ? text.live : state === 'lost' ? text.lost : text.connecting}
+    </p>
+  );
+}

@@ -1,0 +1,84 @@
+import { useSignal } from '@preact/signals';
+import type { ComponentChildren } from 'preact';
+import { frameText } from '../texts/frame.ts';
+import { Icon, type IconName } from './icon.tsx';
+import { toast } from './toast.tsx';
+
+export interface ButtonProps {
+  readonly children?: ComponentChildren;
+  /** `primary` once on a page or in a dialog; `danger` for what cannot be taken back. */
+  readonly kind?: 'primary' | 'danger' | 'quiet';
+  readonly icon?: IconName;
+  /** The name of a button that has a picture alone. */
+  readonly label?: string;
+  readonly type?: 'button' | 'submit';
+  readonly isDisabled?: boolean;
+  /** While a call runs the button cannot be pressed again. */
+  readonly onClick?: (event: MouseEvent) => unknown;
+}
+
+export function Button(given: ButtonProps) {
+  const isBusy = useSignal(false);
+  async function press(event: MouseEvent): Promise<void> {
+    const running = given.onClick?.(event);
+    if (!(running instanceof Promise)) return;
+    isBusy.value = true;
+    try {
+      await running;
+    } finally {
+      isBusy.value = false;
+    }
+  }
+  return (
+    <button
+      type={given.type ?? 'button'}
+      class={`button ${given.kind ?? ''} ${given.children ? '' : 'alone'}`}
+      aria-label={given.label}
+      title={given.children ? undefined : given.label}
+      disabled={given.isDisabled === true || isBusy.value}
+      aria-busy={isBusy.value}
+      onClick={(event) => void press(event)}
+    >
+      {given.icon && <Icon name={given.icon} />}
+      {given.children && <span>{given.children}</span>}
+    </button>
+  );
+}
+
+export function CopyButton({ text, label }: { readonly text: string; readonly label?: string }) {
+  const words = frameText();
+  const isCopied = useSignal(false);
+  async function copy(): Promise<void> {
+    try {
+      await navigator.clipboard.writeText(text);
+      isCopied.value = true;
+      setTimeout(() => {
+        isCopied.value = false;
+      }, 2_000);
+    } catch {
+      // Over plain HTTP from another machine there is no clipboard.
+      toast(words.copyFailed, 'rest');
+    }
+  }
+  return (
+    <Button
+      kind="quiet"
+      icon={isCopied.value ? 'check' : 'copy'}
+      label={isCopied.value ? words.copied : (label ?? words.copy)}
+      onClick={copy}
+    />
+  );
+}
+
+/** A text to take over, with its button. */
+export function Snippet({ text, label }: { readonly text: string; readonly label?: string }) {
+  return (
+    <div class="snippet">
+      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what is wider than the page is scrolled by keyboard too. */}
+      <pre tabIndex={0}>
+        <code>{text}</code>
+      </pre>
+      <CopyButton text={text} {...(label === undefined ? {} : { label })} />
+    </div>
+  );
+}

@@ -1,0 +1,46 @@
+import { computed, signal } from '@preact/signals';
+
+/** Which page is shown, and links to others: `#/accounts/acc_1?state=resting`. */
+
+export type PageId = 'start' | 'overview' | 'accounts' | 'turns' | 'usage' | 'keys' | 'models' | 'settings';
+
+const address = signal(location.hash);
+addEventListener('hashchange', () => {
+  address.value = location.hash;
+});
+
+/** The page, what follows its name, and its filters. */
+export const place = computed(() => {
+  const [path = '', query = ''] = address.value.replace(/^#\/?/, '').split('?', 2);
+  const [page = '', ...rest] = path.split('/');
+  return { page, rest: rest.map(decoded), filters: new URLSearchParams(query) };
+});
+
+export function linkTo(
+  page: PageId,
+  rest: readonly string[] = [],
+  filters: Readonly<Record<string, string | undefined>> = {},
+): string {
+  const given = Object.entries(filters).filter((entry): entry is [string, string] => Boolean(entry[1]));
+  const query = new URLSearchParams(given).toString();
+  return `#/${[page, ...rest.map(encodeURIComponent)].join('/')}${query === '' ? '' : `?${query}`}`;
+}
+
+export function goTo(...where: Parameters<typeof linkTo>): void {
+  location.hash = linkTo(...where);
+}
+
+/** Changes the filters in the address without a step in the browser's history. */
+export function setFilters(filters: Readonly<Record<string, string | undefined>>): void {
+  const { page, rest } = place.peek();
+  history.replaceState(null, '', linkTo(page as PageId, rest, filters));
+  address.value = location.hash;
+}
+
+function decoded(part: string): string {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
+  }
+}

@@ -1,0 +1,81 @@
+import { useSignal } from '@preact/signals';
+import { useEffect, useRef } from 'preact/hooks';
+import { ApiError } from '../../api.ts';
+import { Button } from '../../components/button.tsx';
+import { TextField } from '../../components/field.tsx';
+import { Notice } from '../../components/page.tsx';
+import { Preferences } from '../../components/preferences.tsx';
+import { hasExpired, session, signIn } from '../../session.ts';
+import mark from '../../style/icon.svg';
+import { frameText } from '../../texts/frame.ts';
+import { signInText } from '../../texts/sign-in.ts';
+
+export function SignInPage() {
+  const text = signInText();
+  const frame = frameText();
+  const key = useSignal('');
+  const fault = useSignal<string | undefined>(undefined);
+  const form = useRef<HTMLFormElement>(null);
+  useEffect(() => {
+    document.title = `${text.title} · Warp2API`;
+  }, [text]);
+  useEffect(() => form.current?.querySelector('input')?.focus(), []);
+
+  async function submit(): Promise<void> {
+    fault.value = undefined;
+    if (key.value.trim() === '') {
+      fault.value = text.empty;
+      return;
+    }
+    try {
+      await signIn(key.value.trim());
+    } catch (error) {
+      if (!(error instanceof ApiError)) throw error;
+      fault.value =
+        error.code === 'unreachable'
+          ? frame.unreachable
+          : error.status === 401
+            ? text.wrong
+            : error.status === 429 && error.retryAfterSeconds !== undefined
+              ? text.slow(String(error.retryAfterSeconds))
+              : error.message;
+      form.current?.querySelector('input')?.focus();
+    }
+  }
+
+  return (
+    <main class="sign-in">
+      <form
+        ref={form}
+        noValidate
+        onSubmit={(event) => {
+          event.preventDefault();
+          void submit();
+        }}
+      >
+        <p class="brand">
+          <img src={mark} alt="" width="28" height="28" />
+          <strong>Warp2API</strong>
+          {session.value && <span>{frame[session.value.service]}</span>}
+        </p>
+        <h1>{text.title}</h1>
+        <p class="lead">{text.lead}</p>
+        {hasExpired.value && <Notice tone="rest">{text.expired}</Notice>}
+        <TextField
+          label={text.key}
+          hint={text.hint}
+          error={fault.value}
+          value={key}
+          type="password"
+          autoComplete="current-password"
+          isCode
+          isRequired
+        />
+        <Button type="submit" kind="primary">
+          {text.signIn}
+        </Button>
+      </form>
+      <Preferences />
+    </main>
+  );
+}

@@ -1,0 +1,53 @@
+import { effect, signal } from '@preact/signals';
+import { ApiError, api, csrf, refusals } from './api.ts';
+
+/** Who is signed in, and at which service. */
+
+export interface Session {
+  readonly service: 'gateway' | 'pool';
+  readonly version: string;
+  /** `open`: this service needs no key from here. */
+  readonly state: 'open' | 'signed_in' | 'signed_out';
+  readonly csrf?: string;
+  /** When the session ends if the page is left alone; ISO 8601. */
+  readonly expires_at?: string;
+}
+
+export const session = signal<Session | undefined>(undefined);
+/** Why the service did not say who is signed in. */
+export const sessionFault = signal<ApiError | undefined>(undefined);
+/** A session that was there has ended. */
+export const hasExpired = signal(false);
+
+export async function openSession(): Promise<void> {
+  try {
+    take(await api.get<Session>('/api/session'));
+    sessionFault.value = undefined;
+  } catch (error) {
+    sessionFault.value = error instanceof ApiError ? error : new ApiError(0, 'error', String(error));
+  }
+}
+
+export async function signIn(key: string): Promise<void> {
+  take(await api.post<Session>('/api/session', { key }));
+  hasExpired.value = false;
+}
+
+export async function signOut(): Promise<void> {
+  take(await api.delete<Session>('/api/session'));
+}
+
+function take(given: Session): void {
+  csrf.value = given.csrf;
+  session.value = given;
+}
+
+let seen = 0;
+effect(() => {
+  if (refusals.value === seen) return;
+  seen = refusals.value;
+  const present = session.peek();
+  if (present?.state !== 'signed_in') return;
+  hasExpired.value = true;
+  session.value = { ...present, state: 'signed_out' };
+});

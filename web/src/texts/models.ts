@@ -1,0 +1,6 @@
+import { texts } from '../text.ts';
+
+export const modelsText = texts({
+  en: {},
+  zh: {},
+});

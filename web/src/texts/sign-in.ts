@@ -1,0 +1,28 @@
+import { texts } from '../text.ts';
+
+export const signInText = texts({
+  en: {
+    title: 'Sign in',
+    lead: 'This page is for the person who runs the service.',
+    key: 'Admin key',
+    hint: 'The value of ADMIN_KEY. This browser gets a cookie for it and does not keep the key.',
+    show: 'Show the key',
+    signIn: 'Sign in',
+    empty: 'Enter the key.',
+    wrong: 'This is not the admin key.',
+    slow: (seconds: string) => `Too many wrong keys were tried. Try again in ${seconds} s.`,
+    expired: 'You were signed out, as the session had ended. Sign in again to go on where you were.',
+  },
+  zh: {
+    title: '登录',
+    lead: '此页面供服务的管理者使用。',
+    key: '管理密钥',
+    hint: '即 ADMIN_KEY 的值。浏览器只保存登录 Cookie，不保存密钥本身。',
+    show: '显示密钥',
+    signIn: '登录',
+    empty: '请输入密钥。',
+    wrong: '管理密钥不正确。',
+    slow: (seconds: string) => `错误次数过多，请在 ${seconds} 秒后重试。`,
+    expired: '登录已过期。重新登录后可继续刚才的操作。',
+  },
+});

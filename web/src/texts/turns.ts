@@ -1,0 +1,6 @@
+import { texts } from '../text.ts';
+
+export const turnsText = texts({
+  en: {},
+  zh: {},
+});
