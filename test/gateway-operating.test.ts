@@ -29,6 +29,7 @@ describe("the gateway's document", () => {
     const unused = {} as never;
     const app = createGatewayServer({
       facts: async () => expect.unreachable(),
+      pool: unused,
       dependencies: { clock: { now: () => 0, after: () => () => {} } } as never,
       keys: unused,
       poolWatch: unused,

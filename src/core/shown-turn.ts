@@ -4,7 +4,7 @@ const isoTime = z.iso.datetime({ offset: true });
 const milliseconds = z.int().nullable();
 
 /** Why one candidate, or one account of it, was passed over. */
-const skip = z.object({
+export const shownSkip = z.object({
   reason: z.enum(['limit', 'full', 'none_lent', 'field', 'circuit', 'models']),
   account_id: z.string().nullable(),
   /** The evidence in words. */
@@ -77,7 +77,7 @@ export const shownTurn = z.object({
       model: z.string(),
       /** When it was looked at, since the turn began. */
       at_ms: z.int(),
-      skipped: z.array(skip),
+      skipped: z.array(shownSkip),
     }),
   ),
   attempts: z.array(attempt),

@@ -125,6 +125,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
     keys: createClientKeys(options.apiKeys, 'API_KEYS', createWrongKeyLog(logger, clock)),
     pageKeys: options.adminKey === undefined ? options.apiKeys : [options.adminKey],
     poolWatch,
+    pool,
     responses: new StoredResponses(
       shared,
       options.responsesTtlMs,

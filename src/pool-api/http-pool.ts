@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { eligibleAnswer } from './eligible.ts';
 import { type Call, createTransport } from './http-transport.ts';
 import type { Pool, PoolAdmin } from './pool.ts';
 import { createPoolCalls } from './pool-calls.ts';
@@ -65,6 +66,8 @@ export function createHttpPool(options: HttpPoolOptions): Pool & { close(): Prom
 
   return {
     allocate: calls.allocate,
+    eligible: (body) =>
+      transport.exchange({ method: 'POST', path: '/api/accounts/eligible', body, timeoutMs }, eligibleAnswer),
     release: calls.release,
     report: calls.report,
     subscribe: (onEvent, onState, signal) =>

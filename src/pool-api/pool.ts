@@ -1,4 +1,5 @@
 import type { TraceHeaders } from '../lib/telemetry/trace-headers.ts';
+import type { EligibleAnswer, EligibleRequest } from './eligible.ts';
 import type { Readiness } from './readiness.ts';
 import type {
   Account,
@@ -44,6 +45,8 @@ export interface AllocateCall {
  */
 export interface Pool {
   allocate(request: AllocateRequest, signal?: AbortSignal, call?: AllocateCall): Promise<AllocateAnswer>;
+  /** Which accounts would do for a turn; nothing is lent. */
+  eligible(request: EligibleRequest): Promise<EligibleAnswer>;
   release(request: ReleaseRequest): Promise<ReleaseAnswer>;
   report(request: ReportRequest): Promise<ReportAnswer>;
   /** Events from now on until the signal aborts. `onState` tells whether events are flowing. */

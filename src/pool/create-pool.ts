@@ -136,6 +136,7 @@ export function createPool(options: PoolOptions) {
     cancelLogin: logins.cancelLogin.bind(logins),
     allocate,
     release: sessions.release.bind(sessions),
+    eligible: sessions.eligible.bind(sessions),
     report: reports.report.bind(reports),
     listSessions: sessions.list.bind(sessions),
     status: () => poolStatus(basics, lending, replenisher),
@@ -185,6 +186,7 @@ export function createPool(options: PoolOptions) {
         return allocation.answer;
       },
       release: (request) => sessions.release(caller, request).catch(rethrowAsPoolError()),
+      eligible: (request) => sessions.eligible(caller, request).catch(rethrowAsPoolError()),
       report: (request) => reports.report(caller, request).catch(rethrowAsPoolError()),
       subscribe(onEvent, onState, signal) {
         if (signal.aborted) return;

@@ -13,6 +13,7 @@ export const configStanding = z.object({
 });
 
 export const settings = shownSettings;
+export { explainedTurn } from '../../core/explained-turn.ts';
 
 export const healthAnswer = z.object({
   status: z.enum(['ok', 'degraded']),

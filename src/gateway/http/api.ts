@@ -28,9 +28,11 @@ import { countInputTokens } from '../emulation/token-count.ts';
 import { effortsOf } from '../models/model-choice.ts';
 import type { ListedModel, Routes } from '../models/routing.ts';
 import { answeredHeaders, modelsOf } from '../output/answer-head.ts';
+import type { ExplainDependencies } from '../turn/explain.ts';
 import type { TurnRecords } from '../turn/turn-record.ts';
 import * as answers from './api-answers.ts';
 import { endpointRequest, endpointRoutes, modellessRequest } from './endpoint-routes.ts';
+import { explainRequest, explainRoutes } from './explain-routes.ts';
 import { encodeGeminiModel, encodeGeminiPage, geminiRoutes, isGeminiClient } from './gemini-routes.ts';
 import { between, endsOf } from './pages.ts';
 import {
@@ -47,6 +49,7 @@ import { turnRoutes } from './turn-routes.ts';
 export interface GatewayHttp extends ResponsesService, SessionService, SettingsService {
   readonly routes: Routes;
   readonly records: TurnRecords;
+  readonly explaining: ExplainDependencies;
   health(): object;
   metrics(): Promise<string>;
   /** Where the pool answers, if it does and that is known, by the address a client has for the gateway. */
@@ -182,6 +185,7 @@ const routes: readonly Route<GatewayHttp>[] = [
   ...geminiRoutes,
   ...modelRoutes,
   ...turnRoutes,
+  ...explainRoutes,
   ...settingsRoutes,
   ...sessionRoutes<GatewayHttp>('gateway'),
   ...adminRoutes<GatewayHttp>(),
@@ -248,6 +252,7 @@ export const gatewayApi = withDocs<GatewayHttp>({
     modellessRequest,
     compactRequest,
     inputTokensRequest,
+    explainRequest,
   },
 });
 

@@ -44,6 +44,7 @@ async function serve(
 ): Promise<void> {
   server = createGatewayServer({
     facts: async () => expect.unreachable(),
+    pool: undefined as never,
     dependencies: fixture.turns,
     keys: createClientKeys(change.apiKeys ?? []),
     poolWatch: fixture.poolWatch,

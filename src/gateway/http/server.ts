@@ -4,7 +4,6 @@ import { type Delivery, deliveries } from '../../core/configured-routes.ts';
 import { AppError, refused } from '../../core/errors.ts';
 import { adviseOnPath, type PathAdvice, type ServicePlaces } from '../../core/path-advice.ts';
 import type { DecodedTurn, Inbound } from '../../core/protocol.ts';
-import { relayingOutbound } from '../../core/provider.ts';
 import type { ServiceFacts } from '../../core/shown-settings.ts';
 import { serveApi } from '../../lib/api/api-routes.ts';
 import type { BodyBudget } from '../../lib/http/body-budget.ts';
@@ -18,12 +17,12 @@ import { collectGarbage } from '../../lib/process/collect-garbage.ts';
 import { type Load, LoadMeter } from '../../lib/process/load.ts';
 import type { Telemetry } from '../../lib/telemetry/telemetry.ts';
 import { traceHeadersIn } from '../../lib/telemetry/trace-headers.ts';
+import type { Pool } from '../../pool-api/pool.ts';
 import { anthropicMessagesInbound } from '../../protocols/anthropic-messages/inbound.ts';
 import { geminiErrors } from '../../protocols/gemini/inbound.ts';
 import { openaiChatInbound } from '../../protocols/openai-chat/inbound.ts';
 import type { ClientKey } from '../keys/client-key.ts';
 import type { PoolWatch } from '../leases/pool-watch.ts';
-import type { RoutePlan } from '../models/route.ts';
 import { answerHeads } from '../output/answer-head.ts';
 import { type EventLog, FollowedEvents } from '../output/event-log.ts';
 import { errorHeaders, StreamedAnswer, WholeAnswer } from '../output/http-answer.ts';
@@ -42,6 +41,7 @@ import { type ClientTurn, ClientTurns } from '../turn/client-turns.ts';
 import { createGatewayMetrics } from '../turn/metrics.ts';
 import type { TurnDependencies } from '../turn/run-turn.ts';
 import { gatewayApi, isAnthropicClient } from './api.ts';
+import { decodeTurn } from './decode-turn.ts';
 import { endpointPath } from './endpoint-routes.ts';
 import { geminiCall, isGeminiClient } from './gemini-routes.ts';
 import { type HealthSources, healthOf, VerdictLog } from './health.ts';
@@ -61,6 +61,7 @@ export interface GatewayServerOptions {
   readonly dependencies: TurnDependencies;
   readonly keys: ClientKeys;
   readonly poolWatch: PoolWatch;
+  readonly pool: Pick<Pool, 'eligible'>;
   readonly responses: StoredResponses;
   /** What may expire or be lost. */
   readonly store: StateStore;
@@ -220,6 +221,7 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
     routes: dependencies.routes,
     records: dependencies.records,
     signIn,
+    explaining: { ...dependencies, pool: options.pool },
     responses,
     sockets,
     background,
@@ -239,7 +241,9 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
     reply: FastifyReply,
     given?: DecodedTurn<Options>,
   ): Promise<FastifyReply> {
-    const { decoded, plan } = given ? { decoded: given } : await decodeTurn(inbound, request);
+    const { decoded, plan } = given
+      ? { decoded: given }
+      : await decodeTurn(dependencies.routes, inbound, request);
     // What was made of it is enough.
     request.body = undefined;
     const images = clientTurns.check(decoded);
@@ -297,30 +301,6 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
       answer.end();
     }
     return reply;
-  }
-
-  /** A body that goes to an upstream of its own dialect is the upstream's to judge: it is decoded only for another one. */
-  async function decodeTurn<Options>(
-    inbound: Inbound<Options>,
-    { body, heldBody, client, headers }: FastifyRequest,
-  ): Promise<{ readonly decoded: DecodedTurn<Options>; readonly plan?: RoutePlan | undefined }> {
-    const text = heldBody?.text;
-    const open = text === undefined ? undefined : inbound.readRelayed?.(body, text, headers);
-    const affinityKey = affinityKeyOf(headers) ?? open?.affinityKey;
-    const planned =
-      open && dependencies.routes.plan(open.request, { client, affinityKey, decoded: open, body });
-    const plan = await planned?.catch(() => undefined);
-    const mayRelay = plan?.candidates.some(({ provider }) =>
-      relayingOutbound(provider, { dialect: inbound.name }),
-    );
-    if (heldBody) heldBody.text = undefined;
-    if (!open || !mayRelay || text === undefined) return { decoded: inbound.decode(body) };
-    let whole: DecodedTurn<Options> | undefined;
-    const translated = () => {
-      whole ??= inbound.decode(JSON.parse(text));
-      return whole;
-    };
-    return { decoded: { ...open, translated }, plan };
   }
 
   function follow(

@@ -11,9 +11,15 @@ import { drawOrder, hindranceOf, RouteTable } from './route-table.ts';
 import { conversationKey, WarmCandidates } from './warm-candidates.ts';
 
 /** A configured route, and the name that a request means by it. */
-interface Match {
+export interface Match {
   readonly route: ConfiguredRoute;
   readonly name: string;
+}
+
+/** A candidate that takes no such request, or does not have the model. */
+export interface PassedOver {
+  readonly candidate: ConfiguredCandidate;
+  readonly reason: 'tools' | 'images' | 'context' | 'unknown' | 'blind';
 }
 
 export interface ConfiguredPlansOptions {
@@ -69,6 +75,7 @@ export class ConfiguredPlans {
     { route, name }: Match,
     request: RoutedRequest,
     turn: RoutedTurn | undefined,
+    random = this.#options.random ?? Math.random,
   ): Promise<RoutePlan> {
     const { delivery, firstContentTimeoutMs, promptCache } = route;
     let read: RequestTraits | undefined;
@@ -78,7 +85,7 @@ export class ConfiguredPlans {
     };
     const fitting = route.candidates.filter((candidate) => hindranceOf(candidate, traits) === undefined);
     if (fitting.length === 0) throw noCandidateTakes(request.model, route, traits());
-    const drawn = drawOrder(fitting, this.#options.random ?? Math.random);
+    const drawn = drawOrder(fitting, random);
     const found = await Promise.all(drawn.map((candidate) => this.#foundFor(candidate, name, request)));
     const known = found.filter(({ isUnknown }) => !isUnknown);
     const [first, ...others] = known.length > 0 ? known : found;
@@ -98,6 +105,26 @@ export class ConfiguredPlans {
       firstContentTimeoutMs,
       promptCache,
     };
+  }
+
+  /** The candidates of the route that its plan leaves out; undefined: there is no plan. */
+  async passedOver(
+    { route, name }: Match,
+    request: RoutedRequest,
+    turn: RoutedTurn | undefined,
+    plan: RoutePlan | undefined,
+  ): Promise<readonly PassedOver[]> {
+    const planned = new Set(plan?.candidates.map(({ configured }) => configured));
+    const traits = () => traitsOf(turn?.body ?? turn?.decoded.relayed?.body ?? request);
+    const left = route.candidates.filter((candidate) => !planned.has(candidate));
+    return await Promise.all(
+      left.map(async (candidate) => {
+        const hindrance = hindranceOf(candidate, traits);
+        if (hindrance) return { candidate, reason: hindrance };
+        const { isUnknown } = await this.#foundFor(candidate, name, request);
+        return { candidate, reason: isUnknown ? 'unknown' : 'blind' };
+      }),
+    );
   }
 
   /** The conversation's next turn goes there first while its prompt is cached there. */
@@ -127,7 +154,7 @@ export class ConfiguredPlans {
       model: target ?? model,
       isPinned: !isAsAsked,
       isUnknown: isAsAsked && list.isProven && target === undefined,
-      more: { labels: labels.length > 0 ? labels : undefined, firstContentTimeoutMs },
+      more: { labels: labels.length > 0 ? labels : undefined, firstContentTimeoutMs, configured: candidate },
     };
   }
 }

@@ -1,4 +1,4 @@
-import type { ConfiguredRoute } from '../../core/configured-routes.ts';
+import type { ConfiguredCandidate, ConfiguredRoute } from '../../core/configured-routes.ts';
 import type { ModelPrice } from '../../core/model-profile.ts';
 import type { UpstreamProvider } from '../../core/provider.ts';
 import type { AskedRequest } from '../../core/turn.ts';
@@ -19,6 +19,8 @@ export interface Route {
   /** Its accounts carry one of these; absent: any account. */
   readonly labels?: readonly string[] | undefined;
   readonly firstContentTimeoutMs?: number | undefined;
+  /** As the configuration file has it; absent where no route of it leads here. */
+  readonly configured?: ConfiguredCandidate;
   /** Tokens; undefined where that is not known. */
   readonly contextWindow?: number | undefined;
   /** It goes on with an answer that was begun for it. */

@@ -5,11 +5,12 @@ import type { Clock } from '../../lib/clock.ts';
 import { judge, judgeProvider, type Readiness, type Verdict } from '../../pool-api/readiness.ts';
 import type { PoolWatch } from '../leases/pool-watch.ts';
 import { Catalogue } from './catalogue.ts';
-import { ConfiguredPlans } from './configured-plans.ts';
+import { ConfiguredPlans, type Match } from './configured-plans.ts';
 import {
   bareName,
   checkVision,
   exampleNames,
+  findAlias,
   isSandboxName,
   plainSandboxModel,
   shownOf,
@@ -33,6 +34,14 @@ export interface ListedModel extends ProviderModel {
   readonly maxOutput?: number;
   /** The model that a request of this name is answered by. */
   readonly aliasOf?: string;
+}
+
+/** How a name leads where it leads. */
+interface Way {
+  readonly kind: 'route' | 'alias' | 'named' | 'listed' | 'effort' | 'stand_in' | 'sandbox' | 'none';
+  /** Of a configured route: its name or pattern. */
+  readonly route?: string;
+  readonly alias?: string | undefined;
 }
 
 const usualPlan = { delivery: 'stream', promptCache: 'auto' } as const;
@@ -63,7 +72,7 @@ export class Routes {
    * Every candidate for a request: those of a configured route, else the provider that its model's name means, then others that
    * list that very name. Throws AppError `model_not_found`, or `invalid_request` for what no candidate takes.
    */
-  async plan(request: RoutedRequest, turn?: RoutedTurn): Promise<RoutePlan> {
+  async plan(request: RoutedRequest, turn?: RoutedTurn, random?: () => number): Promise<RoutePlan> {
     const { poolWatch, sandbox } = this.#options;
     const { model: name, messages, reasoning } = request;
     await this.#lookForFirstAccount(name);
@@ -72,7 +81,7 @@ export class Routes {
       return { candidates: [{ provider: sandbox, model }], ...usualPlan };
     }
     const configured = this.#configured.find(name);
-    if (configured) return this.#configured.plan(configured, request, turn);
+    if (configured) return this.#configured.plan(configured, request, turn, random);
     const first = await this.#names.lookUp(name, reasoning.effort);
     const others = this.#names.othersWith(name, first.provider);
     const candidates = [first, ...others].map((found) => routeTo(found, reasoning.effort, this.#catalogue));
@@ -88,6 +97,31 @@ export class Routes {
     await this.#options.poolWatch.look();
     const { candidates } = await this.plan(request, turn);
     return candidates.filter(({ provider }) => tried.every((route) => route.provider !== provider));
+  }
+
+  /** How a name leads to where its plan leads, and which candidates of its route the plan leaves out. Undefined: there is none. */
+  async explain(request: RoutedRequest, turn: RoutedTurn | undefined, plan: RoutePlan | undefined) {
+    const { model: name } = request;
+    const { poolWatch } = this.#options;
+    const match = poolWatch.isSandbox ? undefined : this.#configured.find(name);
+    const passedOver = match ? await this.#configured.passedOver(match, request, turn, plan) : [];
+    return { ...this.#wayOf(name, match, plan?.candidates[0]), passedOver };
+  }
+
+  #wayOf(name: string, match: Match | undefined, first: Route | undefined): Way {
+    const { sandbox } = this.#options;
+    if (match) {
+      const alias = match.name === name ? undefined : match.name;
+      return { kind: 'route', route: match.route.model, alias };
+    }
+    if (!first) return { kind: 'none' };
+    if (first.provider === sandbox) return { kind: 'sandbox' };
+    const { model, isNamed } = this.#names.addressOf(name);
+    const alias = findAlias(this.#names.aliases, name);
+    if (alias !== undefined && first.model !== model) return { kind: 'alias', alias };
+    if (isNamed && first.model === model) return { kind: 'named' };
+    if (first.model === model) return { kind: 'listed' };
+    return { kind: first.isEffortHeard ? 'effort' : 'stand_in' };
   }
 
   /** The conversation's next turn goes there first while its prompt is cached there. */

@@ -274,6 +274,20 @@ export function createFakePool(clock: Clock): FakePool {
       };
     },
 
+    async eligible({ provider, model }) {
+      const own = [...accounts.values()].filter((one) => one.provider === provider);
+      const matching = own.filter(({ models }) => !model || !models || models.includes(model));
+      const standings = matching.map(({ id, status }) => ({
+        account_id: id,
+        label: null,
+        standing: status === 'active' ? 'open' : status,
+      }));
+      const counts: Record<string, number> = {};
+      for (const { standing } of standings) counts[standing] = (counts[standing] ?? 0) + 1;
+      const others = own.length - matching.length;
+      return { matching: matching.length, others, counts, accounts: standings };
+    },
+
     subscribe(onEvent, onState, signal) {
       const listener = { onEvent, onState };
       listeners.add(listener);

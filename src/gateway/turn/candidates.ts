@@ -35,7 +35,7 @@ export interface Candidate extends Form {
 
 export interface CandidateDependencies {
   readonly routes: Routes;
-  readonly circuits: Circuits;
+  readonly circuits: Pick<Circuits, 'openUntil'>;
   /** Undefined: images come inline only. */
   readonly imageFetcher?: ImageFetcher | undefined;
 }

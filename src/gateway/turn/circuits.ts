@@ -38,12 +38,19 @@ export class Circuits {
 
   /** Until when turns pass it over, on the wall clock; undefined where this one may go there. Of an open one, that is one turn at a time. */
   openUntil(place: Place): number | undefined {
-    const circuit = this.#circuits.size > 0 ? this.#circuits.get(nameOf(place)) : undefined;
+    const until = this.wouldBeOpenUntil(place);
+    if (until !== undefined || this.#circuits.size === 0) return until;
+    const circuit = this.#circuits.get(nameOf(place));
+    if (circuit?.probeAt !== undefined) circuit.probeAt = this.#clock.monotonic() + probeAfterMs(circuit);
+    return undefined;
+  }
+
+  /** The same for a turn that is not sent. */
+  wouldBeOpenUntil(place: Place): number | undefined {
+    const circuit = this.#circuits.size > 0 ? this.#circuits.peek(nameOf(place)) : undefined;
     if (circuit?.probeAt === undefined) return undefined;
     const now = this.#clock.monotonic();
-    if (now < circuit.probeAt) return this.#clock.now() + circuit.probeAt - now;
-    circuit.probeAt = now + probeAfterMs(circuit);
-    return undefined;
+    return now < circuit.probeAt ? this.#clock.now() + circuit.probeAt - now : undefined;
   }
 
   /** The upstream failed, broke off or fell silent. */

@@ -13,6 +13,7 @@ import { appErrorFromPool, isAboutOthers } from './app-errors.ts';
 import { Attempt, type AttemptDependencies } from './attempt.ts';
 import { type Borrowed, Borrowing, type BorrowingDependencies } from './borrowing.ts';
 import { type Candidate, type CandidateDependencies, Candidates } from './candidates.ts';
+import type { Circuits } from './circuits.ts';
 import type { ClientTurn } from './client-turns.ts';
 import { type BrokenAnswer, ContinuedOutput } from './continued-output.ts';
 import type { ConversationResult } from './conversations.ts';
@@ -27,6 +28,7 @@ export interface TurnDependencies
     CandidateDependencies,
     BorrowingDependencies,
     PathDependencies {
+  readonly circuits: Circuits;
   readonly reporter: Reporter;
   readonly reach: ProviderReach;
   readonly records: TurnRecords;

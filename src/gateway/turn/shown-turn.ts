@@ -82,7 +82,7 @@ function shownAttempt(note: AttemptNote): ShownTurn['attempts'][number] {
   };
 }
 
-function barredSkip(barred: ReadonlySet<string>): ShownSkip {
+export function barredSkip(barred: ReadonlySet<string>): ShownSkip {
   const named = [...barred].slice(0, mostNamed).map(shortId);
   const others = barred.size - named.length;
   const accounts = others > 0 ? `${named.join(', ')} and ${others} more` : named.join(', ');
@@ -115,7 +115,7 @@ export function shownSkip(evidence: Evidence): ShownSkip {
 }
 
 /** `5h window 98 %`, `requests 0 of 60 left`. */
-function limitWords({ name, usedPercent, remaining, limit }: LimitReading): string {
+export function limitWords({ name, usedPercent, remaining, limit }: LimitReading): string {
   if (usedPercent !== undefined) return `${name} window ${Math.round(usedPercent)} %`;
   return limit === undefined ? `${name} ${remaining} left` : `${name} ${remaining} of ${limit} left`;
 }
@@ -126,6 +126,6 @@ function shortageWords({ message, reasons = {} }: Extract<Evidence, { kind: 'non
 }
 
 /** `2026-11-26 14:02:10 UTC` */
-function timeOf(at: number): string {
+export function timeOf(at: number): string {
   return `${new Date(at).toISOString().slice(0, 19).replace('T', ' ')} UTC`;
 }

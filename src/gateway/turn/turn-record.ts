@@ -137,11 +137,13 @@ export class TurnRecord {
   readonly #clock: Pick<Clock, 'monotonic'>;
   readonly #startedAt: number;
   readonly #tracing: TurnTracing | undefined;
+  readonly #most: number;
 
-  constructor(asked: AskedTurn, clock: Clock, tracing?: TurnTracing) {
+  constructor(asked: AskedTurn, clock: Clock, tracing?: TurnTracing, most = mostNotes) {
     this.asked = asked;
     this.running = asked.choices ?? 1;
     this.#tracing = tracing;
+    this.#most = most;
     this.trace = tracing?.begin(asked);
     this.at = clock.now();
     this.#clock = clock;
@@ -221,7 +223,7 @@ export class TurnRecord {
   }
 
   #add<Note>(notes: Note[], note: Note, bytes: number): void {
-    if (notes.length >= mostNotes) {
+    if (notes.length >= this.#most) {
       this.omitted += 1;
       return;
     }

@@ -13,6 +13,7 @@ import {
 import { shownKeys } from '../../lib/http/shown-keys.ts';
 import { type DiskHealth, logFault } from '../../lib/log/disk-health.ts';
 import { version } from '../../lib/version.ts';
+import { eligibleAnswer, eligibleRequest } from '../../pool-api/eligible.ts';
 import * as owner from '../../pool-api/owner-schema.ts';
 import type { PoolHealth } from '../../pool-api/pool.ts';
 import { judgePool, storeFaults } from '../../pool-api/readiness.ts';
@@ -118,6 +119,16 @@ const routes: readonly Route<PoolHttp>[] = [
       503: { description: 'Too few accounts are free; "shortage" counts why.', body: schema.errorAnswer },
     },
     handle: allocate,
+  },
+  {
+    method: 'POST',
+    path: '/api/accounts/eligible',
+    summary: 'Which accounts would do, without borrowing one',
+    access: 'poolKey',
+    body: eligibleRequest,
+    ...smallLimit,
+    answers: { 200: { description: 'How the accounts stand to the demand.', body: eligibleAnswer } },
+    handle: ({ pool }, { keyHolder, body }) => pool.eligible(keyHolder, body),
   },
   {
     method: 'POST',
@@ -384,7 +395,15 @@ export const poolApi = withDocs<PoolHttp>({
   },
   routes,
   error: schema.errorAnswer,
-  schemas: { ...schema, ...owner, sessionKey, sessionAnswer },
+  schemas: {
+    ...schema,
+    ...owner,
+    sessionKey,
+    sessionAnswer,
+    settings: shownSettings,
+    eligibleRequest,
+    eligibleAnswer,
+  },
 });
 
 /** What `/health` says to a caller with these keys, which can check them so. */

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { z } from 'zod';
 import { givenFields } from '../../core/null-fields.ts';
 import { debugLog } from '../../lib/log/logger.ts';
+import { type EligibleAnswer, eligibleRequest } from '../../pool-api/eligible.ts';
 import { PoolError } from '../../pool-api/errors.ts';
 import {
   type AllocateAnswer,
@@ -100,6 +101,30 @@ export class Sessions {
       },
       undo: () => this.#room.giveBack(sessionId, result),
     };
+  }
+
+  /** Which accounts would do for a shared lease; nothing is lent. */
+  async eligible(caller: Caller, request: unknown): Promise<EligibleAnswer> {
+    const { provider, model, labels } = parse(eligibleRequest, request);
+    const now = this.#basics.clock.now();
+    const { accounts, ...counted } = await this.#lending.current.eligible(now, {
+      sessionId: '',
+      owner: { keyId: caller.keyId, isGateway: caller.isGateway },
+      count: 1,
+      provider,
+      model: model ?? null,
+      labels: labels ?? null,
+      exclusive: false,
+      slots: 1,
+      ttlMs: null,
+      defaultTtlMs: 0,
+      exclude: [],
+      prefer: null,
+      waitUntil: now,
+    });
+    const mayName = caller.isGateway || caller.role === 'admin';
+    const named = mayName ? accounts : [];
+    return { ...counted, accounts: named.map(({ id, ...account }) => ({ account_id: id, ...account })) };
   }
 
   async release(caller: Caller, request: unknown): Promise<ReleaseAnswer> {

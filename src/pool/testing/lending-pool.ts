@@ -151,6 +151,7 @@ export async function startLendingPool(given: Clock, aheadMs = 0): Promise<Lendi
       await reach();
       return await borrower.allocate(request, signal);
     },
+    eligible: borrower.eligible,
     async release(request) {
       lending.releases.push(request);
       await reach();

@@ -82,6 +82,27 @@ export function describeStore(name: string, openStore: () => Promise<Store>, run
       expect(await listed({ probe: 'unproved', source: 'api' })).toEqual(['three']);
     });
 
+    it('says how the accounts of a provider stand to a demand, and lends none', async () => {
+      const store = await withAccounts(2);
+      const resting = { ...freshStanding, state: 'cooldown' as const, until: start + 1000 };
+      await store.addAccount(start, testAccount('resting', { standing: resting }), 'test');
+      await store.addAccount(start, testAccount('narrow', { models: ['small'], label: 'team' }), 'test');
+      await store.addAccount(start, testAccount('other', { provider: 'openai' }), 'test');
+      await granted(store, 'mine');
+      const demand = { ...testDemand('', { exclusive: false, model: 'large' }), provider: 'warp' };
+      const found = await store.eligible(start, demand);
+      expect(found).toMatchObject({ matching: 3, others: 1, counts: { open: 1, leased: 1, cooldown: 1 } });
+      expect(Object.fromEntries(found.accounts.map(({ id, standing }) => [id, standing]))).toEqual({
+        acc_000: 'leased',
+        acc_001: 'open',
+        narrow: 'model',
+        resting: 'cooldown',
+      });
+      const labelled = await store.eligible(start, { ...demand, model: 'small', labels: ['team'] });
+      expect(labelled).toMatchObject({ matching: 1, others: 3, counts: { open: 1 } });
+      expect((await store.sessions(start, { limit: 10 })).total).toBe(1);
+    });
+
     it('keeps the team of an account, and changes it', async () => {
       const store = await withAccounts(1, { teamUid: 'team-1' });
       const [lease] = await granted(store, 's');

@@ -1,3 +1,4 @@
+import type { Queries } from '../../../db/database.ts';
 import { isTokenReason } from '../../standing/standing.ts';
 import { asActive, kindBits, kindFrom } from '../rules/kinds.ts';
 import {
@@ -42,7 +43,7 @@ export async function shortageOf(tx: Transaction, question: Question) {
   const { missing, excluded, counted, provider } = question;
   /** The accounts that the caller names or holds. */
   const named = [...new Set([...excluded, ...counted])];
-  const counts = await countReasons(tx, question, named);
+  const counts = await countReasons(tx.db, question, named);
   const rests = countRests(question, tx.now, await restingRows(tx, question, named), {
     places: missing - counts.attainable,
     bearers: missing - counts.open,
@@ -76,8 +77,7 @@ export async function shortageOf(tx: Transaction, question: Question) {
   };
 }
 
-async function countReasons(tx: Transaction, question: Question, named: readonly string[]) {
-  const { db } = tx;
+export async function countReasons(db: Queries, question: Question, named: readonly string[]) {
   const reasons: Record<string, number> = {};
   let matching = 0;
   let attainable = 0;
@@ -105,7 +105,7 @@ async function countReasons(tx: Transaction, question: Question, named: readonly
     note(reasonFor({ ...row, id: '' }, question), -1);
     note(reasonFor(row, question), 1);
   }
-  for (const row of await rowsToLookAt(tx, question, named)) note(reasonFor(row, question), row.accounts);
+  for (const row of await rowsToLookAt(db, question, named)) note(reasonFor(row, question), row.accounts);
   for (const [reason, accounts] of Object.entries(reasons)) if (accounts === 0) delete reasons[reason];
   return { matching, reasons, attainable, open };
 }
@@ -125,7 +125,7 @@ function needsRoom({ demand }: Pick<Question, 'demand'>): boolean {
 
 /** Accounts whose kind alone does not decide this demand: alike ones in one row; the named ones one by one. */
 async function rowsToLookAt(
-  tx: Transaction,
+  db: Queries,
   question: Question,
   named: readonly string[],
 ): Promise<readonly (CandidateRow & { readonly accounts: number })[]> {
@@ -145,7 +145,7 @@ async function rowsToLookAt(
     );
   }
   if (wanted.length === 0) return [];
-  return tx.db.all<CandidateRow & { readonly accounts: number }>(
+  return db.all<CandidateRow & { readonly accounts: number }>(
     `SELECT CASE WHEN id = ANY ($1) THEN id ELSE '' END AS id, provider, models, label, capacity, shared_slots, kind,
        COUNT(*) AS accounts
      FROM (${wanted.join(' UNION ALL ')}) AS wanted GROUP BY 1, 2, 3, 4, 5, 6, 7`,

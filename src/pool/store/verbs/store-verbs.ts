@@ -4,6 +4,7 @@ import { account, accounts, addAccount, changeAccount, deadAccounts, removeAccou
 import { auditTrail, writeAudit } from './audit.ts';
 import { stats } from './counts.ts';
 import { accountOfCredential } from './credentials.ts';
+import { eligible } from './eligible.ts';
 import { ensureLeases, release } from './leases.ts';
 import { createPrune } from './pruning.ts';
 import { claimQuotaChecks, recordQuota } from './quota.ts';
@@ -168,6 +169,7 @@ export function storeVerbs(
           return ensureLeases(tx, demand, looks);
         });
       }),
+    eligible: lookingAt(eligible),
     release(now: number, demand: ReleaseDemand) {
       if (shortcuts === undefined || demand.leases !== null) {
         return inTransaction(now, (tx) => release(tx, demand));

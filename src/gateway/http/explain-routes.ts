@@ -1,0 +1,71 @@
+import { z } from 'zod';
+import { refused } from '../../core/errors.ts';
+import { givenFields } from '../../core/null-fields.ts';
+import type { Route } from '../../lib/api/api-routes.ts';
+import { parseFields } from '../../protocols/shared/request.ts';
+import { checkRequest } from '../turn/candidates.ts';
+import { type ExplainDependencies, evenDraw, explainTurn } from '../turn/explain.ts';
+import { TurnRecord } from '../turn/turn-record.ts';
+import * as answers from './api-answers.ts';
+import { decodeTurn } from './decode-turn.ts';
+import { sampleRequest, sampleTraits } from './sample-request.ts';
+
+/** More than a configured route may have candidates, each noted twice. */
+const mostNotes = 200;
+
+export const explainRequest = sampleTraits.extend({
+  /** Only accounts with one of these. */
+  labels: z.array(z.string().min(1).max(200)).min(1).max(50).optional(),
+});
+
+export const explainRoutes: readonly Route<{ readonly explaining: ExplainDependencies }>[] = [
+  {
+    method: 'POST',
+    path: '/api/models/explain',
+    summary: 'Which account would answer a request, without sending one',
+    description:
+      'The request is described by its traits, or given whole as "body". The answer has every candidate in the order of trial, why each ' +
+      'would be passed over, and how its accounts stand. Nothing is sent and no account is borrowed. Where several candidates share ' +
+      'turns by weight, "share" says how often each is the first.',
+    access: 'adminKey',
+    body: explainRequest,
+    answers: { 200: { description: 'What would become of it.', body: answers.explainedTurn } },
+    async handle({ explaining }, { body, id }) {
+      const { labels, ...traits } = parseFields(explainRequest, givenFields(body));
+      const sample = sampleRequest(traits);
+      const { inbound } = sample;
+      const client = { id: '' };
+      const text = JSON.stringify(sample.body);
+      const asked = { body: sample.body, heldBody: { text }, client, headers: {} };
+      const { decoded, plan } = await decodeTurn(explaining.routes, inbound, asked, evenDraw);
+      if (decoded.request.model !== traits.model)
+        throw refused('model', 'is not what the body of a request can name');
+      const record = new TurnRecord(
+        {
+          requestId: id,
+          clientId: client.id,
+          dialect: inbound.name,
+          model: traits.model,
+          isStream: decoded.isStream,
+        },
+        explaining.clock,
+        undefined,
+        mostNotes,
+      );
+      const turn = {
+        protocol: inbound.name,
+        decoded,
+        bytes: Buffer.byteLength(text),
+        client,
+        affinityKey: undefined,
+        requestId: id,
+        wantsUsage: false,
+        images: checkRequest(decoded.request, explaining.imageFetcher),
+        plan,
+        record,
+        signal: new AbortController().signal,
+      };
+      return await explainTurn(explaining, turn, labels);
+    },
+  },
+];
