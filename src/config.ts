@@ -210,6 +210,7 @@ export function loadConfig(environment: NodeJS.ProcessEnv, folder = process.cwd(
       fetchImagesFrom: values.FETCH_IMAGES ? (values.FETCH_IMAGES_ALLOW ?? []) : undefined,
       /** 0: no account counts as slow. */
       slowFirstContentMs: values.SLOW_FIRST_CONTENT_SECONDS * 1000,
+      content: contentSettings(values),
       responsesTtlMs: values.RESPONSES_TTL_HOURS * 3_600_000,
       /** `memory`, `sqlite:` and an absolute path, or a `postgres://` URL; and its bound. */
       keep: {
@@ -300,6 +301,18 @@ export function loadConfig(environment: NodeJS.ProcessEnv, folder = process.cwd(
       ...Object.values(telemetry?.headers ?? {}),
     ]),
   });
+}
+
+/** Undefined: nothing of what is said is logged. */
+function contentSettings(values: SettingValues) {
+  const [first] = values.LOG_CONTENT;
+  if (first === 'off') return undefined;
+  return {
+    of: first === 'on' ? ('all' as const) : values.LOG_CONTENT,
+    mostCharacters: values.LOG_CONTENT_MAX_KB * 1000,
+    hidesEmails: !values.LOG_CONTENT_EMAILS,
+    hides: values.LOG_CONTENT_REDACT,
+  };
 }
 
 /** Every value that its setting makes secret. Sources add their own, since they know what they use. */

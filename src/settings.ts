@@ -24,6 +24,13 @@ import { providerSettings } from './providers/registry.ts';
 /** A postgres:// URL must be one that can be read: a password with a # or a / in it cannot. */
 const isReadableUrl = (text: string): boolean => !text.startsWith('postgres') || URL.canParse(text);
 const unreadableUrl = 'must be a URL; write # / @ : of a password as %23 %2F %40 %3A';
+const isRegExp = (text: string): boolean => {
+  try {
+    return new RegExp(text, 'gu') instanceof RegExp;
+  } catch {
+    return false;
+  }
+};
 const switchWords: Readonly<Record<string, string>> = { true: 'on', yes: 'on', false: 'off', no: 'off' };
 
 /** Of the services themselves; each provider has its own beside its code. */
@@ -113,6 +120,34 @@ export const ownSettings = {
     default: '5',
     schema: count(0, 1000),
     help: 'How many full log files are kept.',
+  }),
+  LOG_CONTENT: setting({
+    default: 'off',
+    schema: list.pipe(
+      z
+        .array(z.string())
+        .min(1)
+        .refine((names) => names.length === 1 || !names.some((name) => name === 'on' || name === 'off'), {
+          message: 'must be off, on, or names of client keys',
+        }),
+    ),
+    help: 'on: what clients send and models answer is logged, and shown for recent turns. Or names of client keys, separated by commas: only theirs. off: nothing of it.',
+  }),
+  LOG_CONTENT_MAX_KB: setting({
+    default: '8',
+    schema: count(1, 256),
+    help: 'Most thousands of characters of a prompt, and of an answer, that LOG_CONTENT keeps; of a prompt the last messages.',
+  }),
+  LOG_CONTENT_EMAILS: setting({
+    default: 'no',
+    schema: flag,
+    help: 'yes: e-mail addresses stay in what LOG_CONTENT keeps. Keys and tokens are always removed.',
+  }),
+  LOG_CONTENT_REDACT: setting({
+    schema: z
+      .string()
+      .refine((text) => isRegExp(text), 'must be a regular expression, such as \\b\\d{16}\\b|secret project'),
+    help: 'Regular expression: what it matches is removed from what LOG_CONTENT keeps.',
   }),
   DATA_DIR: setting({
     schema: path,

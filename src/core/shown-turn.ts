@@ -86,6 +86,32 @@ export const shownTurn = z.object({
 });
 export type ShownTurn = z.infer<typeof shownTurn>;
 
+const contentMessage = z.object({
+  role: z.enum(['system', 'user', 'assistant', 'tool']),
+  parts: z.array(
+    z.object({
+      /** `relayed`: an answer in the client's dialect as it came. */
+      type: z.enum(['text', 'refusal', 'reasoning', 'relayed', 'tool_call', 'tool_call_response', 'file']),
+      /** Of a tool. */
+      name: z.string().optional(),
+      content: z.string(),
+    }),
+  ),
+});
+
+/** What was said in a turn, where LOG_CONTENT keeps that: cut, and without what looks secret. */
+export const turnContent = z.object({
+  /** The last messages that there was room for. */
+  input: z.array(contentMessage),
+  /** Messages before those. */
+  omitted_messages: z.int(),
+  output: z.array(contentMessage),
+});
+export type TurnContent = z.infer<typeof turnContent>;
+
+/** Content is shown of one turn at a time. */
+export const shownTurnWithContent = shownTurn.extend({ content: turnContent.nullable() });
+
 export const shownTurns = z.object({
   turns: z.array(shownTurn),
   /** For the next page; null after the last. */

@@ -21,6 +21,7 @@ import { Affinity } from './turn/affinity.ts';
 import { Circuits } from './turn/circuits.ts';
 import { Conversations } from './turn/conversations.ts';
 import { createImageFetcher } from './turn/image-fetcher.ts';
+import { type ContentSettings, LoggedContent } from './turn/logged-content.ts';
 import { ProviderReach } from './turn/provider-reach.ts';
 import { RememberedReasoning } from './turn/remembered-reasoning.ts';
 import type { TurnDependencies } from './turn/run-turn.ts';
@@ -44,6 +45,8 @@ export interface GatewayOptions
   readonly responsesTtlMs: number;
   /** Mean time to the first content above which an account is not preferred; 0: none is. */
   readonly slowFirstContentMs: number;
+  /** Absent: nothing of what is said is logged. */
+  readonly content: ContentSettings | undefined;
   /** Where conversations and stored responses are kept, and how many bytes of them. */
   readonly keep: { readonly url: string; readonly maxBytes: number };
   /** Where client keys and usage are kept. */
@@ -121,6 +124,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
       imageFetcher,
       listening: new ListeningTime(clock),
       running: new RunningTurns(clock),
+      content: options.content && new LoggedContent(options.content, secrets, logger),
     },
     keys: createClientKeys(options.apiKeys, 'API_KEYS', createWrongKeyLog(logger, clock)),
     pageKeys: options.adminKey === undefined ? options.apiKeys : [options.adminKey],

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { shownSettings } from '../../core/shown-settings.ts';
-import { shownTurn, shownTurns } from '../../core/shown-turn.ts';
+import { shownTurns, shownTurnWithContent } from '../../core/shown-turn.ts';
 import { diskHealth } from '../../pool-api/schema.ts';
 
 /** What the gateway answers, for its document; the end-to-end tests hold real answers against these. */
@@ -56,7 +56,7 @@ export const healthAnswer = z.object({
   notice: z.string().optional(),
 });
 
-export const turn = shownTurn;
+export const turn = shownTurnWithContent;
 export const turnList = shownTurns;
 
 export const model = z.object({

@@ -69,7 +69,7 @@ export const turnRoutes: readonly Route<{ readonly records: TurnRecords }>[] = [
           'No turn with that request id is in the memory of this gateway: it keeps the latest only, and loses them when it stops.';
         throw new AppError('not_found', message);
       }
-      return shown(record);
+      return { ...shown(record), content: record.content ?? null };
     },
   },
 ];

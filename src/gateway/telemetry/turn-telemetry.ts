@@ -1,4 +1,5 @@
 import type { Attributes, Histogram } from '@opentelemetry/api';
+import type { TurnContent } from '../../core/shown-turn.ts';
 import type { Usage } from '../../core/turn.ts';
 import { type BegunSpan, below, type EndedSpan, type Telemetry } from '../../lib/telemetry/telemetry.ts';
 import { shownClient, shownSkip } from '../turn/shown-turn.ts';
@@ -121,7 +122,8 @@ function turnSpan(record: TurnRecord): EndedSpan {
   };
 }
 
-function attemptSpan(attempt: AttemptNote, { at, asked, ended }: TurnRecord): EndedSpan {
+function attemptSpan(attempt: AttemptNote, record: TurnRecord): EndedSpan {
+  const { at, asked, ended } = record;
   const { route, outcome, firstContentMs, startedMs, endedMs, connectedMs, status, accountStatus } = attempt;
   const finish = outcome === 'success' ? ended?.finish : undefined;
   const event = (name: string, ms: number | undefined) =>
@@ -140,6 +142,7 @@ function attemptSpan(attempt: AttemptNote, { at, asked, ended }: TurnRecord): En
         firstContentMs !== undefined && { [genAi.timeToFirstChunk]: (firstContentMs - startedMs) / 1000 }),
       ...(finish !== undefined && { [genAi.finishReasons]: [finish] }),
       ...(status !== undefined && { 'http.response.status_code': status }),
+      ...(attempt === record.attempts.at(-1) && contentAttributes(record)),
       'warp2api.account.id': attempt.accountId,
       'warp2api.account.choice': attempt.choice,
       'warp2api.account.from': attempt.wasHeld ? 'held' : 'pool',
@@ -149,6 +152,22 @@ function attemptSpan(attempt: AttemptNote, { at, asked, ended }: TurnRecord): En
     events: [...event('warp2api.connected', connectedMs), ...event('warp2api.first_token', firstContentMs)],
     failure: outcome === 'success' ? undefined : (attempt.message ?? outcome),
   };
+}
+
+/** As the conventions have messages: names of parts that they do not know are allowed. */
+function contentAttributes({ content }: TurnRecord): Attributes {
+  if (!content) return {};
+  const messages = (of: TurnContent['input']) =>
+    JSON.stringify(
+      of.map(({ role, parts }) => ({
+        role,
+        parts: parts.map(({ type, name, content: said }) => {
+          if (type === 'tool_call') return { type, name, arguments: said };
+          return type === 'tool_call_response' ? { type, response: said } : { type, content: said };
+        }),
+      })),
+    );
+  return { [genAi.inputMessages]: messages(content.input), [genAi.outputMessages]: messages(content.output) };
 }
 
 function modelAttributes({ route }: AttemptNote): Attributes {

@@ -29,6 +29,7 @@ import type { Circuits } from './circuits.ts';
 import type { ClientTurn } from './client-turns.ts';
 import { CollectedAnswer } from './collected-answer.ts';
 import type { Conversation } from './conversations.ts';
+import type { LoggedContent } from './logged-content.ts';
 import type { ProviderReach } from './provider-reach.ts';
 import { type RememberedReasoning, withoutProofs } from './remembered-reasoning.ts';
 import type { RunningTurns } from './running-turns.ts';
@@ -51,6 +52,8 @@ export interface AttemptDependencies {
   readonly reach: Pick<ProviderReach, 'connected'>;
   readonly reasoning: RememberedReasoning;
   readonly circuits: Circuits;
+  /** Absent: nothing of what is said is logged. */
+  readonly content?: LoggedContent | undefined;
   readonly logger: Logger;
 }
 
@@ -97,6 +100,8 @@ export class Attempt implements CallListener {
   /** Of the upstream's answer, where a turn is one exchange. */
   status: number | undefined;
   contentType = '';
+  /** The beginning of an answer that is passed on as it comes, where it is to be logged. */
+  relayedText = '';
   /** The client has seen some of the answer, so that no other account may begin it again. */
   isContentSent = false;
   /** What came with the error after which nothing could be sent. */
@@ -107,6 +112,7 @@ export class Attempt implements CallListener {
   readonly #plan: AttemptPlan;
   readonly #traceHeaders: TraceHeaders | undefined;
   readonly #stages: readonly Stage[];
+  readonly #mostLogged: number;
   readonly #ended = Promise.withResolvers<AppError | undefined>();
   #call: RunningCall | undefined;
   #isClosed = false;
@@ -135,6 +141,8 @@ export class Attempt implements CallListener {
     this.lease = lease;
     this.handling = plan.handling;
     this.ignored = plan.unchecked;
+    const { content } = dependencies;
+    this.#mostLogged = content?.isOf(turn.client) ? content.mostCharacters : 0;
     this.#stages = stagesOf(plan.request, plan.handling.emulated);
   }
 
@@ -329,6 +337,7 @@ export class Attempt implements CallListener {
     const { output } = this.#plan;
     let batch = events;
     for (const stage of this.#stages) batch = stage.apply(batch);
+    if (this.#mostLogged > 0) this.#keepRelayed(batch);
     if (this.answer.take(batch, output.isBuffered) && this.firstContentAt === undefined) {
       this.firstContentAt = this.#dependencies.clock.monotonic();
       this.#dependencies.circuits.begunToAnswer(this.route);
@@ -351,6 +360,13 @@ export class Attempt implements CallListener {
       return false;
     }
     return true;
+  }
+
+  #keepRelayed(batch: readonly TurnEvent[]): void {
+    for (const event of batch) {
+      if (event.type === 'relayed' && this.relayedText.length < this.#mostLogged)
+        this.relayedText += event.text;
+    }
   }
 
   #fail(given: AppError, batch: readonly TurnEvent[]): void {

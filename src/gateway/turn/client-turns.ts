@@ -74,13 +74,14 @@ export class ClientTurns {
 
   /** Resolves to the error that ended it, if one did. */
   async run(turn: ClientTurn, output: TurnOutput): Promise<AppError | undefined> {
-    const { clock, logger, records } = this.#dependencies;
+    const { clock, logger, records, content } = this.#dependencies;
     const startedAt = clock.monotonic();
     debugLog(logger)?.debug(askedFields(turn), 'a turn begins');
     const result = await runTurn(this.#dependencies, turn, output);
     const durationMs = Math.round(clock.monotonic() - startedAt);
     this.#metrics.turnEnded(turn, result, durationMs);
     const { error, firstContentMs, usage, attempt } = result;
+    if (content?.isOf(turn.client)) content.note(turn, result);
     records.end(turn.record, {
       outcome: error?.code ?? 'success',
       message: error?.message,

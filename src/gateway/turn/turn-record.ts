@@ -1,5 +1,6 @@
 import type { AppError, ErrorCode } from '../../core/errors.ts';
 import type { Dialect } from '../../core/protocol.ts';
+import type { TurnContent } from '../../core/shown-turn.ts';
 import type { Usage } from '../../core/turn.ts';
 import type { Clock } from '../../lib/clock.ts';
 import type { BegunSpan } from '../../lib/telemetry/telemetry.ts';
@@ -126,6 +127,8 @@ export class TurnRecord {
   /** Undefined where no traces are sent. */
   readonly trace: BegunSpan | undefined;
   ended: TurnEnded | undefined;
+  /** Of its first choice, where LOG_CONTENT keeps it. */
+  content: TurnContent | undefined;
   /** Choices that have not ended. */
   running: number;
   bytes = recordBytes;
@@ -220,6 +223,13 @@ export class TurnRecord {
     this.ended = this.ended === undefined ? ended : bothEnded(this.ended, ended);
     this.running -= 1;
     this.bytes += 2 * (ended.message?.length ?? 0);
+  }
+
+  addContent(content: TurnContent): void {
+    if (this.content) return;
+    this.content = content;
+    for (const { parts } of [...content.input, ...content.output])
+      for (const part of parts) this.bytes += 2 * part.content.length + 60;
   }
 
   #add<Note>(notes: Note[], note: Note, bytes: number): void {

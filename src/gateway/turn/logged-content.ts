@@ -1,0 +1,142 @@
+import type { TurnContent } from '../../core/shown-turn.ts';
+import type { AskedMessage } from '../../core/turn.ts';
+import type { Logger } from '../../lib/log/logger.ts';
+import type { KnownSecrets } from '../../lib/secrets/known-secrets.ts';
+import { beginningOf } from '../../lib/shown-text.ts';
+import type { ClientKey } from '../keys/client-key.ts';
+import type { ClientTurn } from './client-turns.ts';
+import type { TurnResult } from './run-turn.ts';
+
+export interface ContentSettings {
+  /** All client keys, or those with these names. */
+  readonly of: 'all' | readonly string[];
+  /** Of the prompt and of the answer, each. */
+  readonly mostCharacters: number;
+  readonly hidesEmails: boolean;
+  /** A regular expression of what else is removed. */
+  readonly hides: string | undefined;
+}
+
+type LoggedMessage = TurnContent['input'][number];
+type LoggedPart = LoggedMessage['parts'][number];
+
+const removed = '[redacted]';
+const longestSecret = 4_096;
+/** What looks like a key, whoever's it is. */
+const keys = [
+  /\b(?:sk|pk|rk|wk|w2a|xai|gsk|ghp|gho|ghs|glpat|hf|npm|xox[abprs])[-_][A-Za-z0-9_-]{12,}/g,
+  /\bgithub_pat_\w{20,}/g,
+  /\bAKIA[0-9A-Z]{16}\b/g,
+  /\bAIza[\w-]{30,}/g,
+  /\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*/g,
+  /(?<=\b(?:bearer|basic)\s+)[A-Za-z0-9._~+/=-]{12,}/gi,
+  /-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)/g,
+];
+const emails = /[\w.+-]+@[\w-]+(?:\.[\w-]+)+/g;
+
+/** The prompts and answers of the clients whose operator wants them logged: cut, and without what looks secret. */
+export class LoggedContent {
+  readonly #settings: ContentSettings;
+  readonly #patterns: readonly RegExp[];
+  readonly #secrets: KnownSecrets;
+  readonly #logger: Logger;
+
+  constructor(settings: ContentSettings, secrets: KnownSecrets, logger: Logger) {
+    this.#settings = settings;
+    this.#patterns = [
+      ...keys,
+      ...(settings.hidesEmails ? [emails] : []),
+      ...(settings.hides === undefined ? [] : [new RegExp(settings.hides, 'gu')]),
+    ];
+    this.#secrets = secrets;
+    this.#logger = logger;
+  }
+
+  isOf({ managed }: ClientKey): boolean {
+    const { of } = this.#settings;
+    return of === 'all' || (managed !== undefined && of.includes(managed.name));
+  }
+
+  /** How much of an answer that is passed on as it comes is worth keeping. */
+  get mostCharacters(): number {
+    return this.#settings.mostCharacters;
+  }
+
+  /** Into the log and the turn's record. */
+  note({ decoded, requestId, record }: ClientTurn, { attempt }: TurnResult): void {
+    const content: TurnContent = {
+      ...this.#latest(messagesOf(decoded)),
+      output: attempt ? this.#latest([answerOf(attempt)]).input : [],
+    };
+    record.addContent(content);
+    this.#logger.info({ request_id: requestId, ...content }, 'the content of a turn');
+  }
+
+  /** The last messages that there is room for. */
+  #latest(messages: readonly LoggedMessage[]): Pick<TurnContent, 'input' | 'omitted_messages'> {
+    let left = this.#settings.mostCharacters;
+    const kept: LoggedMessage[] = [];
+    for (const { role, parts } of messages.toReversed()) {
+      if (left <= 0) break;
+      const shown = parts.map((part) => {
+        const content = this.#shown(part.content, left);
+        left -= content.length;
+        return { ...part, content };
+      });
+      kept.unshift({ role, parts: shown });
+    }
+    return { input: kept, omitted_messages: messages.length - kept.length };
+  }
+
+  #shown(text: string, most: number): string {
+    if (most <= 0) return '';
+    // A secret that is cut through would not be recognised.
+    let shown = this.#secrets.redact(text.slice(0, most + longestSecret));
+    for (const pattern of this.#patterns) shown = shown.replace(pattern, removed);
+    return beginningOf(shown, most);
+  }
+}
+
+function messagesOf(decoded: ClientTurn['decoded']): readonly LoggedMessage[] {
+  const { relayed } = decoded;
+  if (!relayed) return decoded.request.messages.map(loggedMessage);
+  try {
+    return (decoded.translated?.() ?? decoded).request.messages.map(loggedMessage);
+  } catch {
+    // What the upstream understands may be new here.
+    return [{ role: 'user', parts: [{ type: 'text', content: relayed.body }] }];
+  }
+}
+
+function answerOf({ answer, relayedText }: NonNullable<TurnResult['attempt']>): LoggedMessage {
+  const texts: readonly (readonly [LoggedPart['type'], string])[] = [
+    ['reasoning', answer.reasoning],
+    ['text', answer.text],
+    ['refusal', answer.refusal],
+    ['relayed', relayedText],
+  ];
+  const parts = texts.filter(([, text]) => text !== '').map(([type, content]) => ({ type, content }));
+  const calls = answer.toolCalls.map((call) => loggedPart({ ...call, type: 'tool-call' }));
+  return { role: 'assistant', parts: [...parts, ...calls] };
+}
+
+function loggedMessage({ role, parts }: AskedMessage): LoggedMessage {
+  return { role, parts: parts.map(loggedPart) };
+}
+
+function loggedPart(part: AskedMessage['parts'][number]): LoggedPart {
+  switch (part.type) {
+    case 'text':
+    case 'refusal':
+    case 'reasoning':
+      return { type: part.type, content: part.text };
+    case 'tool-call':
+      return { type: 'tool_call', name: part.name, content: part.arguments };
+    case 'tool-result':
+      return { type: 'tool_call_response', content: part.text };
+    case 'image-url':
+      return { type: 'file', content: part.url };
+    default:
+      return { type: 'file', content: `${part.mediaType}, ${part.data.length} characters of base64` };
+  }
+}

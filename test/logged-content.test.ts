@@ -1,0 +1,96 @@
+import { expect, test } from 'vitest';
+import { startOtlpReceiver } from './support/otlp-receiver.ts';
+import { eventually, servicesForTest, type TestServices, userTurn } from './support/services.ts';
+import { withUpstreams } from './support/upstreams.ts';
+
+const question =
+  'My key is sk-proj-abcdefghijklmnop and my address me@example.com; project Bluebird is secret.';
+
+async function ask(services: TestServices, more: Record<string, unknown> = {}, model = 'sandbox') {
+  const answer = await services.chat(userTurn(model, question, more));
+  expect(answer.status).toBe(200);
+  await answer.text();
+  const id = answer.headers.get('x-request-id') ?? '';
+  const turn = await (await fetch(`${services.gatewayUrl}/api/turns/${id}`)).json();
+  return turn as { content: Record<'input' | 'output', { parts: { content: string }[] }[]> | null };
+}
+
+const linesWithContent = (services: TestServices) =>
+  services
+    .log()
+    .split('\n')
+    .filter((line) => line.includes('the content of a turn'));
+
+test('nothing of what is said is kept unless that is set', async () => {
+  const services = await servicesForTest();
+  expect((await ask(services)).content).toBeNull();
+  expect(services.log()).not.toContain('Bluebird');
+});
+
+test('content is logged and shown without keys, addresses and what the operator removes', async () => {
+  const receiver = await startOtlpReceiver();
+  const services = await servicesForTest({
+    LOG_CONTENT: 'on',
+    LOG_CONTENT_REDACT: 'project \\w+',
+    OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url,
+  });
+  const { content } = await ask(services, { stream: true });
+  const said = 'My key is [redacted] and my address [redacted]; [redacted] is secret.';
+  expect(content).toMatchObject({
+    omitted_messages: 0,
+    input: [{ role: 'user', parts: [{ type: 'text', content: said }] }],
+    output: [{ role: 'assistant', parts: [{ type: 'text' }] }],
+  });
+  expect(content?.output[0]?.parts[0]?.content).not.toBe('');
+  expect(linesWithContent(services).map((line) => JSON.parse(line))).toMatchObject([
+    { input: content?.input },
+  ]);
+  const attempt = await eventually('the span arrives', () => receiver.spans.find(({ kind }) => kind === 3));
+  expect(JSON.parse(String(attempt.attributes['gen_ai.input.messages']))).toEqual([
+    { role: 'user', parts: [{ type: 'text', content: said }] },
+  ]);
+  expect(attempt.attributes['gen_ai.output.messages']).toContain('assistant');
+  // The list of turns shows none of it.
+  const list = await (await fetch(`${services.gatewayUrl}/api/turns`)).text();
+  expect(list).not.toContain('is secret');
+  expect(services.log()).not.toMatch(/Bluebird|sk-proj|me@example/);
+});
+
+test('of a long conversation the last messages are kept', async () => {
+  const services = await servicesForTest({
+    LOG_CONTENT: 'on',
+    LOG_CONTENT_MAX_KB: '1',
+    LOG_CONTENT_EMAILS: 'yes',
+  });
+  const messages = [
+    { role: 'user', content: 'old '.repeat(300) },
+    { role: 'assistant', content: 'middle '.repeat(200) },
+    { role: 'user', content: `${question} ${'new '.repeat(10)}` },
+  ];
+  const { content } = await ask(services, { messages });
+  expect(content).toMatchObject({ omitted_messages: 1, input: [{ role: 'assistant' }, { role: 'user' }] });
+  const texts = content?.input.flatMap(({ parts }) => parts.map((part) => part.content)) ?? [];
+  expect(texts.join('').length).toBeLessThanOrEqual(1_001);
+  expect(texts[1]).toContain('me@example.com');
+});
+
+test.each([true, false])('a relayed answer is kept as it came (stream: %s)', async (stream) => {
+  const services = await withUpstreams({ one: { protocol: 'chat' } }, '', { LOG_CONTENT: 'on' });
+  const { content } = await ask(services, { stream }, 'one/chat-text');
+  expect(content).toMatchObject({
+    input: [{ role: 'user', parts: [{ type: 'text', content: expect.stringContaining('[redacted]') }] }],
+    output: [{ parts: [{ type: 'relayed', content: expect.stringContaining('chat.completion') }] }],
+  });
+});
+
+test('only the keys that are named have their content kept', async () => {
+  const services = await servicesForTest({ LOG_CONTENT: 'support, intern' });
+  expect((await ask(services)).content).toBeNull();
+  expect(linesWithContent(services)).toEqual([]);
+});
+
+test('a pattern that is none, and on beside names, are faults of the settings', async () => {
+  for (const wrong of [{ LOG_CONTENT_REDACT: '(' }, { LOG_CONTENT: 'on, support' }]) {
+    await expect(servicesForTest(wrong)).rejects.toThrow(/LOG_CONTENT/);
+  }
+});
