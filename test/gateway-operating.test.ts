@@ -32,6 +32,7 @@ describe("the gateway's document", () => {
       pool: unused,
       dependencies: { clock: { now: () => 0, after: () => () => {} } } as never,
       keys: unused,
+      limits: unused,
       poolWatch: unused,
       responses: unused,
       store: unused,

@@ -255,6 +255,8 @@ export interface AppErrorOptions {
   readonly param?: string;
   /** When the vendor says the quota comes back. */
   readonly resetAt?: Date;
+  /** Of its answer, beside Retry-After. */
+  readonly headers?: Readonly<Record<string, string>>;
   /** What a dialect's clients read beside the message, in that dialect's own words. */
   readonly details?: Readonly<Record<string, unknown>>;
   /** Work may have been done that must not be done twice: no other account is tried. */
@@ -277,6 +279,8 @@ export interface AppErrorOptions {
 export const longestMessage = 2_000;
 export const longestParam = 256;
 const longestRetrySeconds = 60;
+/** A budget is spent until its window ends, unless an operator raises it. */
+const longestBudgetSeconds = 60 * 60;
 /** Where the upstream names no wait: accounts rest so long after a first limit. */
 const usualRateLimitMs = 5_000;
 
@@ -286,6 +290,7 @@ export class AppError extends Error {
   retryAfterMs: number | undefined;
   readonly param: string | undefined;
   readonly resetAt: Date | undefined;
+  readonly headers: Readonly<Record<string, string>> | undefined;
   readonly details: Readonly<Record<string, unknown>> | undefined;
   readonly isFinal: boolean;
   readonly isProofRejected: boolean;
@@ -302,6 +307,7 @@ export class AppError extends Error {
     this.retryAfterMs = options.retryAfterMs;
     this.param = options.param && shortened(options.param, longestParam);
     this.resetAt = options.resetAt;
+    this.headers = options.headers;
     this.details = options.details;
     this.isFinal = options.isFinal === true;
     this.isProofRejected = options.isProofRejected === true;
@@ -338,7 +344,8 @@ export class AppError extends Error {
     const waitMs =
       this.retryAfterMs ?? (this.code === 'upstream_rate_limited' ? usualRateLimitMs : undefined);
     if (waitMs === undefined) return undefined;
-    return Math.min(longestRetrySeconds, Math.max(1, Math.ceil(waitMs / 1000)));
+    const most = this.code === 'key_quota_exhausted' ? longestBudgetSeconds : longestRetrySeconds;
+    return Math.min(most, Math.max(1, Math.ceil(waitMs / 1000)));
   }
   get failover(): Failover {
     return this.isFinal ? 'no' : this.#failover;

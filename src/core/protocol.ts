@@ -122,6 +122,8 @@ export interface RelayedRequest {
   readonly includeUsage: boolean;
   /** Answers asked for. */
   readonly choices: number;
+  /** Of each, as the client wrote it. */
+  readonly maxOutputTokens?: number;
   /** The account cannot read the encrypted reasoning in the body. */
   readonly leavesProofsOut?: boolean;
 }

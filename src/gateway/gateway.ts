@@ -12,6 +12,7 @@ import { createGatewayServer, type GatewayServerOptions } from './http/server.ts
 import { LeaseCache } from './leases/lease-cache.ts';
 import { type PoolStanding, PoolWatch } from './leases/pool-watch.ts';
 import { Reporter } from './leases/reporter.ts';
+import { Limits } from './limits/limits.ts';
 import { createModelLists } from './models/model-lists.ts';
 import { Routes, type RoutesOptions } from './models/routing.ts';
 import { StoredResponses } from './responses/stored-responses.ts';
@@ -31,7 +32,7 @@ import { TurnRecords } from './turn/turn-record.ts';
 export interface GatewayOptions
   extends Omit<
       GatewayServerOptions,
-      'dependencies' | 'keys' | 'poolWatch' | 'responses' | 'store' | 'keep' | 'database'
+      'dependencies' | 'keys' | 'limits' | 'poolWatch' | 'responses' | 'store' | 'keep' | 'database'
     >,
     Pick<
       TurnDependencies,
@@ -83,6 +84,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
   const reporter = new Reporter(pool, leases.held, clock, logger);
   const store = await openStateStore({ ...options.keep, clock, logger });
   const database = await GatewayDatabase.open({ url: options.databaseUrl, clock, logger });
+  const limits = new Limits(database, clock, logger);
   // Clients without their own keys count as one, and need no fair shares.
   const shared = options.apiKeys.length > 1 ? new FairShare(store, options.keep.maxBytes) : store;
   const imageFetcher =
@@ -139,6 +141,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
     store: shared,
     keep: store,
     database,
+    limits,
   });
 
   return {
@@ -152,6 +155,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
       await reporter.close();
       await leases.close();
       await store.close();
+      await limits.close();
       await database.close();
       await imageFetcher?.close();
       await schemas.close();

@@ -10,6 +10,7 @@ import { lines, refuse, say } from '../testing/fake-upstream.ts';
 import { settled } from '../testing/manual-clock.ts';
 import {
   createTurnFixture,
+  noLimits,
   quietKeep,
   silentLogger,
   type TurnFixture,
@@ -47,6 +48,7 @@ async function serve(
     pool: undefined as never,
     dependencies: fixture.turns,
     keys: createClientKeys(change.apiKeys ?? []),
+    limits: noLimits,
     poolWatch: fixture.poolWatch,
     responses: undefined as never,
     store: undefined as never,

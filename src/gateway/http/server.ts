@@ -23,6 +23,8 @@ import { geminiErrors } from '../../protocols/gemini/inbound.ts';
 import { openaiChatInbound } from '../../protocols/openai-chat/inbound.ts';
 import type { ClientKey } from '../keys/client-key.ts';
 import type { PoolWatch } from '../leases/pool-watch.ts';
+import type { Limits } from '../limits/limits.ts';
+import { rateHeaderNames } from '../limits/rate-headers.ts';
 import { answerHeads } from '../output/answer-head.ts';
 import { type EventLog, FollowedEvents } from '../output/event-log.ts';
 import { errorHeaders, StreamedAnswer, WholeAnswer } from '../output/http-answer.ts';
@@ -60,6 +62,7 @@ declare module 'fastify' {
 export interface GatewayServerOptions {
   readonly dependencies: TurnDependencies;
   readonly keys: ClientKeys;
+  readonly limits: Pick<Limits, 'keyOf' | 'reserve' | 'refused'>;
   readonly poolWatch: PoolWatch;
   readonly pool: Pick<Pool, 'eligible'>;
   readonly responses: StoredResponses;
@@ -114,6 +117,7 @@ const exposedHeaders = [
   'x-warp2api-cost-cents',
   'x-warp2api-run-url',
   'idempotent-replayed',
+  ...rateHeaderNames,
 ];
 
 /** The gateway's HTTP face. `close` lets running turns end until the deadline, then ends them with an error. */
@@ -164,6 +168,7 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
   const admission = new Admission(options.readLoad ?? meter.read, collectGarbage, logger);
   const metrics = createGatewayMetrics({
     admission,
+    limits: options.limits,
     turns: () => running.count,
     waiting: () => dependencies.leases.waiting,
     streams: () => running.streamCount,
@@ -175,7 +180,7 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
     keep: options.keep,
     telemetry: options.telemetry,
   });
-  const clientTurns = new ClientTurns(dependencies, metrics, admission);
+  const clientTurns = new ClientTurns(dependencies, metrics, admission, options.limits);
   const { responses, bodies } = options;
   const parts = { ...dependencies, clientTurns, responses, bodies };
   const sockets = new ResponsesSockets(parts);
@@ -248,13 +253,16 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
     request.body = undefined;
     const images = clientTurns.check(decoded);
     const delivery = deliveryIn(request.headers);
-    const { recorded } = request;
+    const { recorded, client, id: requestId } = request;
+    const affinityKey = affinityKeyOf(request.headers) ?? decoded.affinityKey;
+    const asked = { protocol: inbound.name, decoded, client, affinityKey, requestId, plan };
+    const admitted = clientTurns.admit(asked);
+    const allowance = admitted instanceof Promise ? await admitted : admitted;
     if (!recorded) reply.hijack();
     const times = { startedAt: clock.now(), now: clock.now };
-    const { id: requestId } = request;
     const record = dependencies.records.begin({
       requestId,
-      clientId: request.client.id,
+      clientId: client.id,
       dialect: inbound.name,
       model: decoded.request.model,
       isStream: decoded.isStream,
@@ -266,7 +274,7 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
         trace: traceHeadersIn(request.headers),
       },
     });
-    const headFor = answerHeads(inbound, decoded, requestId, times, record);
+    const headFor = answerHeads(inbound, decoded, requestId, times, record, allowance);
     const Answer = inbound.passesBytes ? PassedAnswer : decoded.isStream ? StreamedAnswer : WholeAnswer;
     const answer = new Answer({
       running,
@@ -277,17 +285,14 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
       now: listening.now,
     });
     const turn: ClientTurn = {
-      protocol: inbound.name,
-      decoded,
+      ...asked,
       bytes: request.heldBody?.bytes ?? 0,
-      client: request.client,
-      affinityKey: affinityKeyOf(request.headers) ?? decoded.affinityKey,
-      requestId,
       record,
+      allowance,
       wantsUsage: !decoded.isStream || decoded.options.includeUsage,
       delivery,
       images,
-      plan,
+      plan: plan ?? allowance?.plan,
       signal: answer.signal,
     };
     try {

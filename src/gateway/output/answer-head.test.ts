@@ -4,7 +4,7 @@ import { plainTurn } from '../../core/testing/plain-turn.ts';
 import type { Route } from '../models/route.ts';
 import { answerHeads } from './answer-head.ts';
 
-const inbound = { idPrefix: 'chatcmpl-' };
+const inbound = { name: 'chat' as const, idPrefix: 'chatcmpl-' };
 const times = { startedAt: 0, now: () => 0 };
 
 function headersOf(ignored: readonly string[], runUrl?: string) {

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { Handling } from '../../core/capabilities.ts';
 import type { AnswerIdentity, DecodedTurn, Inbound } from '../../core/protocol.ts';
 import type { TuningName } from '../../core/turn.ts';
+import type { Allowance } from '../limits/allowance.ts';
 import type { Route } from '../models/route.ts';
 import { shortId } from '../turn/shown-turn.ts';
 import type { AttemptNote, TurnRecord } from '../turn/turn-record.ts';
@@ -51,11 +52,12 @@ const modelHeader = 'x-warp2api-model';
 
 /** The heads of one answer: its id stays the same whichever account gives it. */
 export function answerHeads(
-  inbound: Pick<Inbound<unknown>, 'idPrefix' | 'requestIdHeader' | 'parameterNames'>,
+  inbound: Pick<Inbound<unknown>, 'name' | 'idPrefix' | 'requestIdHeader' | 'parameterNames'>,
   decoded: DecodedTurn<unknown>,
   requestId: string,
   { startedAt, now }: AnswerTimes,
   record?: TurnRecord,
+  allowance?: Allowance,
 ): HeadFor {
   const id = newAnswerId(inbound.idPrefix);
   return (answering) => {
@@ -65,6 +67,7 @@ export function answerHeads(
     const headers: Record<string, string> = { 'x-request-id': requestId, ...answeredHeaders(answeredBy) };
     if (inbound.requestIdHeader !== undefined) headers[inbound.requestIdHeader] = requestId;
     if (record) headers[routeHeader] = routeSummary(record);
+    if (allowance) Object.assign(headers, allowance.headers(inbound.name, now()));
     const runUrl = headerUrl(answering.find((one) => one.runUrl !== undefined)?.runUrl);
     if (runUrl !== undefined) headers['x-warp2api-run-url'] = runUrl;
     const ignored = ignoredIn(answering);

@@ -323,6 +323,7 @@ export function errorHeaders(error: AppError): Record<string, string> {
   return {
     ...(retryAfterSeconds === undefined ? {} : { 'retry-after': String(retryAfterSeconds) }),
     ...(isLasting(error) ? { 'x-should-retry': 'false' } : {}),
+    ...error.headers,
   };
 }
 

@@ -20,6 +20,7 @@ let other: BackgroundResponses;
 /** Turns that go on until they are aborted. */
 const clientTurns: BackgroundResponsesOptions['clientTurns'] = {
   check: () => undefined,
+  admit: () => undefined,
   run: (turn) => {
     turns.push(turn);
     return new Promise((resolve) => turn.signal.addEventListener('abort', () => resolve(undefined)));

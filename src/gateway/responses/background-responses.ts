@@ -12,6 +12,7 @@ import { createResponsesInbound } from '../../protocols/openai-responses/inbound
 import { ResponseEvents } from '../../protocols/openai-responses/response-events.ts';
 import { serverSentEvent, streamEnd } from '../../protocols/openai-responses/stream-encoder.ts';
 import type { ClientKey } from '../keys/client-key.ts';
+import type { Allowance } from '../limits/allowance.ts';
 import type { Routes } from '../models/routing.ts';
 import { type AnswerHead, answerHeads, modelsOf } from '../output/answer-head.ts';
 import { EventLog } from '../output/event-log.ts';
@@ -24,7 +25,7 @@ import type { ReadRequest } from './responses-request.ts';
 import { isUnderWay, type StoredResponse, type StoredResponses } from './stored-responses.ts';
 
 export interface BackgroundResponsesOptions {
-  readonly clientTurns: Pick<ClientTurns, 'check' | 'run'>;
+  readonly clientTurns: Pick<ClientTurns, 'check' | 'admit' | 'run'>;
   readonly routes: Pick<Routes, 'plan'>;
   readonly running: RunningTurns;
   readonly responses: StoredResponses;
@@ -89,16 +90,19 @@ export class BackgroundResponses {
     }
     const images = clientTurns.check(decoded);
     // What is wrong with the model is said now, and not by a response that fails.
-    const { candidates } = await routes.plan(decoded.request);
+    const plan = await routes.plan(decoded.request);
     this.#checkRoom(clientId);
     const times = { startedAt: clock.now(), now: clock.now };
-    const answering = candidates.map((route) => {
+    const answering = plan.candidates.map((route) => {
       const handling = handlingOf(decoded.request, capabilitiesOf(route.provider, route.model));
       return { route, handling };
     });
     const able = answering.filter(({ handling }) => handling.refusal === undefined);
     if (able.length === 0) throw answering[0]?.handling.refusal ?? new Error('No candidate for a response.');
-    const headFor = answerHeads(createResponsesInbound(), decoded, request.requestId, times);
+    const admitted = clientTurns.admit({ ...request, protocol: 'responses', plan });
+    const allowance = admitted instanceof Promise ? await admitted : admitted;
+    const inbound = createResponsesInbound();
+    const headFor = answerHeads(inbound, decoded, request.requestId, times, undefined, allowance);
     const head = headFor(able.slice(0, 1));
     const run = new BackgroundRun(request, head);
     const { id } = head.identity;
@@ -111,11 +115,12 @@ export class BackgroundResponses {
       await responses.put(clientId, run.toStore(queued));
     } catch (error) {
       held?.release();
+      allowance?.release();
       this.#forget(run);
       throw error;
     }
     run.queue();
-    void this.#carry(run, images, held);
+    void this.#carry(run, images, held, allowance);
     return { response: queued, headers: head.headers, log: run.log };
   }
 
@@ -123,6 +128,7 @@ export class BackgroundResponses {
     run: BackgroundRun,
     images: ReturnType<ClientTurns['check']>,
     held: HeldBody | undefined,
+    allowance: Allowance | undefined,
   ): Promise<void> {
     const { clientTurns, responses, records } = this.#options;
     const { id } = run;
@@ -155,6 +161,7 @@ export class BackgroundResponses {
           requestId,
           wantsUsage: true,
           images,
+          allowance,
           signal: run.signal,
         },
         run,

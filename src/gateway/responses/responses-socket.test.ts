@@ -69,6 +69,7 @@ beforeEach(() => {
   turns = [];
   const clientTurns: ResponsesSocketsOptions['clientTurns'] = {
     check: () => undefined,
+    admit: () => undefined,
     run: (turn) => new Promise((resolve) => turns.push({ turn, end: () => resolve(undefined) })),
   };
   running = new RunningTurns(clock);

@@ -8,6 +8,7 @@ import type { TraceHeaders } from '../../lib/telemetry/trace-headers.ts';
 import { createResponsesInbound } from '../../protocols/openai-responses/inbound.ts';
 import type { RawItem } from '../../protocols/openai-responses/schema.ts';
 import type { ClientKey } from '../keys/client-key.ts';
+import type { Allowance } from '../limits/allowance.ts';
 import type { Routes } from '../models/routing.ts';
 import { answerHeads } from '../output/answer-head.ts';
 import { appErrorFrom } from '../turn/app-errors.ts';
@@ -299,11 +300,23 @@ class Connection implements Carrier {
       const request = await this.#readRequest(fields, held);
       const { decoded } = request;
       const images = this.#options.clientTurns.check(decoded);
-      const output = this.#outputOf(request, requestId, streamId ?? undefined);
+      let output: SocketOutput;
       if (generate === false) {
+        output = this.#outputOf(request, requestId, streamId ?? undefined);
         await this.#options.routes.check(decoded.request.model);
         output.prepare();
       } else {
+        const affinityKey = this.#client.affinityKey ?? decoded.affinityKey;
+        const asked = {
+          protocol: 'responses' as const,
+          decoded,
+          client: this.client,
+          affinityKey,
+          requestId,
+        };
+        const admitted = this.#options.clientTurns.admit(asked);
+        const allowance = admitted instanceof Promise ? await admitted : admitted;
+        output = this.#outputOf(request, requestId, streamId ?? undefined, allowance);
         const record = this.#options.records.begin({
           requestId,
           clientId: this.client.id,
@@ -314,15 +327,13 @@ class Connection implements Carrier {
         });
         await this.#options.clientTurns.run(
           {
-            protocol: 'responses',
+            ...asked,
             record,
-            decoded,
             bytes: held.bytes,
-            client: this.client,
-            affinityKey: this.#client.affinityKey ?? decoded.affinityKey,
-            requestId,
             wantsUsage: true,
             images,
+            allowance,
+            plan: allowance?.plan,
             signal: this.#abort.signal,
           },
           output,
@@ -363,14 +374,19 @@ class Connection implements Carrier {
     });
   }
 
-  #outputOf({ decoded }: ReadRequest, requestId: string, streamId: string | undefined): SocketOutput {
+  #outputOf(
+    { decoded }: ReadRequest,
+    requestId: string,
+    streamId: string | undefined,
+    allowance?: Allowance,
+  ): SocketOutput {
     const { clock } = this.#options;
     const times = { startedAt: clock.now(), now: clock.now };
     return new SocketOutput({
       socket: this.#socket,
       wire: this.#client.wire,
       options: decoded.options,
-      headFor: answerHeads(createResponsesInbound(), decoded, requestId, times),
+      headFor: answerHeads(createResponsesInbound(), decoded, requestId, times, undefined, allowance),
       streamId,
     });
   }

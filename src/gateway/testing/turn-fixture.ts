@@ -163,6 +163,15 @@ export async function createTurnFixture(aliases: Record<string, string> = {}): P
 /** Nothing listens there. */
 const unreachableUrl = 'http://127.0.0.1:1';
 
+/** No key has limits. */
+export const noLimits = {
+  keyOf: () => undefined,
+  reserve(): never {
+    throw new Error('There is nothing to reserve.');
+  },
+  refused: new Map<string, number>(),
+};
+
 /** For a server whose test does not ask what it keeps. */
 export const quietKeep = {
   figures: () => ({

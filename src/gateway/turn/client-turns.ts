@@ -2,7 +2,12 @@ import type { Delivery } from '../../core/configured-routes.ts';
 import { AppError, refused } from '../../core/errors.ts';
 import type { DecodedTurn, Inbound } from '../../core/protocol.ts';
 import { debugLog, logOwn } from '../../lib/log/logger.ts';
+import { estimateInput } from '../../protocols/shared/request.ts';
 import type { ClientKey } from '../keys/client-key.ts';
+import type { Allowance, TurnEstimate, TurnUse } from '../limits/allowance.ts';
+import type { LimitedKey } from '../limits/limited-key.ts';
+import type { Limits } from '../limits/limits.ts';
+import { costOf } from '../models/catalogue.ts';
 import type { RoutePlan } from '../models/route.ts';
 import type { Admission } from './admission.ts';
 import { checkRequest } from './candidates.ts';
@@ -32,25 +37,33 @@ export interface ClientTurn {
   readonly plan?: RoutePlan | undefined;
   /** What is decided about it; its choices share it. */
   readonly record: TurnRecord;
+  /** What is reserved of its key's limits; its choices share it. */
+  readonly allowance?: Allowance | undefined;
   /** Aborts when the client has left or the gateway stops; the reason is an AppError. */
   readonly signal: AbortSignal;
 }
+
+/** What of a turn says how much of its key's limits it may take. */
+type LimitedTurn = Pick<ClientTurn, 'protocol' | 'decoded' | 'client' | 'affinityKey' | 'requestId' | 'plan'>;
 
 /** The way of every turn: checked, carried to its end, counted and logged. */
 export class ClientTurns {
   readonly #dependencies: TurnDependencies;
   readonly #metrics: Pick<GatewayMetrics, 'turnEnded'>;
   readonly #admission: Pick<Admission, 'check'>;
+  readonly #limits: Pick<Limits, 'keyOf' | 'reserve'>;
   #isClosing = false;
 
   constructor(
     dependencies: TurnDependencies,
     metrics: Pick<GatewayMetrics, 'turnEnded'>,
     admission: Pick<Admission, 'check'>,
+    limits: Pick<Limits, 'keyOf' | 'reserve'>,
   ) {
     this.#dependencies = dependencies;
     this.#metrics = metrics;
     this.#admission = admission;
+    this.#limits = limits;
   }
 
   /** Refuses what no turn can be made of, and any turn while there is too much to do. Throws AppError. Returns the images of the request. */
@@ -67,6 +80,24 @@ export class ClientTurns {
     return images;
   }
 
+  /**
+   * Reserves what a turn may take of its key's limits; undefined where the key has none. The turn has to be run, or the
+   * allowance released. Throws AppError, and so may the promise.
+   */
+  admit(turn: LimitedTurn): Allowance | Promise<Allowance> | undefined {
+    const key = this.#limits.keyOf(turn.client);
+    if (!key || turn.protocol === 'count_tokens') return undefined;
+    return key.has('cost_cents') ? this.#admitPriced(key, turn) : this.#limits.reserve(key, estimateOf(turn));
+  }
+
+  /** Money is reserved at the price of where the turn goes first. */
+  async #admitPriced(key: LimitedKey, turn: LimitedTurn): Promise<Allowance> {
+    // A plan that fails does so again in the turn, which says why.
+    const plan =
+      turn.plan ?? (await this.#dependencies.routes.plan(turn.decoded.request, turn).catch(() => undefined));
+    return this.#limits.reserve(key, estimateOf(turn, plan));
+  }
+
   /** From now on `check` refuses every turn. */
   close(): void {
     this.#isClosing = true;
@@ -77,10 +108,14 @@ export class ClientTurns {
     const { clock, logger, records, content } = this.#dependencies;
     const startedAt = clock.monotonic();
     debugLog(logger)?.debug(askedFields(turn), 'a turn begins');
-    const result = await runTurn(this.#dependencies, turn, output);
+    const result = await runTurn(this.#dependencies, turn, output).catch((error: unknown) => {
+      turn.allowance?.settle(nothingUsed);
+      throw error;
+    });
     const durationMs = Math.round(clock.monotonic() - startedAt);
     this.#metrics.turnEnded(turn, result, durationMs);
     const { error, firstContentMs, usage, attempt } = result;
+    turn.allowance?.settle(useOf(result));
     if (content?.isOf(turn.client)) content.note(turn, result);
     records.end(turn.record, {
       outcome: error?.code ?? 'success',
@@ -127,6 +162,36 @@ export class ClientTurns {
       logOwn(logger, line, 'turn', [requestId, model, upstream_model, upstream_finish]);
     } else logger.warn({ ...line, err: error }, 'turn');
   }
+}
+
+const nothingUsed = { usage: undefined, costCents: undefined, attempts: 0, isGood: false };
+
+function useOf({ error, usage, route, attempts }: TurnResult): TurnUse {
+  const dollars = costOf(usage, route?.price);
+  return { usage, costCents: dollars && dollars * 100, attempts, isGood: error === undefined };
+}
+
+/** Tokens of an answer whose request does not limit it. */
+const usualOutput = 4_096;
+/** Images make a body large, and cost less than their bytes would as text. */
+const mostInput = 200_000;
+
+/** Before the turn: its text at four characters a token, and as much output as it allows. */
+function estimateOf({ decoded, requestId, protocol }: LimitedTurn, plan?: RoutePlan): TurnEstimate {
+  const { request, relayed, choices = 1 } = decoded;
+  const text = relayed ? Math.ceil(relayed.body.length / 4) : estimateInput(request);
+  const answers = relayed?.choices ?? choices;
+  const inputTokens = Math.min(mostInput, text);
+  const outputTokens = relayed?.maxOutputTokens ?? request.limits.maxOutputTokens ?? usualOutput;
+  const dollars = costOf({ inputTokens, outputTokens }, plan?.candidates[0]?.price);
+  return {
+    requestId,
+    dialect: protocol,
+    choices,
+    tokens: answers * (inputTokens + outputTokens),
+    costCents: dollars && answers * dollars * 100,
+    plan,
+  };
 }
 
 /** What the client got, or would have. */

@@ -45,6 +45,8 @@ export function createGatewayMetrics(options: {
   readonly telemetry: Pick<Telemetry, 'droppedSpans'> | undefined;
   readonly keep: Pick<BufferedStore, 'figures' | 'failures'>;
   readonly admission: Pick<Admission, 'load' | 'reason' | 'refused'>;
+  /** Turns that limits of keys refused, by the limit. */
+  readonly limits: { readonly refused: ReadonlyMap<string, number> };
 }): GatewayMetrics {
   const registry = new Registry();
   const registers = [registry];
@@ -139,6 +141,16 @@ export function createGatewayMetrics(options: {
   noteKeep(options.keep, registers);
   noteLoad(options.admission, registers);
   if (options.telemetry) noteDroppedSpans(options.telemetry, registers);
+  new Counter({
+    name: `${prefix}turns_limited_total`,
+    help: 'Turns that a limit of their client key refused, by the limit.',
+    labelNames: ['limit'] as const,
+    registers,
+    collect() {
+      this.reset();
+      for (const [limit, count] of options.limits.refused) this.inc({ limit }, count);
+    },
+  });
   for (const name of Object.keys(now) as (keyof typeof now)[]) {
     new Gauge({
       name: `${prefix}${names[name]}`,

@@ -4,7 +4,7 @@ import type { Delivery } from '../../core/configured-routes.ts';
 import { plainTurn } from '../../core/testing/plain-turn.ts';
 import { createLineProvider, lines, refuse, say, type UpstreamCallSeen } from '../testing/fake-upstream.ts';
 import { settled } from '../testing/manual-clock.ts';
-import { clientTurn, createTurnFixture, SeenOutput } from '../testing/turn-fixture.ts';
+import { clientTurn, createTurnFixture, noLimits, SeenOutput } from '../testing/turn-fixture.ts';
 import { ClientTurns } from './client-turns.ts';
 import type { TurnResult } from './run-turn.ts';
 
@@ -79,6 +79,7 @@ async function play({ steps, accounts, delivery, isWhole, candidates }: Plan) {
       turns,
       { turnEnded: (_turn, result) => results.push(result) },
       { check() {} },
+      noLimits,
     );
     const routes = upstreams
       .slice(0, candidates)

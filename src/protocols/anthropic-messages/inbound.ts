@@ -1,7 +1,7 @@
 import type { DecodedTurn, Inbound, UpstreamHeaders } from '../../core/protocol.ts';
 import { isJsonObject } from '../../lib/parse-json.ts';
 import { holdsOurSignature } from '../shared/carried-reasoning.ts';
-import { affinityKey, unreadRequest } from '../shared/request.ts';
+import { affinityKey, unreadLimit, unreadRequest } from '../shared/request.ts';
 import { vendorAnswerIn } from '../shared/vendor-answer.ts';
 import { decodeMessagesRequest, type MessagesOptions, shownThinking } from './decode-request.ts';
 import { encodeMessagesAnswer, encodeMessagesError } from './encode-answer.ts';
@@ -60,6 +60,7 @@ function readRelayedMessages(
     relayed: {
       dialect: 'messages',
       body: text,
+      ...unreadLimit(body['max_tokens']),
       headers: messagesHeaders(headers),
       isStream,
       includeUsage: true,

@@ -1,7 +1,7 @@
 import type { DecodedTurn, Inbound } from '../../core/protocol.ts';
 import { isJsonObject, type JsonObject } from '../../lib/parse-json.ts';
 import { holdsOurSignature } from '../shared/carried-reasoning.ts';
-import { unreadRequest } from '../shared/request.ts';
+import { unreadLimit, unreadRequest } from '../shared/request.ts';
 import { vendorAnswerIn } from '../shared/vendor-answer.ts';
 import { choicesParam, decodeGeminiRequest, type GeminiOptions } from './decode-request.ts';
 import { encodeGeminiAnswer, encodeGeminiAnswers, encodeGeminiError } from './encode-answer.ts';
@@ -64,7 +64,8 @@ function readRelayedGemini(
 ): DecodedTurn<GeminiOptions> | undefined {
   const request = unreadRequest({ model });
   if (!request || !isJsonObject(body) || holdsOurSignature(text)) return undefined;
-  const count = configOf(body)['candidateCount'] ?? configOf(body)['candidate_count'];
+  const config = configOf(body);
+  const count = config['candidateCount'] ?? config['candidate_count'];
   const choices = typeof count === 'number' && count > 1 ? count : 1;
   return {
     request,
@@ -72,7 +73,14 @@ function readRelayedGemini(
     choicesParam,
     options: { includeUsage: true, showsThoughts: true },
     ignored: [],
-    relayed: { dialect: 'gemini', body: text, isStream, includeUsage: true, choices },
+    relayed: {
+      dialect: 'gemini',
+      body: text,
+      isStream,
+      includeUsage: true,
+      choices,
+      ...unreadLimit(config['maxOutputTokens'], config['max_output_tokens']),
+    },
   };
 }
 

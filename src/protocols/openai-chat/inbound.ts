@@ -1,7 +1,7 @@
 import type { DecodedTurn, Inbound } from '../../core/protocol.ts';
 import { isJsonObject } from '../../lib/parse-json.ts';
 import { encodeOpenaiError } from '../shared/openai-error.ts';
-import { affinityKey, unreadRequest } from '../shared/request.ts';
+import { affinityKey, unreadLimit, unreadRequest } from '../shared/request.ts';
 import { vendorAnswerIn } from '../shared/vendor-answer.ts';
 import { type ChatOptions, decodeChatRequest } from './decode-request.ts';
 import { encodeChatAnswer, encodeChatChoices } from './encode-answer.ts';
@@ -41,7 +41,14 @@ function readRelayedChat(body: unknown, text: string): DecodedTurn<ChatOptions> 
     isStream,
     options: { includeUsage, customTools: new Set() },
     ignored: [],
-    relayed: { dialect: 'chat', body: text, isStream, includeUsage, choices },
+    relayed: {
+      dialect: 'chat',
+      body: text,
+      isStream,
+      includeUsage,
+      choices,
+      ...unreadLimit(body['max_completion_tokens'], body['max_tokens']),
+    },
     ...affinityKey(body['prompt_cache_key']),
   };
 }

@@ -2,7 +2,7 @@ import type { AnswerIdentity, CollectedTurn, DecodedTurn, Inbound } from '../../
 import type { AskedMessage } from '../../core/turn.ts';
 import { isJsonObject } from '../../lib/parse-json.ts';
 import { encodeOpenaiError } from '../shared/openai-error.ts';
-import { affinityKey, unreadRequest } from '../shared/request.ts';
+import { affinityKey, unreadLimit, unreadRequest } from '../shared/request.ts';
 import { vendorAnswerIn } from '../shared/vendor-answer.ts';
 import { checkSummary, compactionItem, rulesOf } from './compaction.ts';
 import { decodeResponsesRequest, parseResponsesRequest } from './decode-request.ts';
@@ -69,7 +69,14 @@ function readRelayedResponses(body: unknown, text: string): DecodedTurn<Response
       input: [],
     },
     ignored: [],
-    relayed: { dialect: 'responses', body: text, isStream, includeUsage: true, choices: 1 },
+    relayed: {
+      dialect: 'responses',
+      body: text,
+      isStream,
+      includeUsage: true,
+      choices: 1,
+      ...unreadLimit(body['max_output_tokens']),
+    },
     ...affinityKey(key),
   };
 }

@@ -178,6 +178,12 @@ export function estimateInput(request: AskedRequest): number {
   return Math.ceil(characters / 4);
 }
 
+/** The limit of the output in a body that is passed on unread. */
+export function unreadLimit(...given: readonly unknown[]): { readonly maxOutputTokens?: number } {
+  const limit = given.find((one) => typeof one === 'number' && one > 0);
+  return typeof limit === 'number' ? { maxOutputTokens: limit } : {};
+}
+
 /** The request of a body that is passed on unread: it holds the model alone. Undefined for a body that names none. */
 export function unreadRequest(body: JsonObject): AskedRequest | undefined {
   const { model } = body;

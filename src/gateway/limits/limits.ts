@@ -1,0 +1,309 @@
+import { randomUUID } from 'node:crypto';
+import { AppError } from '../../core/errors.ts';
+import { DatabaseError } from '../../db/database.ts';
+import type { Clock } from '../../lib/clock.ts';
+import type { Logger } from '../../lib/log/logger.ts';
+import { sleep } from '../../lib/sleep.ts';
+import { within } from '../../lib/within.ts';
+import type { ClientKey, ManagedKey } from '../keys/client-key.ts';
+import { Allowance, estimatedUnits, type TurnEstimate } from './allowance.ts';
+import type { AnsweredSlice, AskedSlice, UsedLimit } from './limit-verbs.ts';
+import { LimitedKey } from './limited-key.ts';
+import { rateHeaders } from './rate-headers.ts';
+import { limitName, refusal } from './refusals.ts';
+import { amountOf, type Slice, type SliceAsk, shareOf } from './slices.ts';
+import { type KeyUse, usesOf } from './uses.ts';
+
+/** What limits ask of the gateway's database. */
+export interface LimitsDatabase {
+  readonly isShared: boolean;
+  ask<Answer>(question: (verbs: LimitsVerbs) => Promise<Answer>): Promise<Answer>;
+}
+interface LimitsVerbs {
+  exchangeLimits(gatewayId: string, slices: readonly AskedSlice[]): Promise<AnsweredSlice[]>;
+  usedLimits(gatewayId: string, keyIds: readonly string[]): Promise<UsedLimit[]>;
+  forgetGateway(gatewayId: string): Promise<void>;
+  pruneLimits(gatewayId: string, now: number): Promise<void>;
+}
+
+/** Spent amounts are in the database this soon: what a gateway that is killed has not said is lost. */
+const sayAfterMs = 50;
+/** Between two exchanges, so that refused turns that come again and again cannot keep the database busy. */
+const pauseMs = 20;
+const tickMs = 500;
+/** A key that no turn came for gives back what it holds. */
+const idleAfterMs = 3_000;
+/** A window that is in use is got ready so long before it begins. */
+const readyBeforeMs = 2_000;
+/** Of several gateways, each says so often that it is there. */
+const heartbeatMs = 5_000;
+/** A turn waits so long for the database at most, and so long for what other gateways give back. */
+const patienceMs = 2_000;
+const lookAgainMs = 250;
+const mostLooks = 6;
+const tryAgainMs = 1_000;
+const pruneEveryMs = 60 * 60_000;
+
+/**
+ * Counts what turns of managed keys take of the limits of their keys. A gateway spends only what it has taken from the
+ * database, ahead of need, so that turns of a key that is in use wait for nothing.
+ */
+export class Limits {
+  readonly #database: LimitsDatabase;
+  readonly #clock: Clock;
+  readonly #logger: Logger;
+  readonly #id = `gw_${randomUUID()}`;
+  readonly #keys = new Map<string, LimitedKey>();
+  #queue: Slice[] = [];
+  #next: Promise<void> | undefined;
+  #running: Promise<void> | undefined;
+  #begunAt = Number.NEGATIVE_INFINITY;
+  #failedAt = Number.NEGATIVE_INFINITY;
+  #heardAt = Number.NEGATIVE_INFINITY;
+  #prunedAt: number;
+  #cancelSaying: (() => void) | undefined;
+  #cancelTick: () => void;
+  #isClosing = false;
+  /** Turns that were refused, by the name of the limit. */
+  readonly refused = new Map<string, number>();
+
+  constructor(database: LimitsDatabase, clock: Clock, logger: Logger) {
+    this.#database = database;
+    this.#clock = clock;
+    this.#logger = logger;
+    this.#prunedAt = clock.monotonic();
+    this.#cancelTick = clock.after(tickMs, this.#tick);
+  }
+
+  /** The limits of a client's key; undefined where it has none. */
+  keyOf({ managed }: ClientKey): LimitedKey | undefined {
+    if (!managed) return undefined;
+    let key = this.#keys.get(managed.keyId);
+    if (key?.limits === managed.limits) return key;
+    if (!key) {
+      key = new LimitedKey(managed);
+      if (key.isUnlimited) return undefined;
+      this.#keys.set(managed.keyId, key);
+    } else key.configure(managed, this.#clock.now());
+    return key.isUnlimited ? undefined : key;
+  }
+
+  /** Reserves what a turn may take. A promise only where the database has to be asked. Throws AppError, and so may the promise. */
+  reserve(key: LimitedKey, turn: TurnEstimate): Allowance | Promise<Allowance> {
+    key.use(this.#clock.now(), this.#clock.monotonic());
+    const short = key.current.find(({ isOpen }) => !isOpen);
+    if (!short) return this.#take(key, turn);
+    const spent = key.current.find(({ isSpent }) => isSpent);
+    if (spent) throw this.#refused(key, spent, turn);
+    return this.#wait(key, turn);
+  }
+
+  /** Of a turn that has ended: says so to the database soon. */
+  settled(slices: readonly Slice[]): void {
+    for (const slice of slices) if (slice.isUnsaid) this.#enqueue(slice);
+    this.#saySoon();
+  }
+
+  #take(key: LimitedKey, turn: TurnEstimate): Allowance {
+    const allowance = new Allowance(this, key, turn);
+    let isLow = false;
+    for (const slice of key.current) {
+      if (!slice.isLow) continue;
+      this.#enqueue(slice);
+      isLow = true;
+    }
+    if (isLow) this.#exchangeInBackground();
+    return allowance;
+  }
+
+  async #wait(key: LimitedKey, turn: TurnEstimate): Promise<Allowance> {
+    const { now, monotonic } = this.#clock;
+    for (let looks = 1; ; looks += 1) {
+      if (monotonic() - this.#failedAt < tryAgainMs) throw unreachable();
+      const needs = key.current
+        .filter(({ isOpen }) => !isOpen)
+        .map((slice) => ({ slice, units: estimatedUnits(slice.counted.meter, turn) }));
+      for (const { slice, units } of needs) {
+        slice.waiting += units;
+        this.#enqueue(slice);
+      }
+      try {
+        await within(this.#exchanged(), this.#clock, patienceMs, () => {
+          throw unreachable();
+        });
+      } finally {
+        for (const { slice, units } of needs) slice.waiting -= units;
+      }
+      key.use(now(), monotonic());
+      const shut = key.current.filter(({ isOpen }) => !isOpen);
+      const [first] = shut;
+      if (!first) return this.#take(key, turn);
+      const spent = shut.find(({ isSpent }) => isSpent);
+      const mayOpen = shut.every(({ isKnown, isFreeElsewhere }) => !isKnown || isFreeElsewhere);
+      if (spent || !mayOpen || looks >= mostLooks) throw this.#refused(key, spent ?? first, turn);
+      // Another gateway holds some that it does not need.
+      await sleep(this.#clock, lookAgainMs);
+    }
+  }
+
+  #refused(key: LimitedKey, slice: Slice, turn: TurnEstimate): AppError {
+    const now = this.#clock.now();
+    const limit = limitName(slice);
+    const error = refusal(slice, now, rateHeaders(key.current, turn.dialect, now));
+    this.refused.set(limit, (this.refused.get(limit) ?? 0) + 1);
+    this.#logger.info(
+      { request_id: turn.requestId, key: key.name, key_id: key.keyId, limit, outcome: error.code },
+      'a limit of its key refused a turn',
+    );
+    return error;
+  }
+
+  /** How much of each limit is used now, by key. */
+  async uses(keys: readonly ManagedKey[]): Promise<Map<string, readonly KeyUse[]>> {
+    const now = this.#clock.now();
+    const keyIds = keys.map(({ keyId }) => keyId);
+    const rows = await this.#database.ask((verbs) => verbs.usedLimits(this.#id, keyIds)).catch(() => []);
+    return new Map(keys.map((key) => [key.keyId, usesOf(key, this.#keys.get(key.keyId), rows, now)]));
+  }
+
+  /** Says what was spent, and gives back what is held. */
+  async close(): Promise<void> {
+    this.#isClosing = true;
+    this.#cancelTick();
+    this.#cancelSaying?.();
+    for (const key of this.#keys.values()) {
+      for (const slice of key.all) {
+        slice.usedAt = Number.NEGATIVE_INFINITY;
+        if (slice.isUnsaid || slice.isHolding) this.#enqueue(slice);
+      }
+    }
+    try {
+      while (this.#queue.length > 0) await this.#exchanged();
+      if (this.#keys.size > 0) await this.#database.ask((verbs) => verbs.forgetGateway(this.#id));
+    } catch (error) {
+      this.#logger.warn({ err: error }, 'the last use of client keys could not be written');
+    }
+  }
+
+  #enqueue(slice: Slice): void {
+    if (slice.isQueued) return;
+    slice.isQueued = true;
+    this.#queue.push(slice);
+  }
+
+  #saySoon(afterMs = sayAfterMs): void {
+    if (this.#queue.length === 0 || this.#isClosing) return;
+    this.#cancelSaying ??= this.#clock.after(afterMs, () => {
+      this.#cancelSaying = undefined;
+      this.#exchangeInBackground();
+    });
+  }
+
+  #exchangeInBackground(): void {
+    // A failure is noted by the exchange itself.
+    this.#exchanged().catch(() => {});
+  }
+
+  /** Resolves when the database has answered all that is queued now. */
+  #exchanged(): Promise<void> {
+    this.#next ??= this.#exchangeAfter(this.#running);
+    return this.#next;
+  }
+
+  async #exchangeAfter(running: Promise<void> | undefined): Promise<void> {
+    await running?.catch(() => {});
+    const waitMs = this.#begunAt + pauseMs - this.#clock.monotonic();
+    if (waitMs > 0 && !this.#isClosing) await sleep(this.#clock, waitMs, undefined, true);
+    this.#running = this.#next;
+    this.#next = undefined;
+    await this.#exchange();
+  }
+
+  async #exchange(): Promise<void> {
+    const { monotonic } = this.#clock;
+    const begunAt = monotonic();
+    this.#begunAt = begunAt;
+    const slices = this.#queue.splice(0);
+    for (const slice of slices) slice.isQueued = false;
+    const share = shareOf(this.#database.isShared);
+    const asks = slices.map((slice) => slice.ask(begunAt - slice.usedAt < idleAfterMs, share));
+    const asked = slices.map(({ counted: { keyId, name, window, isBudget } }, at) => {
+      const endsAt = Number.isFinite(window.endsAt) ? window.endsAt : null;
+      return { ...(asks[at] as SliceAsk), keyId, name, isBudget, endsAt };
+    });
+    try {
+      const answers = await this.#database.ask((verbs) => verbs.exchangeLimits(this.#id, asked));
+      for (const [at, slice] of slices.entries()) {
+        const answer = answers[at] as AnsweredSlice;
+        slice.granted(asks[at] as SliceAsk, answer);
+        if (answer.passed !== undefined) this.#near(slice, answer.passed);
+        if (slice.isUnsaid) this.#enqueue(slice);
+      }
+      this.#heardAt = monotonic();
+      this.#failedAt = Number.NEGATIVE_INFINITY;
+      this.#saySoon();
+    } catch (error) {
+      this.#failedAt = monotonic();
+      for (const slice of slices) this.#enqueue(slice);
+      this.#saySoon(tryAgainMs);
+      if (error instanceof DatabaseError) throw unreachable(error);
+      this.#logger.error({ err: error }, 'the use of client keys could not be counted');
+      throw error;
+    }
+  }
+
+  #near(slice: Slice, percent: number): void {
+    const { keyId, meter } = slice.counted;
+    this.#logger.warn(
+      {
+        key: this.#keys.get(keyId)?.name,
+        key_id: keyId,
+        budget: limitName(slice),
+        used: amountOf(meter, slice.spent),
+        limit: amountOf(meter, slice.limit),
+      },
+      percent >= 100 ? 'a client key has used up a budget' : `a client key has used ${percent} % of a budget`,
+    );
+  }
+
+  readonly #tick = (): void => {
+    this.#cancelTick = this.#clock.after(tickMs, this.#tick);
+    const monotonic = this.#clock.monotonic();
+    const now = this.#clock.now();
+    const { isShared } = this.#database;
+    const isBeat = monotonic - this.#heardAt >= heartbeatMs;
+    for (const key of this.#keys.values()) {
+      const isBusy = key.current.some(({ usedAt }) => monotonic - usedAt < idleAfterMs);
+      if (isBusy) for (const slice of key.readyFor(now, now + readyBeforeMs)) this.#use(slice, monotonic);
+      for (const slice of key.all) {
+        const isOwed = isShared && slice.isHolding && (slice.free > 0 || isBeat);
+        if (slice.isUnsaid || isOwed) this.#enqueue(slice);
+      }
+      key.dropEnded();
+      if (!isBusy && key.all.every(isOver)) this.#keys.delete(key.keyId);
+    }
+    if (this.#queue.length > 0 && monotonic - this.#failedAt >= tryAgainMs) this.#exchangeInBackground();
+    if (monotonic - this.#prunedAt < pruneEveryMs) return;
+    this.#prunedAt = monotonic;
+    this.#database
+      .ask((verbs) => verbs.pruneLimits(this.#id, now))
+      .catch((error: unknown) => this.#logger.warn({ err: error }, 'old counts of client keys stay'));
+  };
+
+  #use(slice: Slice, monotonic: number): void {
+    slice.usedAt = monotonic;
+    this.#enqueue(slice);
+  }
+}
+
+function isOver({ isHolding, isUnsaid, reserved, waiting }: Slice): boolean {
+  return !isHolding && !isUnsaid && reserved === 0 && waiting === 0;
+}
+
+function unreachable(cause?: unknown): AppError {
+  return new AppError(
+    'storage_unavailable',
+    'The database that counts what this key may use cannot be reached; try again in a few seconds.',
+    { cause, retryAfterMs: 5_000 },
+  );
+}

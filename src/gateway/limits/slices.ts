@@ -1,0 +1,233 @@
+import type { KeyBudget } from '../keys/client-key.ts';
+import type { LimitWindow, WindowName } from './windows.ts';
+
+/** What is counted; `turns` are those that run at the same time. */
+export type Meter = KeyBudget['meter'] | 'turns';
+
+/** Amounts are counted in whole units, so that no sum of them loses or gains anything. Money and credits come in millionths. */
+const unitsOfOne: Readonly<Record<Meter, number>> = {
+  requests: 1,
+  tokens: 1,
+  turns: 1,
+  cost_cents: 1_000_000,
+  credits: 1_000_000,
+};
+
+/** No turn takes more, whatever an upstream says: a wrong figure must not use up a budget for ever. */
+const mostOfOneTurn = 100_000_000;
+/** Whole numbers are exact up to here in every place they pass. */
+const mostUnits = 9_000_000_000_000_000;
+
+export function unitsOf(meter: Meter, amount: number | undefined): number {
+  if (amount === undefined || !(amount > 0)) return 0;
+  return Math.ceil(Math.min(amount, mostOfOneTurn) * unitsOfOne[meter]);
+}
+
+export function limitUnits(meter: Meter, limit: number): number {
+  return Math.min(mostUnits, Math.floor(Math.max(0, limit) * unitsOfOne[meter]));
+}
+
+export function amountOf(meter: Meter, units: number): number {
+  return units / unitsOfOne[meter];
+}
+
+/** What a gateway says of its slice of a limit, and what it wants. May be said again when the answer was lost. */
+export interface SliceAsk {
+  readonly limit: number;
+  /** By this gateway in this window, in all. */
+  readonly spent: number;
+  /** Of its turns in this window, those whose cost is not known. */
+  readonly unknown: number;
+  /** What it has and goes on to hold. */
+  readonly keeps: number;
+  /** Of that, for turns that run. */
+  readonly reserved: number;
+  /** What turns wait for. */
+  readonly needs: number;
+  /** It is in use: more is welcome, so that the next turns need not wait. */
+  readonly isBusy: boolean;
+}
+
+/** A limit as the database has it: what all gateways have spent in this window. */
+export interface StoredLimit {
+  readonly spent: number;
+  readonly unknown: number;
+}
+
+/** A gateway's slice as the database has it. */
+export interface StoredSlice {
+  readonly held: number;
+  readonly reserved: number;
+  /** Of what it has spent, what is in the sum. */
+  readonly spent: number;
+  readonly unknown: number;
+}
+
+export interface Grant {
+  /** What it may spend beside what it keeps. */
+  readonly extra: number;
+  /** By all gateways. */
+  readonly spent: number;
+  readonly unknown: number;
+  /** Held by no gateway, after this. Negative: the limit was passed. */
+  readonly available: number;
+  /** Held by other gateways, and not reserved for their turns. */
+  readonly freeElsewhere: number;
+}
+
+/** Of what is left a gateway takes this share ahead of need, so that slices become small as a limit comes near. */
+export function shareOf(isShared: boolean): number {
+  return isShared ? 1 / 8 : 1;
+}
+
+/** What the database answers: the arithmetic of one limit between all gateways. */
+export function grantOf(
+  stored: StoredLimit,
+  mine: StoredSlice | undefined,
+  others: readonly StoredSlice[],
+  ask: SliceAsk,
+  share: number,
+): Grant {
+  const spent = Math.min(mostUnits, stored.spent + Math.max(0, ask.spent - (mine?.spent ?? 0)));
+  const unknown = stored.unknown + Math.max(0, ask.unknown - (mine?.unknown ?? 0));
+  const heldElsewhere = others.reduce((sum, { held }) => sum + held, 0);
+  const freeElsewhere = others.reduce((sum, { held, reserved }) => sum + Math.max(0, held - reserved), 0);
+  const unheld = ask.limit - spent - heldElsewhere - ask.keeps;
+  const free = Math.max(0, ask.keeps - ask.reserved);
+  const spare = ask.isBusy ? Math.floor((unheld - ask.needs + free) * share) - free : 0;
+  const extra = Math.max(0, Math.min(unheld, ask.needs + Math.max(0, spare)));
+  return { extra, spent, unknown, available: unheld - extra, freeElsewhere };
+}
+
+/** One limit of a key in one window, as all gateways know it. */
+export interface CountedLimit {
+  readonly keyId: string;
+  /** Meter, window and period: its name among those of its key, in the database. */
+  readonly name: string;
+  readonly meter: Meter;
+  readonly windowName: WindowName;
+  readonly window: LimitWindow;
+  /** Not a rate, nor what runs at the same time. */
+  readonly isBudget: boolean;
+}
+
+/** A gateway's part of one limit in one window: what it took from the database, and what its turns did with it. */
+export class Slice {
+  readonly counted: CountedLimit;
+  #limit: number;
+  /** Taken and not spent. Negative where turns took more than was reserved for them. */
+  #held = 0;
+  #reserved = 0;
+  #spent = 0;
+  #unknown = 0;
+  /** Of those, what the sum of all gateways holds. */
+  #said = { spent: 0, unknown: 0 };
+  #latest: Omit<Grant, 'extra'> | undefined;
+  /** What turns wait for. */
+  waiting = 0;
+  /** Of the monotonic clock. */
+  usedAt = Number.NEGATIVE_INFINITY;
+  /** It waits for the next exchange. */
+  isQueued = false;
+
+  constructor(counted: CountedLimit, limit: number) {
+    this.counted = counted;
+    this.#limit = limit;
+  }
+
+  get limit(): number {
+    return this.#limit;
+  }
+  /** What an operator has changed counts immediately. */
+  set limit(limit: number) {
+    if (this.#latest)
+      this.#latest = { ...this.#latest, available: this.#latest.available + limit - this.#limit };
+    this.#limit = limit;
+  }
+  get free(): number {
+    return this.#held - this.#reserved;
+  }
+  get reserved(): number {
+    return this.#reserved;
+  }
+  /** By all gateways, as far as it is known here. */
+  get spent(): number {
+    return (this.#latest?.spent ?? 0) + this.#spent - this.#said.spent;
+  }
+  /** By this gateway, beyond what the database has heard. */
+  get unsaid(): { readonly spent: number; readonly unknown: number } {
+    return { spent: this.#spent - this.#said.spent, unknown: this.#unknown - this.#said.unknown };
+  }
+  get unknown(): number {
+    return (this.#latest?.unknown ?? 0) + this.#unknown - this.#said.unknown;
+  }
+  get isSpent(): boolean {
+    return this.spent >= this.#limit;
+  }
+  /** Another turn may begin. */
+  get isOpen(): boolean {
+    return this.free > 0 && !this.isSpent;
+  }
+  get isFreeElsewhere(): boolean {
+    return (this.#latest?.freeElsewhere ?? 0) > 0;
+  }
+  /** What the database gave is nearly used, and it has more. */
+  get isLow(): boolean {
+    const { available = 0 } = this.#latest ?? {};
+    return available > 0 && this.free < available / 32;
+  }
+  /** The database has been asked. */
+  get isKnown(): boolean {
+    return this.#latest !== undefined;
+  }
+  /** The database has not heard of all that was spent. */
+  get isUnsaid(): boolean {
+    return this.#spent !== this.#said.spent || this.#unknown !== this.#said.unknown;
+  }
+  get isHolding(): boolean {
+    return this.#held > 0;
+  }
+
+  /** For a turn that begins while something is free, also where that is less: the rest is asked for. */
+  reserve(units: number): void {
+    this.#reserved += units;
+  }
+
+  /** A turn that `reserved` was for has spent this much. */
+  settle(reserved: number, spent: number, isUnknown = false): void {
+    this.#reserved -= reserved;
+    this.#held -= spent;
+    this.#spent = Math.min(mostUnits, this.#spent + spent);
+    if (isUnknown) this.#unknown += 1;
+  }
+
+  /** What goes to the database. What is not kept must not be spent from now on, even if no answer comes. */
+  ask(isBusy: boolean, share: number): SliceAsk {
+    this.#held = Math.max(0, this.#held - this.#surplus(isBusy, share));
+    const short = Math.max(0, this.#reserved - this.#held);
+    return {
+      limit: this.#limit,
+      spent: this.#spent,
+      unknown: this.#unknown,
+      keeps: this.#held,
+      reserved: this.#reserved,
+      needs: short + this.waiting,
+      isBusy,
+    };
+  }
+
+  granted(ask: SliceAsk, { extra, ...latest }: Grant): void {
+    this.#held += extra;
+    this.#said = { spent: ask.spent, unknown: ask.unknown };
+    this.#latest = { ...latest, available: latest.available + this.#limit - ask.limit };
+  }
+
+  /** What is free and should be another gateway's. */
+  #surplus(isBusy: boolean, share: number): number {
+    const free = Math.max(0, this.free);
+    if (!isBusy) return free;
+    const fair = Math.floor(((this.#latest?.available ?? 0) + free) * share);
+    // Not for every small difference.
+    return free > 2 * Math.max(0, fair) ? free - Math.max(0, fair) : 0;
+  }
+}
