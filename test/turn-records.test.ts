@@ -72,6 +72,7 @@ describe('the record of a turn', () => {
       reason: 'none_lent',
       account_id: null,
       says: 'no free account: 1 disabled',
+      at_ms: expect.any(Number),
     });
   });
 

@@ -21,6 +21,7 @@ type LoggedMessage = TurnContent['input'][number];
 type LoggedPart = LoggedMessage['parts'][number];
 
 const removed = '[redacted]';
+/** So much is looked at behind a cut: a secret that is cut through would not be recognised. */
 const longestSecret = 4_096;
 /** What looks like a key, whoever's it is. */
 const keys = [
@@ -79,8 +80,10 @@ export class LoggedContent {
     for (const { role, parts } of messages.toReversed()) {
       if (left <= 0) break;
       const shown = parts.map((part) => {
-        const content = this.#shown(part.content, left);
-        left -= content.length;
+        const whole = left > 0 ? this.#redacted(part.content.slice(0, left + longestSecret)) : '';
+        const content = beginningOf(whole, left);
+        // What is cut ends the room, wherever it was cut.
+        left = content === whole ? left - content.length : 0;
         return { ...part, content };
       });
       kept.unshift({ role, parts: shown });
@@ -88,12 +91,11 @@ export class LoggedContent {
     return { input: kept, omitted_messages: messages.length - kept.length };
   }
 
-  #shown(text: string, most: number): string {
-    if (most <= 0) return '';
-    // A secret that is cut through would not be recognised.
-    let shown = this.#secrets.redact(text.slice(0, most + longestSecret));
-    for (const pattern of this.#patterns) shown = shown.replace(pattern, removed);
-    return beginningOf(shown, most);
+  #redacted(text: string): string {
+    return this.#patterns.reduce(
+      (shown, pattern) => shown.replace(pattern, removed),
+      this.#secrets.redact(text),
+    );
   }
 }
 
