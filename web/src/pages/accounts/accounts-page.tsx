@@ -1,6 +1,160 @@
-import { PageHead } from '../../components/page.tsx';
-import { frameText } from '../../texts/frame.ts';
+import './accounts.css';
+import { useSignal } from '@preact/signals';
+import { useEffect, useState } from 'preact/hooks';
+import type { Account, LoginsAnswer, StatusAnswer } from '../../../../src/pool-api/schema.ts';
+import { api, useLoaded } from '../../api.ts';
+import { Button } from '../../components/button.tsx';
+import { Empty, Fault, Loading, Notice, PageHead } from '../../components/page.tsx';
+import { Table } from '../../components/table.tsx';
+import { shownNumber } from '../../format.ts';
+import { onLive } from '../../live.ts';
+import { goTo, place } from '../../navigation.ts';
+import { addingText } from '../../texts/account-adding.ts';
+import { accountsText } from '../../texts/accounts.ts';
+import { AccountActions } from './account-actions.tsx';
+import { accountColumns } from './account-columns.tsx';
+import { AccountDialogs } from './account-dialogs.tsx';
+import { type AccountList, nameOf, useAccountList } from './account-list.ts';
+import { AccountPanel } from './account-panel.tsx';
+import { BulkBar } from './bulk-bar.tsx';
+import { Filters, filtersFrom, filtersText, matches } from './filters.tsx';
+import { ImportProgress } from './import-form.tsx';
+import { importJob } from './import-job.ts';
 
 export function AccountsPage() {
-  return <PageHead title={frameText().accounts} />;
+  const text = accountsText();
+  const list = useAccountList();
+  const [actions] = useState(() => new AccountActions(list));
+  const chosen = useSignal<ReadonlySet<string>>(new Set());
+  useEffect(() => void actions.loadProviders(), [actions]);
+
+  const accounts = [...list.accounts.value.values()];
+  const filters = filtersFrom(place.value.filters);
+  const rows = accounts.filter((account) => matches(account, filters));
+  const openId = place.value.rest[0];
+  const usable = accounts.filter(({ status }) => status === 'active').length;
+  const { value: total } = list.total;
+  const close = (): void => goTo('accounts', [], filtersText(filters));
+
+  return (
+    <div class="accounts">
+      <PageHead title={text.title} lead={total > 0 && text.lead(shownNumber(usable), shownNumber(total))}>
+        <Button onClick={() => actions.ask({ kind: 'sources' })}>{text.refill}</Button>
+        <Button kind="primary" icon="add" onClick={() => actions.ask({ kind: 'add' })}>
+          {text.add}
+        </Button>
+      </PageHead>
+      <Waiting actions={actions} list={list} />
+      {list.error.value && <Fault error={list.error.value} retry={() => void list.load()} />}
+      {list.isLoading.value && accounts.length === 0 && <Loading />}
+      {!list.isLoading.value && !list.error.value && accounts.length === 0 && (
+        <NoAccounts actions={actions} />
+      )}
+      {accounts.length > 0 && (
+        <>
+          <Filters accounts={accounts} filters={filters} />
+          {!list.isLoading.value && total > accounts.length && (
+            <Notice tone="rest">{text.tooMany(shownNumber(accounts.length), shownNumber(total))}</Notice>
+          )}
+          <BulkBar
+            accounts={rows.filter(({ id }) => chosen.value.has(id))}
+            chosen={chosen}
+            onDone={() => void list.load()}
+          />
+          <div class="accounts-table">
+            <Table<Account>
+              label={text.title}
+              columns={accountColumns(actions)}
+              rows={rows}
+              keyOf={({ id }) => id}
+              nameOf={nameOf}
+              chosen={chosen}
+              onOpen={({ id }) => goTo('accounts', [id], filtersText(filters))}
+              isOpen={({ id }) => id === openId}
+              empty={
+                <Empty
+                  title={text.noneMatch}
+                  action={<Button onClick={() => goTo('accounts')}>{text.clearFilters}</Button>}
+                />
+              }
+            />
+          </div>
+        </>
+      )}
+      {openId !== undefined && (
+        <AccountPanel
+          id={openId}
+          changedAt={list.accounts.value.get(openId)?.updated_at}
+          actions={actions}
+          onClose={close}
+        />
+      )}
+      <AccountDialogs actions={actions} list={list} />
+    </div>
+  );
+}
+
+/** Logins and imports that are not done: their dialogs may have been closed, or their page left. */
+function Waiting({ actions, list }: { readonly actions: AccountActions; readonly list: AccountList }) {
+  const text = addingText();
+  const logins = useLoaded(
+    async (abort) => (await api.get<LoginsAnswer>('/api/logins', {}, abort)).logins,
+    [],
+  );
+  useEffect(
+    () =>
+      onLive((event) => {
+        if (event.type === 'login-changed') void logins.reload();
+      }),
+    [],
+  );
+  const pending = (logins.value.value ?? []).filter(({ status }) => status === 'pending');
+  const [first] = pending;
+  const job = importJob.value;
+  const isAsked = actions.asked.value !== undefined;
+  return (
+    <>
+      {first && !isAsked && (
+        <Notice
+          tone="accent"
+          action={
+            <Button onClick={() => actions.ask({ kind: 'login', wish: { loginId: first.id } })}>
+              {text.showLogin}
+            </Button>
+          }
+        >
+          {text.pendingLogins(shownNumber(pending.length))}
+        </Notice>
+      )}
+      {job && !isAsked && (
+        <section class="card">
+          <ImportProgress
+            job={job}
+            endLabel={accountsText().close}
+            onEnd={() => {
+              importJob.value = undefined;
+              void list.load();
+            }}
+          />
+        </section>
+      )}
+    </>
+  );
+}
+
+function NoAccounts({ actions }: { readonly actions: AccountActions }) {
+  const text = accountsText();
+  const status = useLoaded((abort) => api.get<StatusAnswer>('/api/accounts/status', {}, abort));
+  return (
+    <Empty
+      title={text.emptyTitle}
+      action={
+        <Button kind="primary" icon="add" onClick={() => actions.ask({ kind: 'add' })}>
+          {text.add}
+        </Button>
+      }
+    >
+      {text.empty} {status.value.value?.sandbox && text.emptySandbox}
+    </Empty>
+  );
 }

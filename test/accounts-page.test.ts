@@ -1,0 +1,390 @@
+import type { Page } from 'playwright-core';
+import { expect, test } from 'vitest';
+import { createAccount } from '../src/pool-api/pool.fake.ts';
+import {
+  expectAccessible,
+  expectFaults,
+  ignoreFaults,
+  openPage,
+  snapshot,
+  withoutBrowser,
+} from './support/browser.ts';
+import { servicesForTest, startTestServices, type TestServices } from './support/services.ts';
+
+const path = '#/accounts';
+const withLogins = { WARP_FIREBASE_API_KEY: 'K', WARP_OAUTH_CLIENT_ID: 'client' };
+
+const row = (page: Page, name: string) => page.getByRole('row').filter({ hasText: name });
+const dialog = (page: Page) => page.getByRole('dialog').last();
+const choose = async (page: Page, name: string, action: string) => {
+  await row(page, name)
+    .getByRole('button', { name: `More actions: ${name}` })
+    .click();
+  await page.getByRole('menuitem', { name: action }).click();
+};
+const stored = async (services: TestServices, query = '') =>
+  (await services.pool(`/api/accounts?limit=1000${query}`)) as unknown as {
+    total: number;
+    accounts: Record<string, unknown>[];
+  };
+
+test.skipIf(withoutBrowser)('an empty pool says what to do, and an account is added by its key', async () => {
+  const services = await servicesForTest();
+  const page = await openPage(services, { path, service: 'pool' });
+  await page.getByText('No account yet').waitFor();
+  await page.getByText('the built-in sandbox answers').waitFor();
+  await page.getByRole('button', { name: 'Add accounts' }).last().click();
+  await dialog(page).getByRole('button', { name: 'Add', exact: true }).click();
+  await dialog(page).getByText('Enter it.').waitFor();
+  await dialog(page).getByLabel('API key').fill('wk-first with spaces');
+  await dialog(page).getByRole('button', { name: 'Add', exact: true }).click();
+  await dialog(page).getByText('holds spaces').waitFor();
+  await expectAccessible(page);
+  await dialog(page).getByLabel('API key').fill('wk-first-0123456789');
+  await dialog(page).getByLabel('E-mail').fill('me@example.com');
+  await dialog(page).getByText('More settings').click();
+  await dialog(page).getByLabel('Tier').fill('2');
+  await dialog(page).getByLabel('API key').press('Enter');
+  await row(page, 'me@example.com').getByText('Active').waitFor();
+  expect((await stored(services)).accounts).toMatchObject([{ email: 'me@example.com', tier: 2 }]);
+  expect(await page.content()).not.toContain('wk-first');
+  await expectFaults(page, /400/);
+});
+
+test.skipIf(withoutBrowser)('a device login shows its code, and what becomes of it', async () => {
+  const services = await servicesForTest(withLogins);
+  const { tokens } = services.upstream;
+  tokens.set({ device: { intervalSeconds: 1, lifetimeSeconds: 3 } });
+  const page = await openPage(services, { path, service: 'pool' });
+  await page.getByRole('button', { name: 'Add accounts' }).last().click();
+  await dialog(page).getByText('Log in', { exact: true }).click();
+  await dialog(page).getByLabel('Label').fill('work');
+  await dialog(page).getByRole('button', { name: 'Start' }).click();
+  const code = dialog(page).locator('.login-code code');
+  await code.waitFor();
+  await page.getByRole('img', { name: 'Scan the code' }).waitFor();
+  await page.getByText('Time left').waitFor();
+  await snapshot(page, 'accounts-login');
+  await expectAccessible(page);
+  // Left alone until it expires while its dialog is open.
+  await dialog(page).getByText('The login has expired.').waitFor();
+  tokens.set({ device: { intervalSeconds: 1, lifetimeSeconds: 300 } });
+  await dialog(page).getByRole('button', { name: 'Start again' }).click();
+  await code.waitFor();
+  // Cancelled by its dialog.
+  await dialog(page).getByRole('button', { name: 'Cancel the login' }).click();
+  await dialog(page).getByText('It was cancelled.').waitFor();
+  await dialog(page).getByRole('button', { name: 'Start again' }).click();
+  await code.waitFor();
+  // It goes on without its dialog.
+  await page.keyboard.press('Escape');
+  await page.getByText('A login waits for its approval.').waitFor();
+  await page.getByRole('button', { name: 'Show', exact: true }).click();
+  tokens.decide((await code.textContent()) ?? '', 'approve');
+  await dialog(page).getByText('Approved: the account is in the pool.').waitFor();
+  await dialog(page).getByRole('link', { name: 'Show the account' }).click();
+  await dialog(page).getByText('Refresh token').first().waitFor();
+  expect((await stored(services)).accounts).toMatchObject([{ source: 'login', label: 'work' }]);
+});
+
+test.skipIf(withoutBrowser)('an account that needs its owner is logged in again', async () => {
+  const services = await servicesForTest(withLogins);
+  const { tokens } = services.upstream;
+  tokens.set({ device: { intervalSeconds: 1 } });
+  await services.pool('/api/accounts', {
+    provider: 'warp',
+    refresh_token: 'rt-dead',
+    email: 'me@example.com',
+  });
+  const page = await openPage(services, { path, service: 'pool' });
+  await row(page, 'me@example.com').getByText('Needs you').waitFor();
+  await row(page, 'me@example.com').getByText('no longer accepts its refresh token').waitFor();
+  await row(page, 'me@example.com').getByRole('button', { name: 'Log in again' }).click();
+  const code = dialog(page).locator('.login-code code');
+  tokens.decide((await code.textContent()) ?? '', 'approve', 'me@example.com');
+  await dialog(page).getByText('Approved: the account has its new credential.').waitFor();
+  await page.keyboard.press('Escape');
+  await row(page, 'me@example.com').getByText('Active').waitFor();
+});
+
+test.skipIf(withoutBrowser)(
+  'accounts are disabled, enabled, edited, replaced and removed, and the audit has it',
+  async () => {
+    const services = await servicesForTest();
+    await services.addAccount('wk-one-0123456789', { email: 'one@example.com' });
+    const page = await openPage(services, { path, service: 'pool' });
+    await choose(page, 'one@example.com', 'Disable');
+    await dialog(page).getByText('It is no longer lent').waitFor();
+    await dialog(page).getByRole('button', { name: 'Disable' }).click();
+    await row(page, 'one@example.com').getByText('You disabled it.').waitFor();
+    await row(page, 'one@example.com').getByRole('button', { name: 'Enable' }).click();
+    await row(page, 'one@example.com').getByText('Active').waitFor();
+
+    await choose(page, 'one@example.com', 'Edit');
+    await dialog(page).getByLabel('Places').fill('many');
+    await dialog(page).getByRole('button', { name: 'Save' }).click();
+    await dialog(page).getByText('A whole number').waitFor();
+    await dialog(page).getByLabel('Places').fill('4');
+    // Another admin changes the label meanwhile: that stays.
+    const [{ id }] = (await stored(services)).accounts as [{ id: string }];
+    await services.pool(`/api/accounts/${id}`, { label: 'theirs' }, 'PATCH');
+    await dialog(page).getByText('changed elsewhere meanwhile').waitFor();
+    await dialog(page).getByRole('button', { name: 'Save' }).click();
+    await row(page, 'one@example.com').getByText('0/4').waitFor();
+    expect((await stored(services)).accounts).toMatchObject([{ capacity: 4, label: 'theirs' }]);
+
+    await choose(page, 'one@example.com', 'Replace the key');
+    await dialog(page).getByLabel('New API key').fill('wk-another-0123456789');
+    await dialog(page).getByRole('button', { name: 'Replace' }).click();
+    await page.getByText('has its new credential').waitFor();
+
+    await row(page, 'one@example.com').getByRole('link').click();
+    const panel = dialog(page);
+    await panel.getByText('credential-replaced').waitFor();
+    expect(await panel.getByText('account-changed').count()).toBeGreaterThanOrEqual(3);
+    await panel.getByText('No session holds it.').waitFor();
+    await expectAccessible(page);
+    await snapshot(page, 'account');
+    await page.keyboard.press('Escape');
+    await expect.poll(() => page.url()).toMatch(/#\/accounts$/);
+
+    await choose(page, 'one@example.com', 'Remove');
+    await dialog(page).getByText('This cannot be undone').waitFor();
+    await dialog(page).getByRole('button', { name: 'Remove' }).click();
+    await page.getByText('No account yet').waitFor();
+    expect((await stored(services)).total).toBe(0);
+  },
+);
+
+test.skipIf(withoutBrowser)(
+  '200 lines are imported, each with its result, and no secret is shown again',
+  async () => {
+    const services = await servicesForTest();
+    const page = await openPage(services, { path, service: 'pool' });
+    const lines = Array.from({ length: 200 }, (_, index) => {
+      if (index % 50 === 7) return `{"provider": "warp", "apikey": "wk-bad-${index}"}`;
+      if (index % 50 === 9) return `wk-secret key ${index}`;
+      if (index === 100) return 'wk-secret-0123456789-0';
+      return index % 2 === 0
+        ? `wk-secret-0123456789-${index}`
+        : JSON.stringify({ provider: 'warp', api_key: `wk-secret-0123456789-${index}`, label: 'imported' });
+    });
+    await page.getByRole('button', { name: 'Add accounts' }).last().click();
+    await dialog(page).getByText('Many lines').click();
+    await dialog(page).getByLabel('One account a line').fill(lines.join('\n'));
+    await dialog(page).getByRole('button', { name: 'Import 200 lines' }).click();
+    await dialog(page).getByText('200 of 200 lines').waitFor({ timeout: 60_000 });
+    await dialog(page).getByText('191 added, 1 known already, 8 not usable').waitFor();
+    await dialog(page).getByRole('row').filter({ hasText: 'unknown field: "apikey"' }).first().waitFor();
+    expect(await dialog(page).getByRole('row').count()).toBe(9);
+    expect(await page.content()).not.toContain('wk-secret');
+    await expectAccessible(page);
+    await snapshot(page, 'accounts-import');
+    await page.keyboard.press('Escape');
+    expect(await stored(services)).toMatchObject({ total: 191 });
+
+    // All that a filter leaves, and no other.
+    await page.getByLabel('Label', { exact: true }).selectOption({ label: 'imported' });
+    const labelled = (await stored(services, '&label=imported')).total;
+    await page.getByRole('checkbox', { name: 'Select all' }).check();
+    const bar = page.getByRole('toolbar');
+    await bar.getByText(`${labelled} selected`).waitFor();
+    await bar.getByRole('button', { name: 'Disable' }).click();
+    await dialog(page).getByText(`Disable ${labelled} accounts?`).waitFor();
+    await expectAccessible(page);
+    await dialog(page).getByRole('button', { name: 'Disable' }).click();
+    await dialog(page).getByText(`All ${labelled} done.`).waitFor({ timeout: 60_000 });
+    await dialog(page).getByRole('button', { name: 'Close' }).last().click();
+    expect(await stored(services, '&status=disabled')).toMatchObject({ total: labelled });
+    await page.getByRole('button', { name: /^Disabled/ }).waitFor();
+
+    await page.getByRole('checkbox', { name: 'Select all' }).check();
+    await bar.getByRole('button', { name: 'Actions' }).click();
+    await page.getByRole('menuitem', { name: 'Remove' }).click();
+    const remove = dialog(page).getByRole('button', { name: 'Remove' });
+    expect(await remove.isDisabled()).toBe(true);
+    await dialog(page).getByLabel('to confirm').fill(String(labelled));
+    await remove.click();
+    await dialog(page).getByText(`All ${labelled} done.`).waitFor({ timeout: 60_000 });
+    expect(await stored(services)).toMatchObject({ total: 191 - labelled });
+  },
+  180_000,
+);
+
+test.skipIf(withoutBrowser)('an import goes on after the session ended in the middle of it', async () => {
+  const adminKey = 'admin-key-1234567890';
+  const services = await servicesForTest({ ADMIN_KEY: adminKey });
+  const page = await openPage(services, { path, service: 'pool' });
+  const signIn = async () => {
+    await page.getByLabel('Admin key').fill(adminKey);
+    await page.keyboard.press('Enter');
+    await page.getByRole('navigation').waitFor();
+  };
+  await signIn();
+  let calls = 0;
+  await page.route('**/api/accounts/import', async (route) => {
+    calls += 1;
+    if (calls === 3) await page.context().clearCookies();
+    await route.continue();
+  });
+  await page.getByRole('button', { name: 'Add accounts' }).last().click();
+  await dialog(page).getByText('Many lines').click();
+  const lines = Array.from({ length: 50 }, (_, index) => `wk-secret-0123456789-${index}`);
+  await dialog(page).getByLabel('One account a line').fill(lines.join('\n'));
+  await dialog(page).getByRole('button', { name: 'Import 50 lines' }).click();
+  await page.getByLabel('Admin key').waitFor();
+  await signIn();
+  await page.getByText('The import stopped with').waitFor();
+  await page.getByRole('button', { name: 'Continue' }).click();
+  await page.getByText('50 added').waitFor();
+  expect(await page.content()).not.toContain('wk-secret');
+  await expectFaults(page, /401/);
+});
+
+test.skipIf(withoutBrowser)(
+  'names of others are text, whatever they hold, and addresses can be blurred',
+  async () => {
+    const services = await servicesForTest();
+    await services.addAccount('wk-a-0123456789', {
+      label: '<img src=x onerror="document.title=1"> & <b>bold</b>',
+    });
+    await services.addAccount('wk-b-0123456789', { email: 'משתמש@example.co.il', label: 'עברית שלום' });
+    await services.addAccount('wk-c-0123456789', { label: 'x'.repeat(200) });
+    const page = await openPage(services, { path, service: 'pool' });
+    await row(page, '<b>bold</b>').waitFor();
+    await row(page, 'משתמש@example.co.il').waitFor();
+    expect(await page.locator('main img').count()).toBe(0);
+    const isTooWide = () => page.evaluate('document.documentElement.scrollWidth > innerWidth');
+    for (const width of [1280, 1000, 800, 640, 390]) {
+      await page.setViewportSize({ width, height: 800 });
+      expect([width, await isTooWide()]).toEqual([width, false]);
+    }
+    await page.setViewportSize({ width: 1280, height: 860 });
+    await page.evaluate("localStorage.setItem('warp2api.blurs-emails', 'yes')");
+    await page.reload();
+    const link = row(page, 'משתמש').getByRole('link');
+    await link.waitFor();
+    const filter = `getComputedStyle(document.querySelector('.blurs')).filter`;
+    expect(await page.evaluate(filter)).toContain('blur');
+    await page.getByRole('checkbox', { name: 'מ…@e…' }).waitFor();
+  },
+);
+
+test.skipIf(withoutBrowser)('5,000 accounts are filtered and sorted at once', async () => {
+  const services = await servicesForTest();
+  const accounts = Array.from({ length: 5_000 }, (_, index) =>
+    createAccount({
+      id: `acc_${String(index).padStart(6, '0')}`,
+      email: `user${index}@example.com`,
+      status: index % 100 === 0 ? 'disabled' : 'active',
+      slots_in_use: index % 17,
+    }),
+  );
+  const page = await openPage(services, { service: 'pool' });
+  await page.route('**/api/accounts?*', async (route) => {
+    const query = new URL(route.request().url()).searchParams;
+    const from = Number(query.get('after') || 0);
+    const to = from + Number(query.get('limit'));
+    const next_after = to < accounts.length ? String(to) : null;
+    const body = { success: true, accounts: accounts.slice(from, to), total: accounts.length, next_after };
+    await route.fulfill({ json: body });
+  });
+  await page.evaluate("location.hash = '#/accounts'");
+  await page.getByText('4,950 of 5,000 can be used now').waitFor();
+  const timed = async (act: () => Promise<unknown>) => {
+    const began = performance.now();
+    await act();
+    return performance.now() - began;
+  };
+  const search = page.getByRole('searchbox');
+  const filtering = await timed(async () => {
+    await search.fill('user4321');
+    await row(page, 'user4321@example.com').waitFor();
+  });
+  await search.fill('');
+  const sorting = await timed(async () => {
+    await page.getByRole('button', { name: 'In use' }).click();
+    await page.getByRole('row').nth(1).getByText('16/16').waitFor();
+  });
+  expect(Math.max(filtering, sorting)).toBeLessThan(3_000);
+  expect(await page.getByRole('row').count()).toBeLessThan(300);
+  await page.getByRole('button', { name: /^Disabled/ }).click();
+  await page.getByRole('checkbox', { name: 'Select all' }).check();
+  await page.getByRole('toolbar').getByText('50 selected').waitFor();
+});
+
+test.skipIf(withoutBrowser)('the table follows changes and a pool that was started again', async () => {
+  const first = await startTestServices();
+  const page = await openPage(first, { path, service: 'pool' });
+  await page.getByText('No account yet').waitFor();
+  const id = await first.addAccount('wk-one-0123456789', { email: 'one@example.com' });
+  await row(page, 'one@example.com').waitFor();
+  await first.pool(`/api/accounts/${id}`, undefined, 'DELETE');
+  await page.getByText('No account yet').waitFor();
+  await first.addAccount('wk-two-0123456789', { email: 'two@example.com' });
+  await row(page, 'two@example.com').waitFor();
+  const { port } = new URL(first.poolUrl);
+  await first.close();
+  await page.getByText('Connection lost').waitFor();
+  const second = await servicesForTest({ POOL_SERVICE_PORT: port });
+  await second.addAccount('wk-three-0123456789', { email: 'three@example.com' });
+  await row(page, 'three@example.com').waitFor();
+  expect(await row(page, 'two@example.com').count()).toBe(0);
+  ignoreFaults(page, /ERR_/);
+});
+
+test.skipIf(withoutBrowser)('the pool is refilled from its sources', async () => {
+  const services = await servicesForTest();
+  await services.addAccount('wk-one-0123456789', { email: 'one@example.com', standby: true });
+  const page = await openPage(services, { path, service: 'pool' });
+  await row(page, 'one@example.com').waitFor();
+  await page.getByRole('button', { name: 'Refill the pool' }).click();
+  await dialog(page).getByRole('button', { name: 'Refill now' }).click();
+  await dialog(page)
+    .getByText(/were added|enough accounts/)
+    .waitFor();
+  await expectAccessible(page);
+  await page.keyboard.press('Escape');
+  await row(page, 'one@example.com').getByText('Active').waitFor();
+});
+
+test.skipIf(withoutBrowser)('it reads well in both languages and themes, and on a phone', async () => {
+  const services = await servicesForTest();
+  await services.addAccount('wk-one-0123456789', { email: 'lena@example.com', label: 'team' });
+  await services.addAccount('wk-two.spent', { email: 'free@example.org', free: true });
+  await services.addAccount('wk-three-0123456789', { label: 'ci', standby: true, tier: 1 });
+  const off = await services.addAccount('wk-four-0123456789', { email: 'old@example.com' });
+  await services.pool(`/api/accounts/${off}`, { enabled: false }, 'PATCH');
+  for (const [language, theme, size] of [
+    ['en', 'light', 'wide'],
+    ['zh', 'dark', 'narrow'],
+  ] as const) {
+    const page = await openPage(services, { path, language, theme, size, service: 'pool' });
+    await row(page, 'lena@example.com').waitFor();
+    await expectAccessible(page);
+    await snapshot(page, `accounts-${language}-${theme}-${size}`);
+    await row(page, 'free@example.org').getByRole('link').click();
+    await dialog(page).getByRole('heading', { level: 3 }).first().waitFor();
+    await expectAccessible(page);
+    await snapshot(page, `account-${language}-${theme}-${size}`);
+  }
+});
+
+test.skipIf(withoutBrowser)('it is used by keyboard alone', async () => {
+  const services = await servicesForTest();
+  await services.addAccount('wk-one-0123456789', { email: 'one@example.com' });
+  const page = await openPage(services, { path, service: 'pool' });
+  const menu = row(page, 'one@example.com').getByRole('button', { name: 'More actions' });
+  await menu.focus();
+  await page.keyboard.press('ArrowDown');
+  await page.keyboard.press('d');
+  await page.keyboard.press('Enter');
+  await dialog(page).getByText('It is no longer lent').waitFor();
+  await page.keyboard.press('Escape');
+  await expect.poll(() => page.getByRole('dialog').count()).toBe(0);
+  await row(page, 'one@example.com').getByRole('link').focus();
+  await page.keyboard.press('Enter');
+  await dialog(page).getByText('No session holds it.').waitFor();
+  await page.keyboard.press('Escape');
+  await expect.poll(() => page.getByRole('dialog').count()).toBe(0);
+});

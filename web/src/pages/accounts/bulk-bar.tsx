@@ -1,0 +1,220 @@
+import { type Signal, useSignal } from '@preact/signals';
+import type { BulkAnswer } from '../../../../src/pool-api/owner-schema.ts';
+import type { Account } from '../../../../src/pool-api/schema.ts';
+import { api } from '../../api.ts';
+import { Button } from '../../components/button.tsx';
+import { Dialog } from '../../components/dialog.tsx';
+import { TextField } from '../../components/field.tsx';
+import { Menu } from '../../components/menu.tsx';
+import { toastFault } from '../../components/toast.tsx';
+import { shownNumber } from '../../format.ts';
+import { accountsText } from '../../texts/accounts.ts';
+import { frameText } from '../../texts/frame.ts';
+import { nameOf } from './account-list.ts';
+import { BulkResults } from './bulk-results.tsx';
+import { changeOf, SettingsFields, useSettings } from './settings-fields.tsx';
+
+export type BulkAction = 'enable' | 'disable' | 'remove' | 'check' | 'refresh' | 'set';
+
+/** So many in a call: often enough to show how far it is. */
+const chunk = 20;
+/** From so many on the number has to be typed. */
+const manyToRemove = 20;
+const namesShown = 8;
+
+interface Run {
+  readonly action: BulkAction;
+  readonly accounts: readonly Account[];
+  readonly settings?: object;
+}
+
+/** Above the table while rows are chosen. */
+export function BulkBar(given: {
+  readonly accounts: readonly Account[];
+  readonly chosen: Signal<ReadonlySet<string>>;
+  readonly onDone: () => void;
+}) {
+  const text = accountsText();
+  const asked = useSignal<Run | undefined>(undefined);
+  const running = useSignal<Run | undefined>(undefined);
+  const { accounts } = given;
+  const begin = (action: BulkAction): void => {
+    const run = { action, accounts };
+    if (action === 'disable' || action === 'remove' || action === 'set') asked.value = run;
+    else running.value = run;
+  };
+  return (
+    <>
+      {accounts.length > 0 && (
+        <div class="bulk-bar" role="toolbar" aria-label={text.selected(shownNumber(accounts.length))}>
+          <strong aria-live="polite">{text.selected(shownNumber(accounts.length))}</strong>
+          <Button onClick={() => begin('enable')}>{text.enable}</Button>
+          <Button onClick={() => begin('disable')}>{text.disable}</Button>
+          <Button onClick={() => begin('check')}>{text.check}</Button>
+          <Menu
+            label={text.actions}
+            items={[
+              { label: text.refresh, onSelect: () => begin('refresh') },
+              { label: text.set, onSelect: () => begin('set') },
+              { label: text.remove, isDanger: true, onSelect: () => begin('remove') },
+            ]}
+          />
+          <Button
+            kind="quiet"
+            icon="close"
+            label={text.clearSelection}
+            onClick={() => {
+              given.chosen.value = new Set();
+            }}
+          />
+        </div>
+      )}
+      {asked.value && (
+        <BulkQuestion
+          run={asked.value}
+          onClose={() => {
+            asked.value = undefined;
+          }}
+          onConfirm={(settings) => {
+            if (asked.value) running.value = { ...asked.value, ...(settings && { settings }) };
+            asked.value = undefined;
+          }}
+        />
+      )}
+      {running.value && (
+        <BulkRun
+          run={running.value}
+          onClose={() => {
+            running.value = undefined;
+            given.chosen.value = new Set();
+            given.onDone();
+          }}
+        />
+      )}
+    </>
+  );
+}
+
+/** Names what will be done, and to which accounts. */
+function BulkQuestion(given: {
+  readonly run: Run;
+  readonly onConfirm: (settings?: object) => void;
+  readonly onClose: () => void;
+}) {
+  const text = accountsText();
+  const { action, accounts } = given.run;
+  const count = shownNumber(accounts.length);
+  const typed = useSignal('');
+  const settings = useSettings();
+  const error = useSignal<string | undefined>(undefined);
+  const isBig = action === 'remove' && accounts.length >= manyToRemove;
+  const title = { remove: text.bulkRemoveTitle, disable: text.bulkDisableTitle, set: text.bulkSetTitle }[
+    action as 'remove' | 'disable' | 'set'
+  ](count);
+  function confirm(): void {
+    if (action !== 'set') {
+      given.onConfirm();
+      return;
+    }
+    const change = changeOf(settings);
+    if ('fault' in change) error.value = change.fault;
+    else if (Object.keys(change.change).length > 0) given.onConfirm(change.change);
+  }
+  return (
+    <Dialog
+      title={title}
+      onClose={given.onClose}
+      onSubmit={confirm}
+      actions={
+        <>
+          <Button onClick={given.onClose}>{frameText().cancel}</Button>
+          <Button
+            type="submit"
+            kind={action === 'set' ? 'primary' : 'danger'}
+            isDisabled={isBig && typed.value.trim() !== String(accounts.length)}
+          >
+            {action === 'set' ? text.set : text[action as 'remove' | 'disable']}
+          </Button>
+        </>
+      }
+    >
+      {action === 'set' ? (
+        <>
+          <p>{text.bulkSetHint}</p>
+          <SettingsFields settings={settings} />
+          {error.value && (
+            <p class="error" role="alert">
+              {error.value}
+            </p>
+          )}
+        </>
+      ) : (
+        <>
+          <p>{action === 'remove' ? text.bulkRemoveText : text.bulkDisableText}</p>
+          <ul class="names">
+            {accounts.slice(0, namesShown).map((account) => (
+              <li key={account.id}>
+                <bdi>{nameOf(account)}</bdi> <span class="note">{account.provider}</span>
+              </li>
+            ))}
+            {accounts.length > namesShown && (
+              <li class="note">{text.andMore(shownNumber(accounts.length - namesShown))}</li>
+            )}
+          </ul>
+          {isBig && (
+            <TextField
+              label={text.typeToConfirm(String(accounts.length))}
+              value={typed}
+              inputMode="numeric"
+            />
+          )}
+        </>
+      )}
+    </Dialog>
+  );
+}
+
+/** Does it, a few accounts at a time, and says what became of each. */
+function BulkRun({ run, onClose }: { readonly run: Run; readonly onClose: () => void }) {
+  const text = accountsText();
+  const results = useSignal<BulkAnswer['results']>([]);
+  const isRunning = useSignal(false);
+  const isStopped = useSignal(false);
+  const hasBegun = useSignal(false);
+  async function work(): Promise<void> {
+    isRunning.value = true;
+    const ids = run.accounts.map(({ id }) => id);
+    try {
+      while (results.value.length < ids.length && !isStopped.value) {
+        const next = ids.slice(results.value.length, results.value.length + chunk);
+        const settings = run.settings && { settings: run.settings };
+        const answer = await api.post<BulkAnswer>('/api/accounts/bulk', {
+          action: run.action,
+          ids: next,
+          ...settings,
+        });
+        results.value = [...results.value, ...answer.results];
+      }
+    } catch (error) {
+      isStopped.value = true;
+      toastFault(error);
+    }
+    isRunning.value = false;
+  }
+  if (!hasBegun.peek()) {
+    hasBegun.value = true;
+    void work();
+  }
+  return (
+    <BulkResults
+      title={text[run.action]}
+      accounts={run.accounts}
+      results={results.value}
+      isRunning={isRunning.value}
+      onStop={() => {
+        isStopped.value = true;
+      }}
+      onClose={onClose}
+    />
+  );
+}
