@@ -15,6 +15,14 @@ export const eligibleAnswer = z.object({
   /** Those that match, by what is in their way, in the words of a refusal's `shortage`; `open`: nothing. */
   counts: z.record(z.string(), z.int()),
   /** At most 100, in the order in which they would be lent; none for callers that may only borrow. */
-  accounts: z.array(z.object({ account_id: z.string(), label: z.string().nullable(), standing: z.string() })),
+  accounts: z.array(
+    z.object({
+      account_id: z.string(),
+      label: z.string().nullable(),
+      /** The only ones its owner has it used for; null: all. */
+      models: z.array(z.string()).nullable(),
+      standing: z.string(),
+    }),
+  ),
 });
 export type EligibleAnswer = z.infer<typeof eligibleAnswer>;

@@ -14,6 +14,7 @@ export const configStanding = z.object({
 
 export const settings = shownSettings;
 export { explainedTurn } from '../../core/explained-turn.ts';
+export { shownModels as modelTable, shownRoutes as configuredNames } from '../../core/shown-models.ts';
 
 export const healthAnswer = z.object({
   status: z.enum(['ok', 'degraded']),

@@ -8,6 +8,7 @@ import { type ExplainDependencies, evenDraw, explainTurn } from '../turn/explain
 import { TurnRecord } from '../turn/turn-record.ts';
 import * as answers from './api-answers.ts';
 import { decodeTurn } from './decode-turn.ts';
+import type { HealthSources } from './health.ts';
 import { sampleRequest, sampleTraits } from './sample-request.ts';
 
 /** More than a configured route may have candidates, each noted twice. */
@@ -18,7 +19,32 @@ export const explainRequest = sampleTraits.extend({
   labels: z.array(z.string().min(1).max(200)).min(1).max(50).optional(),
 });
 
-export const explainRoutes: readonly Route<{ readonly explaining: ExplainDependencies }>[] = [
+interface ExplainService {
+  readonly explaining: ExplainDependencies;
+  readonly configWatch: HealthSources['configWatch'];
+}
+
+export const explainRoutes: readonly Route<ExplainService>[] = [
+  {
+    method: 'GET',
+    path: '/api/models',
+    summary:
+      'Every model at every provider with accounts: who can serve it, what it costs, where its facts come from',
+    access: 'adminKey',
+    answers: { 200: { description: 'The models.', body: answers.modelTable } },
+    handle: ({ explaining: { routes, limits, pool } }) => routes.table(limits, pool),
+  },
+  {
+    method: 'GET',
+    path: '/api/routes',
+    summary: 'Routes and aliases of the configuration file, and how the file stands',
+    access: 'adminKey',
+    answers: { 200: { description: 'What it says of names.', body: answers.configuredNames } },
+    handle: ({ explaining: { routes }, configWatch }) => ({
+      ...routes.configuredNames(),
+      config: configWatch?.standing ?? null,
+    }),
+  },
   {
     method: 'POST',
     path: '/api/models/explain',

@@ -46,6 +46,27 @@ export class Catalogue {
   }
 
   profileOf(provider: UpstreamProvider, model: string, listed?: ProviderModel): ModelProfile {
+    const { own, filed } = this.#find(provider, model);
+    return { ...filed, ...toldOf(listed), ...own };
+  }
+
+  /** The same, and where each fact comes from. */
+  factsOf(
+    provider: UpstreamProvider,
+    model: string,
+    listed: ProviderModel,
+  ): { readonly profile: ModelProfile; readonly from: FactSource } {
+    const { own, filed } = this.#find(provider, model);
+    const told = toldOf(listed);
+    const sourcesOf = (facts: ModelProfile, source: string) =>
+      Object.fromEntries(Object.keys(facts).map((fact) => [fact, source]));
+    return {
+      profile: { ...filed, ...told, ...own },
+      from: { ...sourcesOf(filed, 'catalogue'), ...sourcesOf(told, 'provider'), ...sourcesOf(own, 'own') },
+    };
+  }
+
+  #find(provider: UpstreamProvider, model: string) {
     const name = `${provider.name}/${model}`;
     let found = this.#found.get(name);
     if (!found) {
@@ -54,14 +75,19 @@ export class Catalogue {
       found = { own, filed: filed(provider, model) };
       this.#found.set(name, found);
     }
-    return {
-      ...found.filed,
-      ...(listed?.contextWindow && { contextWindow: listed.contextWindow }),
-      ...(listed?.hasVision !== undefined && { vision: listed.hasVision }),
-      ...found.own,
-    };
+    return found;
   }
 }
+
+function toldOf(listed: ProviderModel | undefined): ModelProfile {
+  return {
+    ...(listed?.contextWindow && { contextWindow: listed.contextWindow }),
+    ...(listed?.hasVision !== undefined && { vision: listed.hasVision }),
+  };
+}
+
+/** Which of the three said a fact. */
+export type FactSource = { readonly [Fact in keyof ModelProfile]?: 'own' | 'provider' | 'catalogue' };
 
 const date = /-(\d{8}|\d{4}-\d{2}-\d{2})$/;
 

@@ -52,6 +52,10 @@ export class ConfiguredPlans {
     this.#catalogue = catalogue;
   }
 
+  get all(): readonly ConfiguredRoute[] {
+    return this.#table.all;
+  }
+
   /** Every route that a client can ask for by its very name. */
   get named(): readonly ConfiguredRoute[] {
     return this.#table.named;

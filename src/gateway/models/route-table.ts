@@ -20,6 +20,11 @@ export class RouteTable {
     return this.#exact.size + this.#patterns.length === 0;
   }
 
+  /** In the order in which they are looked through. */
+  get all(): readonly ConfiguredRoute[] {
+    return [...this.#exact.values(), ...this.#patterns];
+  }
+
   /** Every route that a client can ask for by its very name. */
   get named(): readonly ConfiguredRoute[] {
     return [...this.#exact.values()];

@@ -1,7 +1,9 @@
 import type { ConfiguredRoute, RoutingSettings } from '../../core/configured-routes.ts';
 import type { Dialect } from '../../core/protocol.ts';
 import { type ProviderModel, relayingOutbound, type UpstreamProvider } from '../../core/provider.ts';
+import type { ShownModel, ShownModels, ShownRoutes } from '../../core/shown-models.ts';
 import type { Clock } from '../../lib/clock.ts';
+import type { Pool } from '../../pool-api/pool.ts';
 import { judge, judgeProvider, type Readiness, type Verdict } from '../../pool-api/readiness.ts';
 import type { PoolWatch } from '../leases/pool-watch.ts';
 import { Catalogue } from './catalogue.ts';
@@ -18,6 +20,7 @@ import {
 import type { ModelLists } from './model-lists.ts';
 import { ModelNames, type ModelNamesOptions } from './model-names.ts';
 import { type Route, type RoutedRequest, type RoutedTurn, type RoutePlan, routeTo } from './route.ts';
+import { leadsTo, shownModel, shownRoute } from './shown-models.ts';
 
 export interface RoutesOptions extends ModelNamesOptions {
   readonly routing: RoutingSettings;
@@ -34,6 +37,15 @@ export interface ListedModel extends ProviderModel {
   readonly maxOutput?: number;
   /** The model that a request of this name is answered by. */
   readonly aliasOf?: string;
+}
+
+/** By account: what leaves it nothing for a model. */
+interface SpentAccounts {
+  spentFor(
+    provider: string,
+    outbound: UpstreamProvider['outbound'],
+    model: string,
+  ): ReadonlyMap<string, unknown> | undefined;
 }
 
 /** How a name leads where it leads. */
@@ -197,6 +209,54 @@ export class Routes {
     return [...listed.values()];
   }
 
+  /** Every model of the providers with accounts, with what is known of it and of its accounts. */
+  async table(limits: SpentAccounts, pool: Pick<Pool, 'eligible'>): Promise<ShownModels> {
+    const { poolWatch, sandbox, models, providers } = this.#options;
+    const present = poolWatch.isSandbox ? [sandbox] : this.#names.inService();
+    const aliases = Object.entries(this.#names.aliases).map(([name, target]) => {
+      const { provider, model } = this.#names.addressOf(target);
+      return { name, place: `${provider.name}/${model}` };
+    });
+    const rows: ShownModel[] = [];
+    for (const provider of present) {
+      const list = await models.get(provider);
+      const accounts = poolWatch.accounts?.[provider.name] ?? {};
+      const standing = {
+        counts: accounts,
+        spentFor: (model: string) =>
+          new Set<string>(limits.spentFor(provider.name, provider.outbound, model)?.keys() ?? []),
+        limited: accounts['open_for_models'] ? await limitedAccounts(pool, provider.name) : [],
+      };
+      for (const listed of list.models) {
+        const { id } = listed;
+        const facts = this.#catalogue.factsOf(provider, id, listed);
+        const name = this.#names.shownName(provider, id);
+        rows.push({
+          ...shownModel(name, provider, listed, list, facts, standing),
+          aliases: aliases.filter(({ place }) => place === `${provider.name}/${id}`).map((one) => one.name),
+          routes: this.#configured.all
+            .filter((route) => leadsTo(route, provider.name, id))
+            .map((one) => one.model),
+        });
+      }
+    }
+    return {
+      models: rows,
+      providers: [sandbox, ...providers]
+        .filter((provider) => present.includes(provider))
+        .map(({ name }) => ({ name, accounts: { ...poolWatch.accounts?.[name] } })),
+      sandbox: poolWatch.isSandbox,
+    };
+  }
+
+  /** What the configuration file says of names. */
+  configuredNames(): Pick<ShownRoutes, 'routes' | 'aliases'> {
+    return {
+      routes: this.#configured.all.map(shownRoute),
+      aliases: Object.entries(this.#names.aliases).map(([name, target]) => ({ name, target })),
+    };
+  }
+
   /** The model of that name: one that is listed, or what a request of that name would get. Throws `model_not_found`. */
   async find(id: string): Promise<ListedModel> {
     const { poolWatch, sandbox, models } = this.#options;
@@ -266,6 +326,12 @@ export class Routes {
     }
     return accounts;
   }
+}
+
+/** The models of each account that its owner keeps for some; none where the pool does not say. */
+async function limitedAccounts(pool: Pick<Pool, 'eligible'>, provider: string) {
+  const answer = await pool.eligible({ provider }).catch(() => undefined);
+  return (answer?.accounts ?? []).filter(({ standing, models }) => standing === 'open' && models !== null);
 }
 
 function aliasOf(

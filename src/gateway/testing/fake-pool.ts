@@ -277,9 +277,10 @@ export function createFakePool(clock: Clock): FakePool {
     async eligible({ provider, model }) {
       const own = [...accounts.values()].filter((one) => one.provider === provider);
       const matching = own.filter(({ models }) => !model || !models || models.includes(model));
-      const standings = matching.map(({ id, status }) => ({
+      const standings = matching.map(({ id, status, models }) => ({
         account_id: id,
         label: null,
+        models: models && [...models],
         standing: status === 'active' ? 'open' : status,
       }));
       const counts: Record<string, number> = {};

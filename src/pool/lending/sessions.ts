@@ -124,7 +124,14 @@ export class Sessions {
     });
     const mayName = caller.isGateway || caller.role === 'admin';
     const named = mayName ? accounts : [];
-    return { ...counted, accounts: named.map(({ id, ...account }) => ({ account_id: id, ...account })) };
+    return {
+      ...counted,
+      accounts: named.map(({ id, models, ...account }) => ({
+        account_id: id,
+        models: models && [...models],
+        ...account,
+      })),
+    };
   }
 
   async release(caller: Caller, request: unknown): Promise<ReleaseAnswer> {

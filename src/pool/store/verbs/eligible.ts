@@ -1,5 +1,6 @@
 import type { Queries } from '../../../db/database.ts';
 import { type CandidateRow, candidateColumns, reasonFor } from '../rules/leasing.ts';
+import { modelsFrom } from '../rules/rows.ts';
 import type { LeaseDemand } from '../store.ts';
 import { providersWithSpentFreeQuota } from './choice.ts';
 import { kindCounts } from './counts.ts';
@@ -42,6 +43,7 @@ export async function eligible(
     accounts: [...active, ...resting].map((row) => ({
       id: row.id,
       label: row.label,
+      models: modelsFrom(row.models),
       standing: reasonFor(row, question),
     })),
   };

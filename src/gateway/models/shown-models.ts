@@ -1,0 +1,102 @@
+import type { ConfiguredRoute } from '../../core/configured-routes.ts';
+import type { ModelPrice, ModelProfile } from '../../core/model-profile.ts';
+import type { ProviderModel, UpstreamProvider } from '../../core/provider.ts';
+import type { ShownModel, ShownRoute } from '../../core/shown-models.ts';
+import type { FactSource } from './catalogue.ts';
+import type { ModelList } from './model-lists.ts';
+import { matches } from './name-patterns.ts';
+
+/** What of a provider's accounts is known here. */
+interface Standing {
+  readonly counts: Readonly<Record<string, number>>;
+  /** Accounts whose limit for a model is used up. */
+  spentFor(model: string): ReadonlySet<string>;
+  /** Open ones that their owner keeps for these models. */
+  readonly limited: readonly { readonly account_id: string; readonly models: readonly string[] | null }[];
+}
+
+/** One row of the table of models. */
+export function shownModel(
+  name: string,
+  provider: UpstreamProvider,
+  listed: ProviderModel,
+  list: ModelList,
+  { profile, from }: { readonly profile: ModelProfile; readonly from: FactSource },
+  standing: Standing,
+): Omit<ShownModel, 'aliases' | 'routes'> {
+  const { id } = listed;
+  const kept = standing.limited.filter(({ models }) => models?.includes(id) === false);
+  const without = new Set([...(list.barred.get(id) ?? []), ...kept.map((one) => one.account_id)]);
+  const spent = [...standing.spentFor(id)].filter((account) => !without.has(account));
+  const { open = 0, open_for_models: limited = 0 } = standing.counts;
+  return {
+    name,
+    provider: provider.name,
+    model: id,
+    display_name: listed.displayName ?? null,
+    is_proven: list.isProven,
+    accounts: {
+      open: Math.max(0, open + limited - without.size - spent.length),
+      without: without.size,
+      spent: spent.length,
+    },
+    context_window: profile.contextWindow ?? null,
+    context_window_from: from.contextWindow ?? null,
+    max_output: profile.maxOutput ?? null,
+    price: shownPrice(profile.price),
+    price_from: from.price ?? null,
+    credit_multiplier: listed.creditMultiplier ?? null,
+    effort: listed.effort ?? null,
+    abilities: {
+      tools: profile.tools ?? null,
+      vision: profile.vision ?? null,
+      reasoning: profile.reasoning ?? null,
+      structured_output: profile.structuredOutput ?? null,
+      prefill: profile.prefill ?? null,
+    },
+  };
+}
+
+function shownPrice(price: ModelPrice | undefined): ShownModel['price'] {
+  if (!price) return null;
+  const { input, output, cacheRead, cacheWrite } = price;
+  return { input, output, cache_read: cacheRead ?? null, cache_write: cacheWrite ?? null };
+}
+
+/** Whether some candidate of the route is that model. */
+export function leadsTo(
+  { model: pattern, candidates }: ConfiguredRoute,
+  provider: string,
+  model: string,
+): boolean {
+  return candidates.some(
+    (one) => one.provider === provider && (one.model === '*' ? matches(pattern, model) : one.model === model),
+  );
+}
+
+export function shownRoute(route: ConfiguredRoute): ShownRoute {
+  const weightOf = (tier: number): number =>
+    route.candidates.reduce((sum, one) => (one.tier === tier ? sum + one.weight : sum), 0);
+  return {
+    model: route.model,
+    candidates: route.candidates.map(
+      ({ provider, model, tier, weight, when, labels, firstContentTimeoutMs }) => ({
+        provider,
+        model,
+        tier,
+        weight,
+        share: weight / weightOf(tier),
+        when: {
+          tools: when.tools ?? null,
+          images: when.images ?? null,
+          max_context: when.maxContext ?? null,
+        },
+        labels: [...labels],
+        first_content_timeout_ms: firstContentTimeoutMs ?? null,
+      }),
+    ),
+    delivery: route.delivery,
+    first_content_timeout_ms: route.firstContentTimeoutMs ?? null,
+    prompt_cache: route.promptCache,
+  };
+}
