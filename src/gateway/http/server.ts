@@ -62,7 +62,7 @@ declare module 'fastify' {
 export interface GatewayServerOptions {
   readonly dependencies: TurnDependencies;
   readonly keys: ClientKeys;
-  readonly limits: Pick<Limits, 'keyOf' | 'reserve' | 'refused'>;
+  readonly limits: Pick<Limits, 'keyOf' | 'reserve' | 'refused' | 'passed'>;
   readonly poolWatch: PoolWatch;
   readonly pool: Pick<Pool, 'eligible'>;
   readonly responses: StoredResponses;

@@ -40,7 +40,8 @@ interface SliceRow extends StoredSlice {
 const aliveMs = 30_000;
 /** Ended windows stay for a turn that ends late. */
 const keptMs = 24 * 60 * 60_000;
-const warnings = [100, 80];
+/** Percentages of a budget that are reported when they are used. */
+export const warnings = [100, 80] as const;
 
 /** What is asked of the gateway's database about what keys have used of their limits. */
 export function limitVerbs(db: Database) {

@@ -7,7 +7,7 @@ import { sleep } from '../../lib/sleep.ts';
 import { within } from '../../lib/within.ts';
 import type { ClientKey, ManagedKey } from '../keys/client-key.ts';
 import { Allowance, estimatedUnits, type TurnEstimate } from './allowance.ts';
-import type { AnsweredSlice, AskedSlice, UsedLimit } from './limit-verbs.ts';
+import { type AnsweredSlice, type AskedSlice, type UsedLimit, warnings } from './limit-verbs.ts';
 import { LimitedKey } from './limited-key.ts';
 import { rateHeaders } from './rate-headers.ts';
 import { limitName, refusal } from './refusals.ts';
@@ -66,6 +66,8 @@ export class Limits {
   #isClosing = false;
   /** Turns that were refused, by the name of the limit. */
   readonly refused = new Map<string, number>();
+  /** Budgets of which so many percent were used. */
+  readonly passed = new Map<number, number>(warnings.map((percent) => [percent, 0]));
 
   constructor(database: LimitsDatabase, clock: Clock, logger: Logger) {
     this.#database = database;
@@ -254,6 +256,7 @@ export class Limits {
 
   #near(slice: Slice, percent: number): void {
     const { keyId, meter } = slice.counted;
+    this.passed.set(percent, (this.passed.get(percent) ?? 0) + 1);
     this.#logger.warn(
       {
         key: this.#keys.get(keyId)?.name,

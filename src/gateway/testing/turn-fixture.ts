@@ -170,6 +170,7 @@ export const noLimits = {
     throw new Error('There is nothing to reserve.');
   },
   refused: new Map<string, number>(),
+  passed: new Map(),
 };
 
 /** For a server whose test does not ask what it keeps. */

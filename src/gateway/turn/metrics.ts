@@ -1,6 +1,7 @@
 import { Counter, Gauge, Histogram, Registry } from 'prom-client';
 import { callSeconds, metricsText } from '../../lib/api/metrics.ts';
 import type { Telemetry } from '../../lib/telemetry/telemetry.ts';
+import type { Limits } from '../limits/limits.ts';
 import type { BufferedStore } from '../state/buffered-store.ts';
 import type { Admission } from './admission.ts';
 import type { ClientTurn } from './client-turns.ts';
@@ -45,8 +46,7 @@ export function createGatewayMetrics(options: {
   readonly telemetry: Pick<Telemetry, 'droppedSpans'> | undefined;
   readonly keep: Pick<BufferedStore, 'figures' | 'failures'>;
   readonly admission: Pick<Admission, 'load' | 'reason' | 'refused'>;
-  /** Turns that limits of keys refused, by the limit. */
-  readonly limits: { readonly refused: ReadonlyMap<string, number> };
+  readonly limits: Pick<Limits, 'refused' | 'passed'>;
 }): GatewayMetrics {
   const registry = new Registry();
   const registers = [registry];
@@ -141,16 +141,7 @@ export function createGatewayMetrics(options: {
   noteKeep(options.keep, registers);
   noteLoad(options.admission, registers);
   if (options.telemetry) noteDroppedSpans(options.telemetry, registers);
-  new Counter({
-    name: `${prefix}turns_limited_total`,
-    help: 'Turns that a limit of their client key refused, by the limit.',
-    labelNames: ['limit'] as const,
-    registers,
-    collect() {
-      this.reset();
-      for (const [limit, count] of options.limits.refused) this.inc({ limit }, count);
-    },
-  });
+  noteLimits(options.limits, registers);
   for (const name of Object.keys(now) as (keyof typeof now)[]) {
     new Gauge({
       name: `${prefix}${names[name]}`,
@@ -191,6 +182,29 @@ function noteDroppedSpans(telemetry: Pick<Telemetry, 'droppedSpans'>, registers:
     collect() {
       this.reset();
       this.inc(telemetry.droppedSpans);
+    },
+  });
+}
+
+function noteLimits({ refused, passed }: Pick<Limits, 'refused' | 'passed'>, registers: Registry[]): void {
+  new Counter({
+    name: `${prefix}turns_limited_total`,
+    help: 'Turns that a limit of their client key refused, by the limit.',
+    labelNames: ['limit'] as const,
+    registers,
+    collect() {
+      this.reset();
+      for (const [limit, count] of refused) this.inc({ limit }, count);
+    },
+  });
+  new Counter({
+    name: `${prefix}budgets_passed_total`,
+    help: 'Budgets of client keys of which so much was used, each once in its window.',
+    labelNames: ['percent'] as const,
+    registers,
+    collect() {
+      this.reset();
+      for (const [percent, count] of passed) this.inc({ percent }, count);
     },
   });
 }
