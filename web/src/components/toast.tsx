@@ -1,4 +1,5 @@
 import { signal } from '@preact/signals';
+import { useLayoutEffect, useRef } from 'preact/hooks';
 import { ApiError } from '../api.ts';
 import { frameText } from '../texts/frame.ts';
 import { Icon } from './icon.tsx';
@@ -33,9 +34,16 @@ function close(id: number): void {
   shown.value = shown.value.filter((one) => one.id !== id);
 }
 
+/** Above dialogs as well: what was shown last lies on top, so it is shown again for each that comes. */
 export function Toasts() {
+  const place = useRef<HTMLDivElement>(null);
+  const newest = shown.value.at(-1)?.id;
+  useLayoutEffect(() => {
+    if (place.current?.matches(':popover-open')) place.current.hidePopover();
+    if (newest !== undefined) place.current?.showPopover();
+  }, [newest]);
   return (
-    <div class="toasts" role="status" aria-live="polite">
+    <div ref={place} class="toasts" role="status" aria-live="polite" popover="manual">
       {shown.value.map(({ id, text, tone }) => (
         <div key={id} class={`toast tone-${tone}`}>
           <Icon name={tone === 'ok' ? 'check' : 'alert'} />

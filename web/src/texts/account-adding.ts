@@ -248,7 +248,7 @@ export const addingText = texts({
     sourceBackingOff: '最近失败',
     sourceEmpty: '已空',
     brought: '已提供',
-    retryIn: '重试还有',
+    retryIn: '距重试',
     ownInventory: '备用账号',
     moreSources: '来源在 warp2api.yaml 的 "sources" 中配置。',
   },

@@ -64,6 +64,9 @@ export const accountDetailsText = texts({
     none: 'none',
     endsWith: (hint: string) => `ends with ${hint}`,
 
+    latestTurns: 'Latest turns',
+    noTurns: 'This gateway knows of no turn on it.',
+    running: 'running',
     sessions: 'Sessions',
     noSessions: 'No session holds it.',
     session: 'Session',
@@ -159,6 +162,9 @@ export const accountDetailsText = texts({
     none: '无',
     endsWith: (hint: string) => `末尾为 ${hint}`,
 
+    latestTurns: '最近的请求',
+    noTurns: '此网关没有该账号的请求记录。',
+    running: '进行中',
     sessions: '会话',
     noSessions: '没有会话占用该账号。',
     session: '会话',

@@ -80,6 +80,8 @@ export function describeStore(name: string, openStore: () => Promise<Store>, run
       expect(await listed({ idBegins: 'T' })).toEqual([]);
       expect(await listed({ idBegins: 'two', source: 'api' })).toEqual(['two']);
       expect(await listed({ probe: 'unproved', source: 'api' })).toEqual(['three']);
+      expect(await listed({ ids: ['three', 'none', 'one'] })).toEqual(['one', 'three']);
+      expect(await listed({ ids: ['three', 'one'], source: 'api' })).toEqual(['three']);
     });
 
     it('says how the accounts of a provider stand to a demand, and lends none', async () => {

@@ -3,6 +3,7 @@ import { Button } from '../../components/button.tsx';
 import { Menu } from '../../components/menu.tsx';
 import type { Column } from '../../components/table.tsx';
 import { Time } from '../../components/time.tsx';
+import { shownNumber } from '../../format.ts';
 import { linkTo } from '../../navigation.ts';
 import { accountsText } from '../../texts/accounts.ts';
 import { type AccountActions, actionLabel, mainAction, menuActions } from './account-actions.tsx';
@@ -19,7 +20,10 @@ const stateOrder: readonly Account['status'][] = [
   'disabled',
 ];
 
-export function accountColumns(actions: AccountActions): readonly Column<Account>[] {
+export function accountColumns(
+  actions: AccountActions,
+  running: ReadonlyMap<string, number>,
+): readonly Column<Account>[] {
   const text = accountsText();
   return [
     {
@@ -44,11 +48,7 @@ export function accountColumns(actions: AccountActions): readonly Column<Account
     {
       id: 'in-use',
       label: text.inUse,
-      cell: ({ slots_in_use, capacity }) => (
-        <span class={slots_in_use === 0 ? 'quiet' : ''}>
-          {slots_in_use}/{capacity}
-        </span>
-      ),
+      cell: (account) => <UseCell account={account} running={running.get(account.id) ?? 0} />,
       sort: ({ slots_in_use }) => slots_in_use,
       isDescendingFirst: true,
       align: 'end',
@@ -103,6 +103,18 @@ function NameCell({ account }: { readonly account: Account }) {
         )}
       </div>
     </div>
+  );
+}
+
+function UseCell({ account, running }: { readonly account: Account; readonly running: number }) {
+  const { slots_in_use: used, capacity } = account;
+  return (
+    <>
+      <span class={used === 0 ? 'quiet' : ''}>
+        {used}/{capacity}
+      </span>
+      {running > 0 && <div class="note">{accountsText().running(shownNumber(running))}</div>}
+    </>
   );
 }
 

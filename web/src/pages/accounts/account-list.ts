@@ -22,6 +22,8 @@ export class AccountList {
   readonly isLoading = signal(true);
   readonly error = signal<ApiError | undefined>(undefined);
   readonly #changed = new Set<string>();
+  /** What was read while all is being loaded: it is newer than what that brings. Undefined: gone. */
+  readonly #newer = new Map<string, Account | undefined>();
   #loading: AbortController | undefined;
 
   /** The answer ends it. */
@@ -69,6 +71,7 @@ export class AccountList {
     this.#loading = abort;
     const isFirst = this.accounts.peek().size === 0;
     const found = new Map<string, Account>();
+    this.#newer.clear();
     let after: string | null = '';
     try {
       while (after !== null && found.size < mostShown) {
@@ -80,6 +83,7 @@ export class AccountList {
         after = page.next_after;
       }
       if (abort.signal.aborted) return;
+      for (const [id, account] of this.#newer) put(found, id, account);
       this.accounts.value = found;
       this.error.value = undefined;
       this.isLoading.value = false;
@@ -99,14 +103,22 @@ export class AccountList {
         limit: idsAtOnce,
       });
       const next = new Map(this.accounts.peek());
-      for (const id of ids) if (!present.some((account) => account.id === id)) next.delete(id);
-      for (const account of present) next.set(account.id, account);
+      for (const id of ids) {
+        const account = present.find((one) => one.id === id);
+        put(next, id, account);
+        this.#newer.set(id, account);
+      }
       this.total.value += next.size - this.accounts.peek().size;
       this.accounts.value = next;
     } catch {
       // The list is loaded as a whole before long, and says then what is wrong.
     }
   }
+}
+
+function put(accounts: Map<string, Account>, id: string, account: Account | undefined): void {
+  if (account === undefined) accounts.delete(id);
+  else accounts.set(id, account);
 }
 
 export function useAccountList(): AccountList {

@@ -11,6 +11,7 @@ import { Button, CopyButton } from '../../components/button.tsx';
 import { Fault, Loading, Notice } from '../../components/page.tsx';
 import { Email, Time } from '../../components/time.tsx';
 import { shownCents, shownCompact, shownNumber } from '../../format.ts';
+import { session } from '../../session.ts';
 import { accountDetailsText } from '../../texts/account-details.ts';
 import { accountsText } from '../../texts/accounts.ts';
 import { frameText } from '../../texts/frame.ts';
@@ -19,6 +20,7 @@ import { AccountAudit } from './account-audit.tsx';
 import { Evidence } from './account-evidence.tsx';
 import { nameOf } from './account-list.ts';
 import { QuotaCell, reasonText, StateBadge, StateEnd } from './account-state.tsx';
+import { AccountTurns } from './account-turns.tsx';
 
 const reloadMs = 5_000;
 
@@ -124,6 +126,11 @@ function Parts({ account, actions }: { readonly account: AccountDetails; readonl
       </Part>
       {account.credential === 'refresh_token' && <Token account={account} />}
       <Use account={account} />
+      {session.value?.service === 'gateway' && (
+        <Part title={text.latestTurns}>
+          <AccountTurns id={account.id} />
+        </Part>
+      )}
       <Settings account={account} />
       <Part title={text.sessions}>
         <Sessions id={account.id} holders={account.holders} />

@@ -16,6 +16,7 @@ import { accountColumns } from './account-columns.tsx';
 import { AccountDialogs } from './account-dialogs.tsx';
 import { type AccountList, nameOf, useAccountList } from './account-list.ts';
 import { AccountPanel } from './account-panel.tsx';
+import { useRunningTurns } from './account-turns.tsx';
 import { BulkBar } from './bulk-bar.tsx';
 import { Filters, filtersFrom, filtersText, matches } from './filters.tsx';
 import { ImportProgress } from './import-form.tsx';
@@ -25,6 +26,7 @@ export function AccountsPage() {
   const text = accountsText();
   const list = useAccountList();
   const [actions] = useState(() => new AccountActions(list));
+  const running = useRunningTurns();
   const chosen = useSignal<ReadonlySet<string>>(new Set());
   useEffect(() => void actions.loadProviders(), [actions]);
 
@@ -64,7 +66,7 @@ export function AccountsPage() {
           <div class="accounts-table">
             <Table<Account>
               label={text.title}
-              columns={accountColumns(actions)}
+              columns={accountColumns(actions, running)}
               rows={rows}
               keyOf={({ id }) => id}
               nameOf={nameOf}

@@ -15,6 +15,8 @@ import { nameOf } from './account-list.ts';
 import { asError } from './change-dialogs.tsx';
 
 const lookMs = 3_000;
+/** A longer address makes a picture that no phone reads, and from some length on none at all. */
+const longestQr = 400;
 
 /** What a login is begun for; or one that waits already. */
 export type LoginWish =
@@ -97,7 +99,7 @@ function Waiting({ login }: { readonly login: Login }) {
   const address = login.verification_uri_complete ?? login.verification_uri;
   return (
     <div class="login">
-      <QrCode address={address} label={text.scan} />
+      {address.length <= longestQr && <QrCode address={address} label={text.scan} />}
       <div class="login-steps">
         <p>{text.scan}</p>
         <p class="login-code">

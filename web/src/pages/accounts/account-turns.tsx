@@ -1,0 +1,71 @@
+import type { ShownTurn } from '../../../../src/core/shown-turn.ts';
+import { api, useLoaded } from '../../api.ts';
+import { Badge, Fault, Loading } from '../../components/page.tsx';
+import { Time } from '../../components/time.tsx';
+import { shownDuration } from '../../format.ts';
+import { linkTo } from '../../navigation.ts';
+import { session } from '../../session.ts';
+import { accountDetailsText } from '../../texts/account-details.ts';
+
+interface TurnList {
+  readonly turns: readonly ShownTurn[];
+}
+
+const reloadMs = 5_000;
+const shownTurns = 8;
+const mostRunning = 200;
+
+/** How many turns run on each account now. The gateway alone knows them; the pool knows what it lends. */
+export function useRunningTurns(): ReadonlyMap<string, number> {
+  const isGateway = session.value?.service === 'gateway';
+  const query = { outcome: 'running', limit: mostRunning };
+  const loaded = useLoaded(
+    async (abort) => (isGateway ? await api.get<TurnList>('/api/turns', query, abort) : { turns: [] }),
+    [isGateway],
+    isGateway ? reloadMs : undefined,
+  );
+  const counts = new Map<string, number>();
+  for (const turn of loaded.value.value?.turns ?? []) {
+    const id = turn.attempts.at(-1)?.account_id;
+    if (id !== undefined) counts.set(id, (counts.get(id) ?? 0) + 1);
+  }
+  return counts;
+}
+
+/** The latest turns on an account, those that run among them. */
+export function AccountTurns({ id }: { readonly id: string }) {
+  const text = accountDetailsText();
+  const query = { account: id, limit: shownTurns };
+  const loaded = useLoaded((abort) => api.get<TurnList>('/api/turns', query, abort), [id], reloadMs);
+  const { value } = loaded.value;
+  if (loaded.error.value) return <Fault error={loaded.error.value} retry={() => void loaded.reload()} />;
+  if (!value) return <Loading />;
+  if (value.turns.length === 0) return <p class="note">{text.noTurns}</p>;
+  return (
+    <ul class="plain">
+      {value.turns.map((turn) => (
+        <li key={turn.request_id}>
+          <TurnLine turn={turn} />
+        </li>
+      ))}
+    </ul>
+  );
+}
+
+function TurnLine({ turn }: { readonly turn: ShownTurn }) {
+  const { request_id: id, outcome, at, model, duration_ms: duration } = turn;
+  const tone = outcome === 'success' ? 'ok' : outcome === 'running' ? 'accent' : 'bad';
+  return (
+    <>
+      <Badge tone={tone}>
+        {outcome === 'running' ? accountDetailsText().running : outcome.replaceAll('_', ' ')}
+      </Badge>{' '}
+      <a href={linkTo('turns', [id])}>
+        <bdi>{model}</bdi>
+      </a>{' '}
+      <span class="note">
+        <Time at={at} relative /> {duration !== null && `· ${shownDuration(duration)}`}
+      </span>
+    </>
+  );
+}
