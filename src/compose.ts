@@ -26,7 +26,7 @@ import { shownProxy } from './lib/network/proxy-rules.ts';
 import { userAgent } from './lib/version.ts';
 import type { PoolService } from './pool/index.ts';
 import { createHttpPool } from './pool-api/http-pool.ts';
-import { checkRunMode, keyWarnings, type RunMode } from './run-mode.ts';
+import { checkRunMode, keyWarnings, needsClientKey, type RunMode } from './run-mode.ts';
 
 // Parts that not every process needs are loaded where they are used: a gateway alone carries no pool, a pool with
 // accounts no sandbox.
@@ -120,7 +120,12 @@ export async function startServices(
       ...config.gateway,
       adminKey: config.pool.adminKey,
       routing: config,
-      allowedHosts: hostCheck(config, config.gateway.host, config.gateway.apiKeys.length > 0),
+      isKeyNeeded: needsClientKey(config),
+      allowedHosts: hostCheck(
+        config,
+        config.gateway.host,
+        config.gateway.apiKeys.length > 0 || needsClientKey(config),
+      ),
       corsOrigins: config.corsOrigins,
       shutdownMs: config.shutdownMs,
       folders,

@@ -26,10 +26,11 @@ export function checkRunMode(config: Config, mode: RunMode): void {
     mode !== 'pool' &&
     !isLoopbackHost(config.gateway.host) &&
     config.gateway.apiKeys.length === 0 &&
+    config.pool.adminKey === undefined &&
     !config.allowOpenBind
   ) {
     problems.push(
-      `HOST=${config.gateway.host} lets other machines reach the gateway, and no key guards it: set API_KEYS, or HOST=127.0.0.1, ${openBind}`,
+      `HOST=${config.gateway.host} lets other machines reach the gateway, and no key guards it: set ADMIN_KEY and make a key for each client ("warp2api key create"), or set API_KEYS, or HOST=127.0.0.1, ${openBind}`,
     );
   }
   const borrowsOverHttp = mode === 'gateway' && config.usePoolService;
@@ -60,6 +61,11 @@ export function checkRunMode(config: Config, mode: RunMode): void {
     problems.push(`PORT and POOL_SERVICE_PORT are both ${config.gateway.port}: give them different values.`);
   }
   if (problems.length > 0) throw new ConfigError(problems);
+}
+
+/** Whether clients of the gateway need a key also while there is none: other machines can reach it, and nobody has opened it. */
+export function needsClientKey({ gateway, allowOpenBind }: Config): boolean {
+  return !isLoopbackHost(gateway.host) && gateway.apiKeys.length === 0 && !allowOpenBind;
 }
 
 /** The services of this process that listen beyond this machine, as they are set. */

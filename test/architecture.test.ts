@@ -96,12 +96,12 @@ test('ARCHITECTURE.md shows the same table', () => {
 });
 
 test.each([
-  ["import { a } from '../gateway/http/keys.ts';"],
-  ["export { a } from '../gateway/http/keys.ts';"],
-  ["export * from '../gateway/http/keys.ts';"],
-  ["import '../gateway/http/keys.ts';"],
-  ["const a = await import('../gateway/http/keys.ts');"],
-  ["new Worker(new URL('../gateway/http/keys.ts', import.meta.url));"],
+  ["import { a } from '../gateway/keys/client-keys.ts';"],
+  ["export { a } from '../gateway/keys/client-keys.ts';"],
+  ["export * from '../gateway/keys/client-keys.ts';"],
+  ["import '../gateway/keys/client-keys.ts';"],
+  ["const a = await import('../gateway/keys/client-keys.ts');"],
+  ["new Worker(new URL('../gateway/keys/client-keys.ts', import.meta.url));"],
 ])('an import of the gateway by the pool is found: %s', (line) => {
   expect(violations('src/pool/planted.ts', line)).toHaveLength(1);
 });

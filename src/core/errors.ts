@@ -58,6 +58,7 @@ const table = {
     ['authentication_error'],
   ),
   forbidden: row(403, 'service', 'no', ['permission_error', 'model_not_allowed'], ['permission_error']),
+  operator_only: row(403, 'service', 'no', ['permission_error', 'operator_only'], ['permission_error']),
   host_not_allowed: row(403, 'service', 'no', ['permission_error', 'host_not_allowed'], ['permission_error']),
   origin_not_allowed: row(
     403,

@@ -1,14 +1,13 @@
 import type { FastifyInstance } from 'fastify';
 import type { RoutingSettings } from '../core/configured-routes.ts';
-import { createWrongKeyLog } from '../lib/http/shown-keys.ts';
 import type { Logger } from '../lib/log/logger.ts';
 import { ListeningTime } from '../lib/process/listening-time.ts';
 import type { KnownSecrets } from '../lib/secrets/known-secrets.ts';
 import type { Pool } from '../pool-api/pool.ts';
 import { GatewayDatabase } from './database/gateway-database.ts';
 import { SchemaChecker } from './emulation/json-schema.ts';
-import { createClientKeys } from './http/keys.ts';
 import { createGatewayServer, type GatewayServerOptions } from './http/server.ts';
+import { ManagedKeys } from './keys/managed-keys.ts';
 import { LeaseCache } from './leases/lease-cache.ts';
 import { type PoolStanding, PoolWatch } from './leases/pool-watch.ts';
 import { Reporter } from './leases/reporter.ts';
@@ -32,7 +31,15 @@ import { TurnRecords } from './turn/turn-record.ts';
 export interface GatewayOptions
   extends Omit<
       GatewayServerOptions,
-      'dependencies' | 'keys' | 'limits' | 'poolWatch' | 'responses' | 'store' | 'keep' | 'database'
+      | 'dependencies'
+      | 'managedKeys'
+      | 'providerNames'
+      | 'limits'
+      | 'poolWatch'
+      | 'responses'
+      | 'store'
+      | 'keep'
+      | 'database'
     >,
     Pick<
       TurnDependencies,
@@ -40,7 +47,6 @@ export interface GatewayOptions
     >,
     Pick<RoutesOptions, 'providers' | 'sandbox' | 'routing' | 'isStrict'> {
   readonly pool: Pool;
-  readonly apiKeys: readonly string[];
   /** Unset: images come inline only. Else the hosts that may lie in private networks. */
   readonly fetchImagesFrom: readonly string[] | undefined;
   readonly responsesTtlMs: number;
@@ -85,8 +91,18 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
   const store = await openStateStore({ ...options.keep, clock, logger });
   const database = await GatewayDatabase.open({ url: options.databaseUrl, clock, logger });
   const limits = new Limits(database, clock, logger);
+  const running = new RunningTurns(clock);
+  const managedKeys = new ManagedKeys({
+    database,
+    running,
+    clock: { ...clock, now: () => database.now() },
+    logger,
+    secrets,
+  });
+  await managedKeys.open();
   // Clients without their own keys count as one, and need no fair shares.
-  const shared = options.apiKeys.length > 1 ? new FairShare(store, options.keep.maxBytes) : store;
+  const areSeveral = () => options.apiKeys.length > 1 || !managedKeys.areNone;
+  const shared = new FairShare(store, options.keep.maxBytes, areSeveral);
   const imageFetcher =
     options.fetchImagesFrom &&
     createImageFetcher({
@@ -125,11 +141,12 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
       schemas,
       imageFetcher,
       listening: new ListeningTime(clock),
-      running: new RunningTurns(clock),
+      running,
       content: options.content && new LoggedContent(options.content, secrets, logger),
     },
-    keys: createClientKeys(options.apiKeys, 'API_KEYS', createWrongKeyLog(logger, clock)),
     pageKeys: options.adminKey === undefined ? options.apiKeys : [options.adminKey],
+    managedKeys,
+    providerNames: [...options.providers, options.sandbox].map(({ name }) => name),
     poolWatch,
     pool,
     responses: new StoredResponses(
@@ -156,6 +173,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
       await leases.close();
       await store.close();
       await limits.close();
+      await managedKeys.close();
       await database.close();
       await imageFetcher?.close();
       await schemas.close();

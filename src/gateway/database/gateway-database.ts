@@ -1,5 +1,6 @@
 import { Worker } from 'node:worker_threads';
 import { DatabaseError } from '../../db/database.ts';
+import { type DatabaseClock, openDatabaseClock } from '../../db/database-clock.ts';
 import { thisCommand } from '../../db/holder.ts';
 import { connectVerbs, type RemoteVerbs } from '../../db/verbs.ts';
 import type { Clock } from '../../lib/clock.ts';
@@ -30,6 +31,7 @@ export class GatewayDatabase {
   #isAway: () => boolean = () => false;
   #cancelOpening = (): void => {};
   #opening: Promise<void> | undefined;
+  #clock: DatabaseClock | undefined;
   #isTroubleSaid = false;
   #isClosed = false;
 
@@ -49,6 +51,11 @@ export class GatewayDatabase {
     return this.#verbs !== undefined && !this.#isAway();
   }
 
+  /** The time by which all who share it go. */
+  now(): number {
+    return (this.#clock ?? this.#options.clock).now();
+  }
+
   /** Rejects with DatabaseError: `database_unreachable` also while it is not open. */
   async ask<Answer>(question: (verbs: Verbs) => Promise<Answer>): Promise<Answer> {
     if (this.#verbs) return question(this.#verbs);
@@ -60,6 +67,7 @@ export class GatewayDatabase {
     this.#isClosed = true;
     this.#cancelOpening();
     await this.#opening;
+    this.#clock?.close();
     await this.#verbs?.close();
   }
 
@@ -133,6 +141,7 @@ export class GatewayDatabase {
     });
     try {
       await migratePostgres(db, gatewayMigrations('postgres'), clock.now(), 'gateway_migrations');
+      this.#clock = await openDatabaseClock(db.reading, clock);
     } catch (error) {
       await db.close();
       throw error;

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { keyWithSecret, shownKey, shownKeys } from '../../core/shown-key.ts';
 import { shownSettings } from '../../core/shown-settings.ts';
 import { shownTurns, shownTurnWithContent } from '../../core/shown-turn.ts';
 import { diskHealth } from '../../pool-api/schema.ts';
@@ -56,6 +57,10 @@ export const healthAnswer = z.object({
   config: configStanding.optional(),
   notice: z.string().optional(),
 });
+
+export const key = shownKey;
+export const keyList = shownKeys;
+export { keyWithSecret };
 
 export const turn = shownTurnWithContent;
 export const turnList = shownTurns;

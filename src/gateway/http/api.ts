@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { givenFields } from '../../core/null-fields.ts';
 import type { DecodedTurn } from '../../core/protocol.ts';
 import { relayingOutbound } from '../../core/provider.ts';
+import { changedKey, newKey, rotation } from '../../core/shown-key.ts';
 import { adminRoutes } from '../../lib/api/admin-page.ts';
 import { type Route, withDocs } from '../../lib/api/api-routes.ts';
 import { commonLinks, type FrontPage, frontRoute } from '../../lib/api/front-page.ts';
@@ -34,6 +35,7 @@ import * as answers from './api-answers.ts';
 import { endpointRequest, endpointRoutes, modellessRequest } from './endpoint-routes.ts';
 import { explainRequest, explainRoutes } from './explain-routes.ts';
 import { encodeGeminiModel, encodeGeminiPage, geminiRoutes, isGeminiClient } from './gemini-routes.ts';
+import { type KeyService, keyRoutes } from './key-routes.ts';
 import { between, endsOf } from './pages.ts';
 import {
   compactRequest,
@@ -46,7 +48,7 @@ import { answeredBy, onceByKey } from './turn-answers.ts';
 import { turnRoutes } from './turn-routes.ts';
 
 /** What the gateway's routes answer from. */
-export interface GatewayHttp extends ResponsesService, SessionService, SettingsService {
+export interface GatewayHttp extends ResponsesService, SessionService, SettingsService, KeyService {
   readonly routes: Routes;
   readonly records: TurnRecords;
   readonly explaining: ExplainDependencies;
@@ -76,14 +78,14 @@ const modelRoutes: readonly Route<{ readonly routes: Routes }>[] = [
     query: modelsQuery,
     answers: { 200: { description: 'All of them.', body: answers.modelList } },
     async handle({ routes }, request) {
-      if (isGeminiClient(request)) return encodeGeminiPage(await routes.list(), request.query);
+      const models = await routes.list(request.client);
+      if (isGeminiClient(request)) return encodeGeminiPage(models, request.query);
       if (!isAnthropicClient(request)) {
-        const models = await routes.list();
         const data = models.map((one) => encodeOpenai(one, models));
         return { object: 'list', data, ...(isCodex(request) ? { models: [] } : {}) };
       }
       const query = parseFields(modelsQuery, givenFields(request.query));
-      return encodeAnthropicPage(await routes.list(), query);
+      return encodeAnthropicPage(models, query);
     },
   },
   {
@@ -94,9 +96,9 @@ const modelRoutes: readonly Route<{ readonly routes: Routes }>[] = [
     access: 'clientKey',
     answers: { 200: { description: 'The model.', body: answers.model } },
     async handle({ routes }, request) {
-      const found = await routes.find(request.params['*']);
+      const found = await routes.find(request.params['*'], request.client);
       if (isGeminiClient(request)) return encodeGeminiModel(found);
-      const models = await routes.list();
+      const models = await routes.list(request.client);
       return isAnthropicClient(request) ? encodeAnthropic(found, models) : encodeOpenai(found, models);
     },
   },
@@ -174,7 +176,7 @@ const routes: readonly Route<GatewayHttp>[] = [
       if (given) return answerTurn(countTokensInbound, request, reply, given);
       reply.header('request-id', request.id);
       const counted = decodeCountRequest(request.body);
-      const route = await models.check(counted.model);
+      const route = await models.check(counted.model, request.client);
       reply.headers(answeredHeaders(route && modelsOf([route])));
       await ownTurn(request.heldBody?.bytes ?? 0);
       return { input_tokens: countInputTokens(counted) };
@@ -189,6 +191,7 @@ const routes: readonly Route<GatewayHttp>[] = [
   ...settingsRoutes,
   ...sessionRoutes<GatewayHttp>('gateway'),
   ...adminRoutes<GatewayHttp>(),
+  ...keyRoutes,
 ];
 
 /** Undefined where Anthropic is not the first to answer the model, and for what it could not read. */
@@ -209,7 +212,7 @@ async function relayedCount(
 const front: FrontPage<GatewayHttp> = {
   title: 'Warp2API gateway',
   description:
-    'One address for OpenAI, Anthropic and Gemini clients in front of the accounts of the pool. Where no API_KEYS are set, any key or none is taken.',
+    'One address for OpenAI, Anthropic and Gemini clients in front of the accounts of the pool. Where no API_KEYS are set and the operator has made no key, any key or none is taken.',
   links({ poolAddress }, address) {
     const pool = poolAddress(address);
     return {
@@ -230,8 +233,9 @@ export const gatewayApi = withDocs<GatewayHttp>({
   version,
   description: front.description,
   keys: {
-    clientKey: 'one of API_KEYS',
+    clientKey: 'a key that the operator has made, or one of API_KEYS',
     adminKey: 'ADMIN_KEY where it is set, else one of API_KEYS',
+    strictAdminKey: 'ADMIN_KEY; without it and without API_KEYS, a caller on this machine',
   },
   // People who look at a client's base URL land on the second.
   routes: [...routes, frontRoute('/', front), frontRoute('/v1', front)],
@@ -253,6 +257,9 @@ export const gatewayApi = withDocs<GatewayHttp>({
     compactRequest,
     inputTokensRequest,
     explainRequest,
+    newKey,
+    changedKey,
+    rotation,
   },
 });
 

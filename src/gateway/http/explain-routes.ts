@@ -69,7 +69,7 @@ export const explainRoutes: readonly Route<ExplainService>[] = [
       const record = new TurnRecord(
         {
           requestId: id,
-          clientId: client.id,
+          client,
           dialect: inbound.name,
           model: traits.model,
           isStream: decoded.isStream,

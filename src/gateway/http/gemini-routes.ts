@@ -63,7 +63,7 @@ async function countTokens(
   reply: FastifyReply,
 ): Promise<object> {
   const counted = decodeCountTokensRequest(model, request.body);
-  const route = await routes.check(model);
+  const route = await routes.check(model, request.client);
   reply.headers(answeredHeaders(route && modelsOf([route])));
   await ownTurn(request.heldBody?.bytes ?? 0);
   return { totalTokens: countInputTokens(counted) };
@@ -122,7 +122,7 @@ export const geminiRoutes: readonly Route<GeminiService>[] = [
     query: listQuery,
     answers: { 200: { description: 'A page of them.', body: answers.geminiModelList } },
     error,
-    handle: async ({ routes }, { query }) => encodeGeminiPage(await routes.list(), query),
+    handle: async ({ routes }, { client, query }) => encodeGeminiPage(await routes.list(client), query),
   },
   {
     method: 'GET',
@@ -132,7 +132,8 @@ export const geminiRoutes: readonly Route<GeminiService>[] = [
     access: 'clientKey',
     answers: { 200: { description: 'The model.', body: answers.geminiModel } },
     error,
-    handle: async ({ routes }, request) => encodeGeminiModel(await routes.find(request.params['*'])),
+    handle: async ({ routes }, { client, params }) =>
+      encodeGeminiModel(await routes.find(params['*'], client)),
   },
 ];
 

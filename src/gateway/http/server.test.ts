@@ -6,6 +6,7 @@ import type { FastifyInstance } from 'fastify';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { BodyBudget } from '../../lib/http/body-budget.ts';
 import type { Load } from '../../lib/process/load.ts';
+import { ClientKeys } from '../keys/client-keys.ts';
 import { lines, refuse, say } from '../testing/fake-upstream.ts';
 import { settled } from '../testing/manual-clock.ts';
 import {
@@ -16,7 +17,6 @@ import {
   type TurnFixture,
   until,
 } from '../testing/turn-fixture.ts';
-import { createClientKeys } from './keys.ts';
 import { createGatewayServer } from './server.ts';
 
 let fixture: TurnFixture;
@@ -47,7 +47,9 @@ async function serve(
     facts: async () => expect.unreachable(),
     pool: undefined as never,
     dependencies: fixture.turns,
-    keys: createClientKeys(change.apiKeys ?? []),
+    apiKeys: change.apiKeys ?? [],
+    managedKeys: undefined as never,
+    providerNames: [],
     limits: noLimits,
     poolWatch: fixture.poolWatch,
     responses: undefined as never,
@@ -639,13 +641,13 @@ describe('keys', () => {
   it('may be shown in the query, and tell clients apart by the one that is known', async () => {
     expect((await send('GET', '/v1/models?key=right-key').answer).status).toBe(200);
     expect((await send('GET', '/v1/models?key=wrong').answer).status).toBe(401);
-    const keys = createClientKeys(['right-key']);
+    const keys = new ClientKeys({ keys: ['right-key'] });
     const shown = (headers: Record<string, string>, url = '/') => keys.identify({ headers, url }).id;
     expect(shown({ authorization: 'Bearer x', 'x-api-key': 'right-key' })).toBe(shown({}, '/?key=right-key'));
   });
 
   it.each(['Bearer Bearer right-key', 'bearer  right-key '])('are found in "%s"', (authorization) => {
-    const keys = createClientKeys(['right-key']);
+    const keys = new ClientKeys({ keys: ['right-key'] });
     expect(keys.identify({ headers: { authorization }, url: '/' }).id).toHaveLength(43);
     const wrong = { authorization: authorization.replace('right', 'wrong') };
     expect(() => keys.identify({ headers: wrong, url: '/' })).toThrow(/none of this gateway's API_KEYS/);
@@ -655,13 +657,13 @@ describe('keys', () => {
     'are said to be in the wrong form in "%s"',
     (authorization) => {
       const identify = () =>
-        createClientKeys(['right-key']).identify({ headers: { authorization }, url: '/' });
+        new ClientKeys({ keys: ['right-key'] }).identify({ headers: { authorization }, url: '/' });
       expect(identify).toThrow(/^The header Authorization is not "Bearer KEY": send one of/);
     },
   );
 
   it('knows a connection by the key it shows now', () => {
-    const keys = createClientKeys(['right-key', 'other-key']);
+    const keys = new ClientKeys({ keys: ['right-key', 'other-key'] });
     const raw = { socket: {} };
     const shown = (key: string, more = {}) =>
       keys.identify({ headers: { authorization: `Bearer ${key}`, ...more }, url: '/', raw }).id;
@@ -676,7 +678,7 @@ describe('keys', () => {
   });
 
   it('are named by the setting that a call needs', () => {
-    const keys = createClientKeys(['admin-key'], 'ADMIN_KEY');
+    const keys = new ClientKeys({ keys: ['admin-key'], setting: 'ADMIN_KEY' });
     expect(() => keys.identify({ headers: {}, url: '/' })).toThrow(/send the ADMIN_KEY as/);
     const headers = { authorization: 'Bearer right-key' };
     expect(() => keys.identify({ headers, url: '/' })).toThrow(/The key is not the ADMIN_KEY/);

@@ -22,6 +22,9 @@ import { anthropicMessagesInbound } from '../../protocols/anthropic-messages/inb
 import { geminiErrors } from '../../protocols/gemini/inbound.ts';
 import { openaiChatInbound } from '../../protocols/openai-chat/inbound.ts';
 import type { ClientKey } from '../keys/client-key.ts';
+import { ClientKeys } from '../keys/client-keys.ts';
+import type { ManagedKeys } from '../keys/managed-keys.ts';
+import { OperatorAccess } from '../keys/operator-access.ts';
 import type { PoolWatch } from '../leases/pool-watch.ts';
 import type { Limits } from '../limits/limits.ts';
 import { rateHeaderNames } from '../limits/rate-headers.ts';
@@ -47,7 +50,6 @@ import { decodeTurn } from './decode-turn.ts';
 import { endpointPath } from './endpoint-routes.ts';
 import { geminiCall, isGeminiClient } from './gemini-routes.ts';
 import { type HealthSources, healthOf, VerdictLog } from './health.ts';
-import { type ClientKeys, createClientKeys } from './keys.ts';
 import { gatewaySettings } from './settings-routes.ts';
 
 declare module 'fastify' {
@@ -61,7 +63,13 @@ declare module 'fastify' {
 
 export interface GatewayServerOptions {
   readonly dependencies: TurnDependencies;
-  readonly keys: ClientKeys;
+  /** Of the configuration. */
+  readonly apiKeys: readonly string[];
+  readonly managedKeys: ManagedKeys;
+  /** Whose accounts a key may be for. */
+  readonly providerNames: readonly string[];
+  /** Also while there is none: other machines can reach the gateway. */
+  readonly isKeyNeeded?: boolean | undefined;
   readonly limits: Pick<Limits, 'keyOf' | 'reserve' | 'refused' | 'passed'>;
   readonly poolWatch: PoolWatch;
   readonly pool: Pick<Pool, 'eligible'>;
@@ -122,18 +130,19 @@ const exposedHeaders = [
 
 /** The gateway's HTTP face. `close` lets running turns end until the deadline, then ends them with an error. */
 export function createGatewayServer(options: GatewayServerOptions): FastifyInstance {
-  const { dependencies, keys, poolWatch, logger } = options;
+  const { dependencies, poolWatch, logger, apiKeys, managedKeys } = options;
   const disks = createDiskHealth(options.folders ?? [], logger);
   const { clock, listening, running } = dependencies;
-  const adminKeys =
-    options.adminKey === undefined
-      ? undefined
-      : createClientKeys([options.adminKey], 'ADMIN_KEY', createWrongKeyLog(logger, clock));
-  const signIn = new SignIn({
-    keys: options.pageKeys ?? [],
-    clock,
-    onWrongKey: createWrongKeyLog(logger, clock),
+  const onWrongKey = createWrongKeyLog(logger, clock);
+  const keys = new ClientKeys({
+    ...options,
+    keys: apiKeys,
+    managed: managedKeys,
+    secrets: dependencies.secrets,
+    onWrongKey,
   });
+  const operator = new OperatorAccess({ ...options, managed: managedKeys, onWrongKey });
+  const signIn = new SignIn({ keys: options.pageKeys ?? [], clock, onWrongKey });
   const app = createHttpServer({
     logger,
     takesWebSockets: true,
@@ -149,7 +158,8 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
         request.client = keys.identify(request);
         return request.client.id;
       },
-      adminKey: (request) => (adminKeys ?? keys).identify(signIn.withKey(request)).id,
+      adminKey: (request) => operator.check(request, signIn.withKey(request)),
+      strictAdminKey: (request) => operator.checkStrictly(request, signIn.withKey(request)),
     },
     keepsText: (url) => relayedPaths.test(url) || endpointPath.test(url) || geminiCall.test(pathOf(url)),
     // A client whose key and base URL are both wrong hears of the key first.
@@ -182,7 +192,7 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
   });
   const clientTurns = new ClientTurns(dependencies, metrics, admission, options.limits);
   const { responses, bodies } = options;
-  const parts = { ...dependencies, clientTurns, responses, bodies };
+  const parts = { ...dependencies, clientTurns, responses, bodies, keys };
   const sockets = new ResponsesSockets(parts);
   const background = new BackgroundResponses(parts);
   const idempotency = new Idempotency({
@@ -238,6 +248,9 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
     configWatch: options.configWatch,
     metrics: metrics.text,
     poolAddress: (address) => options.poolAddress?.(address),
+    managedKeys,
+    providerNames: options.providerNames,
+    logger,
   });
 
   async function answerTurn<Options extends { readonly includeUsage: boolean }>(
@@ -246,6 +259,9 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
     reply: FastifyReply,
     given?: DecodedTurn<Options>,
   ): Promise<FastifyReply> {
+    // Its body may have taken its time.
+    const client = keys.renewed(request.client);
+    request.client = client;
     const { decoded, plan } = given
       ? { decoded: given }
       : await decodeTurn(dependencies.routes, inbound, request);
@@ -253,7 +269,7 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
     request.body = undefined;
     const images = clientTurns.check(decoded);
     const delivery = deliveryIn(request.headers);
-    const { recorded, client, id: requestId } = request;
+    const { recorded, id: requestId } = request;
     const affinityKey = affinityKeyOf(request.headers) ?? decoded.affinityKey;
     const asked = { protocol: inbound.name, decoded, client, affinityKey, requestId, plan };
     const admitted = clientTurns.admit(asked);
@@ -262,7 +278,7 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
     const times = { startedAt: clock.now(), now: clock.now };
     const record = dependencies.records.begin({
       requestId,
-      clientId: client.id,
+      client,
       dialect: inbound.name,
       model: decoded.request.model,
       isStream: decoded.isStream,
@@ -278,12 +294,16 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
     const Answer = inbound.passesBytes ? PassedAnswer : decoded.isStream ? StreamedAnswer : WholeAnswer;
     const answer = new Answer({
       running,
+      clientId: client.id,
       response: responseOf(reply, recorded),
       inbound,
       decoded,
       headFor,
       now: listening.now,
     });
+    // It may have been revoked meanwhile; from here on that ends the turn.
+    const fault = keys.faultOf(client);
+    if (fault) answer.abort(fault);
     const turn: ClientTurn = {
       ...asked,
       bytes: request.heldBody?.bytes ?? 0,
@@ -317,7 +337,8 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
   ): FastifyReply {
     const { recorded } = request;
     if (!recorded) reply.hijack();
-    const options = { running, response: responseOf(reply, recorded), now: listening.now };
+    const clientId = request.client.id;
+    const options = { running, clientId, response: responseOf(reply, recorded), now: listening.now };
     new FollowedEvents(options, log, from, { 'x-request-id': request.id, ...headers });
     return reply;
   }

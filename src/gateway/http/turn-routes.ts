@@ -17,7 +17,7 @@ const turnsQuery = z.strictObject({
   model: z.string().optional(),
   /** How its id begins. */
   account: z.string().min(4).max(128).optional(),
-  /** `client_key` of a turn. */
+  /** `client_key` or `key_name` of a turn. */
   client_key: z.string().optional(),
   since: z.iso.datetime({ offset: true }).optional(),
   min_duration_ms: z.coerce.number().int().min(0).optional(),
@@ -89,7 +89,8 @@ function matches(
     (provider === undefined || candidates.some(({ route }) => route.provider.name === provider)) &&
     (model === undefined || asked.model === model || candidates.some(({ route }) => route.model === model)) &&
     (account === undefined || attempts.some(({ accountId }) => accountId.startsWith(account))) &&
-    (client_key === undefined || shownClient(asked.clientId) === client_key) &&
+    (client_key === undefined ||
+      [shownClient(asked.client.id), asked.client.managed?.name].includes(client_key)) &&
     (since === undefined || at >= Date.parse(since)) &&
     (min_duration_ms === undefined || (ended !== undefined && ended.durationMs >= min_duration_ms))
   );

@@ -32,12 +32,12 @@ export interface ManagedKey {
 }
 
 export interface KeyLimits {
-  readonly requests_per_minute?: number;
-  readonly tokens_per_minute?: number;
-  readonly parallel_turns?: number;
+  readonly requests_per_minute?: number | undefined;
+  readonly tokens_per_minute?: number | undefined;
+  readonly parallel_turns?: number | undefined;
   readonly budgets: readonly KeyBudget[];
   /** The IANA name of the zone whose days, weeks and months count; UTC if absent. */
-  readonly time_zone?: string;
+  readonly time_zone?: string | undefined;
 }
 
 export interface KeyBudget {

@@ -1,6 +1,286 @@
-import type { Database } from '../../db/database.ts';
+import type { Database, Queries } from '../../db/database.ts';
+import type { KeyBudget, KeyLimits } from './client-key.ts';
 
-/** What is asked of the gateway's database about client keys. */
-export function keyVerbs(_db: Database) {
-  return {};
+/** A managed key as its row has it. Of its secret only the digest is stored. */
+export interface StoredKey {
+  readonly keyId: string;
+  readonly name: string;
+  readonly owner: string | null;
+  /** How the secret begins, for people. */
+  readonly prefix: string;
+  readonly digest: string;
+  /** Of the secret before the last rotation, which is good until `formerUntil`. */
+  readonly formerDigest: string | null;
+  readonly formerUntil: number | null;
+  /** `ClientKey.id` */
+  readonly clientId: string;
+  readonly models: readonly string[] | null;
+  readonly providers: readonly string[] | null;
+  readonly labels: readonly string[] | null;
+  readonly limits: KeyLimits;
+  readonly expiresAt: number | null;
+  readonly isEnabled: boolean;
+  readonly revokedAt: number | null;
+  readonly createdAt: number;
+  readonly lastUsedAt: number | null;
+  /** Counts the keys that were made, in order. */
+  readonly number: number;
+  readonly revision: number;
+}
+
+export type NewKey = Omit<
+  StoredKey,
+  'formerDigest' | 'formerUntil' | 'revokedAt' | 'lastUsedAt' | 'number' | 'revision'
+>;
+
+type Changeable =
+  | 'name'
+  | 'owner'
+  | 'models'
+  | 'providers'
+  | 'labels'
+  | 'expiresAt'
+  | 'isEnabled'
+  | 'revokedAt';
+
+/** What is undefined stays; of the limits, null takes one away. */
+export type KeyChange = { readonly [Name in Changeable]?: StoredKey[Name] | undefined } & {
+  readonly limits?: LimitsChange | undefined;
+};
+
+type LimitsChange = {
+  readonly [Name in Exclude<keyof KeyLimits, 'budgets'>]?: KeyLimits[Name] | null | undefined;
+} & { readonly budgets?: readonly KeyBudget[] | undefined };
+
+export type KeyFault = 'not_found' | 'name_taken' | 'revoked';
+export type KeyWritten = { readonly key: StoredKey } | { readonly fault: KeyFault };
+
+interface Row {
+  readonly key_id: string;
+  readonly name: string;
+  readonly owner: string | null;
+  readonly prefix: string;
+  readonly digest: string;
+  readonly former_digest: string | null;
+  readonly former_until: number | null;
+  readonly client_id: string;
+  readonly models: string | null;
+  readonly providers: string | null;
+  readonly labels: string | null;
+  readonly limits: string;
+  readonly expires_at: number | null;
+  readonly is_enabled: number;
+  readonly revoked_at: number | null;
+  readonly created_at: number;
+  readonly last_used_at: number | null;
+  readonly number: number;
+  readonly revision: number;
+}
+
+/** The statements about client keys, for both databases. */
+export function keyVerbs(db: Database) {
+  return {
+    /** All keys that have changed since a revision, those changed last at the end; 0: all there are. */
+    async keysSince(revision: number): Promise<readonly StoredKey[]> {
+      const rows = await db.reading.all<Row>(
+        'SELECT * FROM client_keys WHERE revision > $1 ORDER BY revision',
+        revision,
+      );
+      return rows.map(keyOf);
+    },
+
+    /** By its id, or by its name: of keys that had the same, the one that is not revoked, else the newest. */
+    async findKey(idOrName: string): Promise<StoredKey | undefined> {
+      const row = await db.reading.get<Row>(
+        `SELECT * FROM client_keys WHERE key_id = $1 OR name = $1
+         ORDER BY (CASE WHEN key_id = $1 THEN 0 WHEN revoked_at IS NULL THEN 1 ELSE 2 END), number DESC LIMIT 1`,
+        idOrName,
+      );
+      return row && keyOf(row);
+    },
+
+    /** The newest first. `before`: the number of the last one seen. */
+    async keyPage(query: {
+      readonly limit: number;
+      readonly before: number | undefined;
+      readonly withRevoked: boolean;
+    }): Promise<readonly StoredKey[]> {
+      const rows = await db.reading.all<Row>(
+        `SELECT * FROM client_keys WHERE number < $1 ${query.withRevoked ? '' : 'AND revoked_at IS NULL'}
+         ORDER BY number DESC LIMIT $2`,
+        query.before ?? Number.MAX_SAFE_INTEGER,
+        query.limit,
+      );
+      return rows.map(keyOf);
+    },
+
+    createKey(given: NewKey): Promise<KeyWritten> {
+      return changing(db, async (queries, revision) => {
+        if (await isTaken(queries, given.name, given.keyId)) return { fault: 'name_taken' };
+        const key: StoredKey = {
+          ...given,
+          formerDigest: null,
+          formerUntil: null,
+          revokedAt: null,
+          lastUsedAt: null,
+          number: revision,
+          revision,
+        };
+        const values = Object.entries(rowOf(key));
+        await queries.run(
+          `INSERT INTO client_keys (${values.map(([name]) => name).join(', ')})
+           VALUES (${values.map((_value, at) => `$${at + 1}`).join(', ')})`,
+          ...values.map(([, value]) => value),
+        );
+        return { key };
+      });
+    },
+
+    changeKey(keyId: string, { limits, ...change }: KeyChange): Promise<KeyWritten> {
+      return changing(db, async (queries, revision) => {
+        const found = await changeable(queries, keyId);
+        if ('fault' in found) return found;
+        const { key } = found;
+        if (change.name !== undefined && (await isTaken(queries, change.name, keyId)))
+          return { fault: 'name_taken' };
+        const changed = { ...key, ...given(change), limits: changedLimits(key.limits, limits), revision };
+        await update(queries, changed);
+        return { key: changed };
+      });
+    },
+
+    /** Another secret; the one it had stays good until `formerUntil`. */
+    rotateKey(
+      keyId: string,
+      secret: Pick<StoredKey, 'digest' | 'prefix' | 'formerUntil'>,
+    ): Promise<KeyWritten> {
+      return changing(db, async (queries, revision) => {
+        const found = await changeable(queries, keyId);
+        if ('fault' in found) return found;
+        const changed = { ...found.key, ...secret, formerDigest: found.key.digest, revision };
+        await update(queries, changed);
+        return { key: changed };
+      });
+    },
+
+    /** A key's last use moves forward only: other gateways note theirs. */
+    async noteKeyUse(uses: readonly { readonly key_id: string; readonly at: number }[]): Promise<void> {
+      await db.writing.run(
+        `UPDATE client_keys SET last_used_at = uses.at
+         FROM json_to_recordset($1::json) AS uses (key_id text, at bigint)
+         WHERE client_keys.key_id = uses.key_id AND (last_used_at IS NULL OR last_used_at < uses.at)`,
+        JSON.stringify(uses),
+      );
+    },
+  };
+}
+
+/**
+ * One change of keys, durably. The revision is taken first, and its row stays locked until the end: changes come one after
+ * another, are seen in the order of their revisions, and no two give the same name. One that finds a fault changes nothing.
+ */
+function changing(
+  db: Database,
+  task: (queries: Queries, revision: number) => Promise<KeyWritten>,
+): Promise<KeyWritten> {
+  return db.transaction(
+    async (queries) => {
+      const counter = await queries.get<{ revision: number }>(
+        'UPDATE key_revision SET revision = revision + 1 RETURNING revision',
+      );
+      if (!counter) throw new Error('The counter of changes is missing from the database of the gateway.');
+      return task(queries, counter.revision);
+    },
+    { durable: true },
+  );
+}
+
+async function changeable(queries: Queries, keyId: string): Promise<KeyWritten> {
+  const row = await queries.get<Row>('SELECT * FROM client_keys WHERE key_id = $1', keyId);
+  if (!row) return { fault: 'not_found' };
+  return row.revoked_at === null ? { key: keyOf(row) } : { fault: 'revoked' };
+}
+
+async function isTaken(queries: Queries, name: string, keyId: string): Promise<boolean> {
+  const other = await queries.get(
+    'SELECT 1 AS taken FROM client_keys WHERE name = $1 AND revoked_at IS NULL AND key_id <> $2',
+    name,
+    keyId,
+  );
+  return other !== undefined;
+}
+
+async function update(queries: Queries, key: StoredKey): Promise<void> {
+  // Its last use is noted beside changes.
+  const { key_id: keyId, last_used_at: _lastUse, ...row } = rowOf(key);
+  const values = Object.entries(row);
+  await queries.run(
+    `UPDATE client_keys SET ${values.map(([name], at) => `${name} = $${at + 2}`).join(', ')} WHERE key_id = $1`,
+    keyId,
+    ...values.map(([, value]) => value),
+  );
+}
+
+function changedLimits(limits: KeyLimits, change: LimitsChange = {}): KeyLimits {
+  const changed = Object.entries({ ...limits, ...given(change) }).filter(([, value]) => value !== null);
+  return Object.fromEntries(changed) as unknown as KeyLimits;
+}
+
+function given<Fields extends object>(
+  fields: Fields,
+): { [Name in keyof Fields]?: Exclude<Fields[Name], undefined> } {
+  const set = Object.entries(fields).filter(([, value]) => value !== undefined);
+  return Object.fromEntries(set) as { [Name in keyof Fields]?: Exclude<Fields[Name], undefined> };
+}
+
+function keyOf(row: Row): StoredKey {
+  return {
+    keyId: row.key_id,
+    name: row.name,
+    owner: row.owner,
+    prefix: row.prefix,
+    digest: row.digest,
+    formerDigest: row.former_digest,
+    formerUntil: row.former_until,
+    clientId: row.client_id,
+    models: listOf(row.models),
+    providers: listOf(row.providers),
+    labels: listOf(row.labels),
+    limits: JSON.parse(row.limits) as KeyLimits,
+    expiresAt: row.expires_at,
+    isEnabled: row.is_enabled === 1,
+    revokedAt: row.revoked_at,
+    createdAt: row.created_at,
+    lastUsedAt: row.last_used_at,
+    number: row.number,
+    revision: row.revision,
+  };
+}
+
+function rowOf(key: StoredKey): Row {
+  return {
+    key_id: key.keyId,
+    name: key.name,
+    owner: key.owner,
+    prefix: key.prefix,
+    digest: key.digest,
+    former_digest: key.formerDigest,
+    former_until: key.formerUntil,
+    client_id: key.clientId,
+    models: key.models && JSON.stringify(key.models),
+    providers: key.providers && JSON.stringify(key.providers),
+    labels: key.labels && JSON.stringify(key.labels),
+    limits: JSON.stringify(key.limits),
+    expires_at: key.expiresAt,
+    is_enabled: key.isEnabled ? 1 : 0,
+    revoked_at: key.revokedAt,
+    created_at: key.createdAt,
+    last_used_at: key.lastUsedAt,
+    number: key.number,
+    revision: key.revision,
+  };
+}
+
+function listOf(text: string | null): readonly string[] | null {
+  return text === null ? null : (JSON.parse(text) as string[]);
 }

@@ -1,6 +1,7 @@
 import type { ConfiguredCandidate, ConfiguredRoute, RoutingSettings } from '../../core/configured-routes.ts';
 import type { Clock } from '../../lib/clock.ts';
 import type { Catalogue } from './catalogue.ts';
+import { reachOf } from './key-reach.ts';
 import { checkVision, findAlias } from './model-choice.ts';
 import type { ModelLists } from './model-lists.ts';
 import type { ModelNames, ModelNamesOptions } from './model-names.ts';
@@ -93,9 +94,13 @@ export class ConfiguredPlans {
     const found = await Promise.all(drawn.map((candidate) => this.#foundFor(candidate, name, request)));
     const known = found.filter(({ isUnknown }) => !isUnknown);
     const [first, ...others] = known.length > 0 ? known : found;
-    const all = [first, ...others].flatMap((one) =>
-      one ? [{ ...routeTo(one, request.reasoning.effort, this.#catalogue), ...one.more }] : [],
-    );
+    const reach = reachOf(turn?.client);
+    const all = [first, ...others].flatMap((one) => {
+      if (!one) return [];
+      const found: Route = { ...routeTo(one, request.reasoning.effort, this.#catalogue), ...one.more };
+      return reach?.narrowed(found, one.isPinned ? [one.model, request.model, name] : [one.model]) ?? [found];
+    });
+    if (reach && all.length === 0) throw reach.refusal(request.model);
     if (first && all.every(({ isBlind }) => isBlind))
       checkVision(first.list.models, first.model, request.messages);
     const able =

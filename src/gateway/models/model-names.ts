@@ -1,5 +1,6 @@
 import type { UpstreamProvider } from '../../core/provider.ts';
 import type { PoolWatch } from '../leases/pool-watch.ts';
+import type { KeyReach } from './key-reach.ts';
 import {
   bareName,
   findAlias,
@@ -18,6 +19,8 @@ export interface Found {
   readonly model: string;
   /** An alias with a plain name means that very model, whatever effort a request asks for. */
   readonly isPinned?: boolean;
+  /** The owner has said that the name means this model. */
+  readonly isAlias?: boolean;
 }
 
 /** Whom a name means, and what it calls the model there. */
@@ -49,14 +52,17 @@ export class ModelNames {
     this.aliases = aliases;
   }
 
-  inService(): UpstreamProvider[] {
-    const { providers, poolWatch } = this.#options;
-    return providers.filter(({ name }) => poolWatch.hasAccounts(name) === true);
+  /** Of those that the key may ask. */
+  inService(reach?: KeyReach): UpstreamProvider[] {
+    return this.#options.providers.filter((provider) => this.#serves(provider, reach));
   }
 
-  firstInService(): UpstreamProvider | undefined {
-    const { providers, poolWatch } = this.#options;
-    return providers.find(({ name }) => poolWatch.hasAccounts(name) === true);
+  firstInService(reach?: KeyReach): UpstreamProvider | undefined {
+    return this.#options.providers.find((provider) => this.#serves(provider, reach));
+  }
+
+  #serves({ name }: UpstreamProvider, reach: KeyReach | undefined): boolean {
+    return this.#options.poolWatch.hasAccounts(name) === true && reach?.mayAsk(name) !== false;
   }
 
   /** The name under which a model is listed: without a prefix only where nothing else can be meant. */
@@ -64,24 +70,25 @@ export class ModelNames {
     return provider === this.#options.providers[0] ? model : `${provider.name}/${model}`;
   }
 
-  addressOf(name: string): Address {
+  addressOf(name: string, reach?: KeyReach): Address {
     const { providers } = this.#options;
     const slash = name.indexOf('/');
     const prefix = name.slice(0, Math.max(0, slash));
     const named = prefix === '' ? undefined : providers.find((provider) => provider.name === prefix);
     if (named) return { provider: named, model: name.slice(slash + 1), isNamed: true };
-    return { provider: this.firstInService() ?? providers[0], model: name, isNamed: false };
+    const first = this.firstInService(reach) ?? providers.find((one) => reach?.mayAsk(one.name) !== false);
+    return { provider: first ?? providers[0], model: name, isNamed: false };
   }
 
-  async lookUp(name: string, effort?: string): Promise<Found> {
+  async lookUp(name: string, effort?: string, reach?: KeyReach): Promise<Found> {
     const { models, isStrict } = this.#options;
-    const address = this.addressOf(name);
+    const address = this.addressOf(name, reach);
     const { provider, model } = address;
     const list = await models.get(provider);
-    const configured = await this.#findConfigured(name, address, list);
+    const configured = await this.#findConfigured(name, address, list, reach);
     if (configured) return configured;
     const isListed = list.models.some(({ id }) => id === model) || isFamily(list.models, model, effort);
-    const elsewhere = address.isNamed || isListed ? undefined : await this.#findByList(name);
+    const elsewhere = address.isNamed || isListed ? undefined : await this.#findByList(name, reach);
     if (elsewhere) return elsewhere;
     const target = this.modelAt(provider, model, list, effort);
     if (target !== undefined) return { provider, list, model: target };
@@ -100,24 +107,25 @@ export class ModelNames {
     name: string,
     { provider, model, isNamed }: Address,
     list: ModelList,
+    reach: KeyReach | undefined,
   ): Promise<Found | undefined> {
     const { models } = this.#options;
     const configured = findAlias(this.aliases, name);
     if (configured === undefined || list.models.some(({ id }) => id === model)) return undefined;
     const isPinned = Object.hasOwn(this.aliases, name);
-    const target = this.addressOf(configured);
+    const target = this.addressOf(configured, reach);
     // A name that says who is meant keeps to it.
     if (!target.isNamed || (isNamed && target.provider !== provider)) {
-      return { provider, list, model: configured, isPinned };
+      return { provider, list, model: configured, isPinned, isAlias: true };
     }
     const isSame = target.provider === provider;
     const targetList = isSame ? list : await models.get(target.provider);
-    return { provider: target.provider, list: targetList, model: target.model, isPinned };
+    return { provider: target.provider, list: targetList, model: target.model, isPinned, isAlias: true };
   }
 
   /** Another provider than the first that has accounts, which lists the very name. */
-  async #findByList(name: string): Promise<Found | undefined> {
-    for (const provider of this.inService().slice(1)) {
+  async #findByList(name: string, reach: KeyReach | undefined): Promise<Found | undefined> {
+    for (const provider of this.inService(reach).slice(1)) {
       if (!provider.isFoundByList) continue;
       const list = await this.#options.models.get(provider);
       const isListed = list.isProven && list.models.some(({ id }) => id === name);

@@ -2,6 +2,7 @@ import type { ConfiguredCandidate, ConfiguredRoute } from '../../core/configured
 import type { ModelPrice } from '../../core/model-profile.ts';
 import type { UpstreamProvider } from '../../core/provider.ts';
 import type { AskedRequest } from '../../core/turn.ts';
+import type { ClientKey } from '../keys/client-key.ts';
 import type { Catalogue } from './catalogue.ts';
 import { chooseEffort, isBlindModel } from './model-choice.ts';
 import type { Found } from './model-names.ts';
@@ -43,7 +44,7 @@ export type RoutedRequest = Pick<AskedRequest, 'model' | 'messages' | 'reasoning
 
 /** What else of a turn decides it. */
 export interface RoutedTurn {
-  readonly client: { readonly id: string };
+  readonly client: ClientKey;
   /** What the client keeps its session together by. */
   readonly affinityKey: string | undefined;
   /** The body of a request that was not decoded. */

@@ -5,9 +5,11 @@ import type { ShownModel, ShownModels, ShownRoutes } from '../../core/shown-mode
 import type { Clock } from '../../lib/clock.ts';
 import type { Pool } from '../../pool-api/pool.ts';
 import { judge, judgeProvider, type Readiness, type Verdict } from '../../pool-api/readiness.ts';
+import type { ClientKey } from '../keys/client-key.ts';
 import type { PoolWatch } from '../leases/pool-watch.ts';
 import { Catalogue } from './catalogue.ts';
 import { ConfiguredPlans, type Match } from './configured-plans.ts';
+import { reachOf } from './key-reach.ts';
 import {
   bareName,
   checkVision,
@@ -87,16 +89,23 @@ export class Routes {
   async plan(request: RoutedRequest, turn?: RoutedTurn, random?: () => number): Promise<RoutePlan> {
     const { poolWatch, sandbox } = this.#options;
     const { model: name, messages, reasoning } = request;
+    const reach = reachOf(turn?.client);
     await this.#lookForFirstAccount(name);
     if (poolWatch.isSandbox) {
-      const model = await this.#names.sandboxModelOf(name);
-      return { candidates: [{ provider: sandbox, model }], ...usualPlan };
+      const route = { provider: sandbox, model: await this.#names.sandboxModelOf(name) };
+      const candidates = reach?.narrowed(route, [name]) ?? [route];
+      if (reach && candidates.length === 0) throw reach.refusal(name);
+      return { candidates, ...usualPlan };
     }
     const configured = this.#configured.find(name);
     if (configured) return this.#configured.plan(configured, request, turn, random);
-    const first = await this.#names.lookUp(name, reasoning.effort);
+    const first = await this.#names.lookUp(name, reasoning.effort, reach);
     const others = this.#names.othersWith(name, first.provider);
-    const candidates = [first, ...others].map((found) => routeTo(found, reasoning.effort, this.#catalogue));
+    const candidates = [first, ...others].flatMap((found) => {
+      const route = routeTo(found, reasoning.effort, this.#catalogue);
+      return reach?.narrowed(route, found.isAlias ? [found.model, name] : [found.model]) ?? [route];
+    });
+    if (reach && candidates.length === 0) throw reach.refusal(name);
     if (candidates.every(({ isBlind }) => isBlind)) checkVision(first.list.models, first.model, messages);
     return { candidates, ...usualPlan };
   }
@@ -142,12 +151,12 @@ export class Routes {
   }
 
   /**
-   * For calls that begin no turn: where unknown names are refused, the first candidate for this one, else undefined. Throws as
-   * `plan` does.
+   * For calls that begin no turn: where unknown names are refused, or others than those of the client's key, the first candidate
+   * for this one, else undefined. Throws as `plan` does.
    */
-  async check(model: string | null | undefined): Promise<Route | undefined> {
-    if (!this.#options.isStrict || !model) return undefined;
-    const { candidates } = await this.plan({ model, messages: [], reasoning: {} });
+  async check(model: string | null | undefined, client?: ClientKey): Promise<Route | undefined> {
+    if (!model || !(this.#options.isStrict || reachOf(client))) return undefined;
+    const { candidates } = await this.plan(...namedOnly(model, client));
     return candidates[0];
   }
 
@@ -178,30 +187,40 @@ export class Routes {
   }
 
   /** Every model a client may name: those of the providers with accounts, configured routes and aliases. */
-  async list(): Promise<readonly ListedModel[]> {
+  async list(client?: ClientKey): Promise<readonly ListedModel[]> {
     const { poolWatch, providers, sandbox, models, isStrict } = this.#options;
+    const reach = reachOf(client);
     if (poolWatch.isSandbox) {
       const { models: known } = await models.get(sandbox);
       const listed = shownOf(known).map((model) => ({ ...model, provider: sandbox.name }));
       const [plain] = listed;
       const examples = isStrict ? [] : exampleNames;
-      return [...listed, ...examples.map((name) => aliasOf(plain, name, plainSandboxModel, sandbox.name))];
+      const all = [
+        ...listed,
+        ...examples.map((name) => aliasOf(plain, name, plainSandboxModel, sandbox.name)),
+      ];
+      return reach ? all.filter(({ id }) => reach.mayAsk(sandbox.name) && reach.hasModel([id])) : all;
     }
     const present = this.#names.inService();
     const listed = new Map<string, ListedModel>();
     for (const provider of present.length === 0 ? [providers[0]] : present) {
+      if (reach?.mayAsk(provider.name) === false) continue;
       for (const model of (await models.get(provider)).models) {
         const shown = this.#shown(provider, model);
-        listed.set(shown.id, shown);
+        const isOpen = reach?.hasModel([model.id, `${provider.name}/${model.id}`]) ?? true;
+        if (isOpen) listed.set(shown.id, shown);
       }
     }
     for (const route of this.#configured.named) {
+      if (reach?.mayTake(route) === false) continue;
       const lead = this.#leadOf(route, route.model);
       listed.set(route.model, aliasOf(listed.get(lead.id) ?? lead, route.model, lead.id, lead.provider));
     }
     for (const [name, target] of Object.entries(this.#names.aliases)) {
       if (!name.endsWith('*') && !listed.has(name)) {
-        const { provider, model } = this.#names.addressOf(target);
+        const { provider, model } = this.#names.addressOf(target, reach);
+        const names = [name, model, `${provider.name}/${model}`];
+        if (reach && !(reach.mayAsk(provider.name) && reach.hasModel(names))) continue;
         const shown = this.#names.shownName(provider, model);
         listed.set(name, aliasOf(listed.get(shown), name, shown, provider.name));
       }
@@ -258,11 +277,13 @@ export class Routes {
   }
 
   /** The model of that name: one that is listed, or what a request of that name would get. Throws `model_not_found`. */
-  async find(id: string): Promise<ListedModel> {
+  async find(id: string, client?: ClientKey): Promise<ListedModel> {
     const { poolWatch, sandbox, models } = this.#options;
-    const listed = await this.list();
+    const listed = await this.list(client);
     const named = listed.find((model) => model.id === id);
     if (named) return named;
+    const reach = reachOf(client);
+    if (reach) await this.plan(...namedOnly(id, client));
     // A name that would be answered exists, listed or not.
     if (poolWatch.isSandbox) {
       const model = await this.#names.sandboxModelOf(id);
@@ -275,7 +296,7 @@ export class Routes {
       const lead = this.#leadOf(configured.route, configured.name);
       return aliasOf(listed.find((one) => one.id === lead.id) ?? lead, id, lead.id, lead.provider);
     }
-    const { provider, model } = await this.#names.lookUp(id);
+    const { provider, model } = await this.#names.lookUp(id, undefined, reach);
     const shown = this.#names.shownName(provider, model);
     if (shown === id) return { id, provider: provider.name };
     const known = listed.find((one) => one.id === shown);
@@ -332,6 +353,12 @@ export class Routes {
 async function limitedAccounts(pool: Pick<Pool, 'eligible'>, provider: string) {
   const answer = await pool.eligible({ provider }).catch(() => undefined);
   return (answer?.accounts ?? []).filter(({ standing, models }) => standing === 'open' && models !== null);
+}
+
+/** A request that only names a model. */
+function namedOnly(model: string, client: ClientKey | undefined): [RoutedRequest, RoutedTurn | undefined] {
+  const request = { model, messages: [], reasoning: {} };
+  return [request, client && { client, affinityKey: undefined, decoded: {} }];
 }
 
 function aliasOf(

@@ -87,7 +87,7 @@ beforeEach(() => {
 });
 
 const follow = (log: EventLog, from: number) =>
-  new FollowedEvents({ running, response: response as never, now: () => now }, log, from, {});
+  new FollowedEvents({ running, clientId: 'me', response: response as never, now: () => now }, log, from, {});
 
 it('writes what is there from that event on, then what comes, and ends with the log', () => {
   const log = new EventLog(1_000);

@@ -105,18 +105,19 @@ export class FollowedEvents extends HttpCarrier {
   #lastWriteAt: number;
 
   constructor(
-    { running, response, now }: Pick<HttpAnswerOptions<never>, 'running' | 'response' | 'now'>,
+    { now, ...by }: Pick<HttpAnswerOptions<never>, 'running' | 'clientId' | 'response' | 'now'>,
     log: EventLog,
     from: number,
     headers: Readonly<Record<string, string>>,
     keepAlive = ': keep-alive\n\n',
   ) {
-    super(running, response, true, now());
+    super(by, true, now());
     this.#log = log;
     this.#next = from;
     this.#now = now;
     this.#keepAlive = keepAlive;
     this.#lastWriteAt = now();
+    const { response } = by;
     response.writeHead(200, { ...headers, ...streamHeaders });
     response.on('drain', () => {
       this.#isWaiting = false;

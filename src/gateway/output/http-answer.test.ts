@@ -65,6 +65,7 @@ function answerOf(
   };
   const answer = new Answer({
     running: new RunningTurns(createManualClock()),
+    clientId: 'me',
     response: response as unknown as ServerResponse,
     inbound: openaiChatInbound,
     decoded,

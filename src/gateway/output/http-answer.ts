@@ -11,13 +11,11 @@ import type {
 import type { TurnEvent, Usage } from '../../core/turn.ts';
 import { sumUsage } from '../emulation/token-count.ts';
 import type { Attempt } from '../turn/attempt.ts';
-import { HttpCarrier, type RunningTurns } from '../turn/running-turns.ts';
+import { type CarriedBy, HttpCarrier } from '../turn/running-turns.ts';
 import type { TurnOutput } from '../turn/turn-output.ts';
 import { type AnswerHead, answeredHeaders, type HeadFor, modelsOf } from './answer-head.ts';
 
-export interface HttpAnswerOptions<Options> {
-  readonly running: RunningTurns;
-  readonly response: ServerResponse;
+export interface HttpAnswerOptions<Options> extends CarriedBy {
   readonly inbound: Inbound<Options>;
   readonly decoded: DecodedTurn<Options>;
   readonly headFor: HeadFor;
@@ -52,8 +50,8 @@ export abstract class HttpAnswer<Options> extends HttpCarrier {
   protected isOver = false;
   readonly #headFor: HeadFor;
 
-  constructor({ running, response, inbound, decoded, headFor, now }: HttpAnswerOptions<Options>) {
-    super(running, response, decoded.isStream, now());
+  constructor({ inbound, decoded, headFor, now, ...by }: HttpAnswerOptions<Options>) {
+    super(by, decoded.isStream, now());
     this.inbound = inbound;
     this.#decoded = decoded;
     this.now = now;
@@ -330,6 +328,7 @@ export function errorHeaders(error: AppError): Record<string, string> {
 const lasting: ReadonlySet<ErrorCode> = new Set([
   'invalid_key',
   'forbidden',
+  'operator_only',
   'host_not_allowed',
   'origin_not_allowed',
   'turn_interrupted',

@@ -185,7 +185,8 @@ export class Idempotency {
     reply.hijack();
     if (reply.raw.destroyed) return reply;
     const shown = { ...replyHeaders(reply), ...stringsOf(headers) };
-    new FollowedEvents({ running, response: reply.raw, now }, log, from, shown, keepAlive);
+    const clientId = request.client.id;
+    new FollowedEvents({ running, clientId, response: reply.raw, now }, log, from, shown, keepAlive);
     return reply;
   }
 

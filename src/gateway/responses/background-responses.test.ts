@@ -1,4 +1,5 @@
 import { beforeEach, expect, it, vi } from 'vitest';
+import type { ClientKey } from '../keys/client-key.ts';
 import type { Route } from '../models/route.ts';
 import { BufferedStore } from '../state/buffered-store.ts';
 import { createManualClock, type ManualClock } from '../testing/manual-clock.ts';
@@ -39,6 +40,7 @@ const options = {
       }) as const,
   },
   logger: silentLogger,
+  keys: { renewed: (client: ClientKey) => client, faultOf: () => undefined },
 };
 
 beforeEach(() => {

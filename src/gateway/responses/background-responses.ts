@@ -12,6 +12,7 @@ import { createResponsesInbound } from '../../protocols/openai-responses/inbound
 import { ResponseEvents } from '../../protocols/openai-responses/response-events.ts';
 import { serverSentEvent, streamEnd } from '../../protocols/openai-responses/stream-encoder.ts';
 import type { ClientKey } from '../keys/client-key.ts';
+import type { ClientKeys } from '../keys/client-keys.ts';
 import type { Allowance } from '../limits/allowance.ts';
 import type { Routes } from '../models/routing.ts';
 import { type AnswerHead, answerHeads, modelsOf } from '../output/answer-head.ts';
@@ -32,6 +33,7 @@ export interface BackgroundResponsesOptions {
   readonly records: TurnRecords;
   readonly clock: Clock;
   readonly logger: Logger;
+  readonly keys: Pick<ClientKeys, 'renewed' | 'faultOf'>;
 }
 
 export interface BackgroundRequest extends ReadRequest {
@@ -81,8 +83,9 @@ export class BackgroundResponses {
 
   /** Returns the response once it is stored; its turn goes on in the background. Throws AppError. */
   async start(request: BackgroundRequest): Promise<StartedRun> {
-    const { clientTurns, routes, responses, running, clock } = this.#options;
-    const { client, asked, decoded } = request;
+    const { clientTurns, routes, responses, running, clock, keys } = this.#options;
+    const { affinityKey, asked, decoded } = request;
+    const client = keys.renewed(request.client);
     const { id: clientId } = client;
     if (asked.store === false) {
       const reason = 'store: a response in the background has to be stored: leave it out.';
@@ -90,7 +93,7 @@ export class BackgroundResponses {
     }
     const images = clientTurns.check(decoded);
     // What is wrong with the model is said now, and not by a response that fails.
-    const plan = await routes.plan(decoded.request);
+    const plan = await routes.plan(decoded.request, { client, affinityKey, decoded });
     this.#checkRoom(clientId);
     const times = { startedAt: clock.now(), now: clock.now };
     const answering = plan.candidates.map((route) => {
@@ -99,15 +102,18 @@ export class BackgroundResponses {
     });
     const able = answering.filter(({ handling }) => handling.refusal === undefined);
     if (able.length === 0) throw answering[0]?.handling.refusal ?? new Error('No candidate for a response.');
-    const admitted = clientTurns.admit({ ...request, protocol: 'responses', plan });
+    const admitted = clientTurns.admit({ ...request, client, protocol: 'responses', plan });
     const allowance = admitted instanceof Promise ? await admitted : admitted;
     const inbound = createResponsesInbound();
     const headFor = answerHeads(inbound, decoded, request.requestId, times, undefined, allowance);
     const head = headFor(able.slice(0, 1));
-    const run = new BackgroundRun(request, head);
+    const run = new BackgroundRun({ ...request, client }, head);
     const { id } = head.identity;
     this.#runs.set(id, run);
     running.add(run);
+    // It may have been revoked meanwhile; from here on that ends the run.
+    const fault = keys.faultOf(client);
+    if (fault) run.abort(fault);
     const held = request.held?.share();
     const queued = run.queued();
     try {
@@ -144,7 +150,7 @@ export class BackgroundResponses {
       if (!run.isForgotten) await responses.put(clientId, run.toStore(run.inProgress())).catch(warn);
       const record = records.begin({
         requestId,
-        clientId,
+        client,
         dialect: 'responses',
         model: decoded.request.model,
         isStream: decoded.isStream,
@@ -310,6 +316,7 @@ export class BackgroundResponses {
 
 /** One response while it is made: its events go to a log where the client asked for a stream. */
 class BackgroundRun implements Carrier, TurnOutput {
+  readonly clientId: string;
   readonly turnCount = 1;
   readonly isStream = false;
   readonly status = 200;
@@ -326,6 +333,7 @@ class BackgroundRun implements Carrier, TurnOutput {
   isForgotten = false;
 
   constructor(request: BackgroundRequest, head: AnswerHead) {
+    this.clientId = request.client.id;
     this.request = request;
     this.log = request.decoded.isStream ? new EventLog(maxLogBytes) : undefined;
     this.#head = head;

@@ -79,6 +79,7 @@ beforeEach(() => {
     clientTurns,
     running,
     routes: { check: async () => undefined },
+    keys: { renewed: (client) => client, faultOf: () => undefined },
     responses,
     records: new TurnRecords(clock),
     bodies,

@@ -54,6 +54,7 @@ const maxWaitingBytes = 32 * 1024 * 1024;
 /** For what connections said last, all of them together. */
 const recentBytes = 64 * 1024 * 1024;
 const goingAway = 1001;
+const policyViolation = 1008;
 const tryAgainLater = 1013;
 
 /** Clients that hold a WebSocket open and send one request after another over it. */
@@ -102,6 +103,7 @@ export class ResponsesSockets {
 }
 
 const stopping = 'The gateway is stopping.';
+const keyRefused = 'The key is not good any more.';
 
 /** A response, and all that was said up to its end. */
 interface RecentTurn {
@@ -123,7 +125,8 @@ export function createRecentTurns(maxBytes: number): LRUCache<object, RecentTurn
 /** One WebSocket, whose requests are answered one after another in the order they came. */
 class Connection implements Carrier {
   readonly isStream = true;
-  readonly client: ClientKey;
+  /** As its key was when the last request began. */
+  client: ClientKey;
   readonly #options: ResponsesSocketsOptions;
   readonly #recent: ReturnType<typeof createRecentTurns>;
   readonly #socket: WebSocket;
@@ -136,6 +139,8 @@ class Connection implements Carrier {
   #isBusy = false;
   #isEnding = false;
   #isExpired = false;
+  /** Why no turn begins any more: the key is good no longer. */
+  #refusal: AppError | undefined;
   #turns = 0;
   #lastHeardAt: number;
   #lastPingAt: number;
@@ -169,6 +174,9 @@ class Connection implements Carrier {
     client.wire.prependListener('data', (chunk: Buffer) => this.#countArriving(chunk));
   }
 
+  get clientId(): string {
+    return this.client.id;
+  }
   get turnCount(): number {
     return this.#isBusy ? 1 : 0;
   }
@@ -183,6 +191,11 @@ class Connection implements Carrier {
 
   abort(error: AppError): void {
     this.#abort.abort(error);
+    if (error.code !== 'invalid_key') return;
+    this.#refusal = error;
+    if (this.#isBusy) return;
+    sendErrorFrame(this.#socket, error);
+    this.#socket.close(policyViolation, keyRefused);
   }
 
   cut(): void {
@@ -280,7 +293,8 @@ class Connection implements Carrier {
   async #work(): Promise<void> {
     this.#isBusy = true;
     for (;;) {
-      const next = this.#isEnding || this.#isExpired ? undefined : this.#waiting.shift();
+      const isOver = this.#isEnding || this.#isExpired || this.#refusal;
+      const next = isOver ? undefined : this.#waiting.shift();
       if (next === undefined) break;
       await this.#answer(next);
       next.held.release();
@@ -288,6 +302,7 @@ class Connection implements Carrier {
     }
     this.#isBusy = false;
     if (this.#isEnding) this.end();
+    else if (this.#refusal) this.#socket.close(policyViolation, keyRefused);
     else if (this.#isExpired) this.#expire();
   }
 
@@ -297,13 +312,14 @@ class Connection implements Carrier {
     const requestId = `${this.#client.requestId}.${this.#turns}`;
     let isGood = false;
     try {
+      this.client = this.#options.keys.renewed(this.client);
       const request = await this.#readRequest(fields, held);
       const { decoded } = request;
       const images = this.#options.clientTurns.check(decoded);
       let output: SocketOutput;
       if (generate === false) {
         output = this.#outputOf(request, requestId, streamId ?? undefined);
-        await this.#options.routes.check(decoded.request.model);
+        await this.#options.routes.check(decoded.request.model, this.client);
         output.prepare();
       } else {
         const affinityKey = this.#client.affinityKey ?? decoded.affinityKey;
@@ -319,7 +335,7 @@ class Connection implements Carrier {
         output = this.#outputOf(request, requestId, streamId ?? undefined, allowance);
         const record = this.#options.records.begin({
           requestId,
-          clientId: this.client.id,
+          client: this.client,
           dialect: 'responses',
           model: decoded.request.model,
           isStream: true,

@@ -44,13 +44,16 @@ interface Share {
 export class FairShare implements StateStore {
   readonly #store: StateStore;
   readonly #maxBytes: number;
-  /** By client: there are as many as keys are configured. */
+  /** Whether there is more than one client, so that shares are counted. */
+  readonly #areSeveral: () => boolean;
+  /** By client. */
   readonly #shares = new Map<string, Share>();
   #remembered = 0;
 
-  constructor(store: StateStore, maxBytes: number) {
+  constructor(store: StateStore, maxBytes: number, areSeveral: () => boolean = () => true) {
     this.#store = store;
     this.#maxBytes = maxBytes;
+    this.#areSeveral = areSeveral;
   }
 
   /** Entries whose sizes are remembered now. */
@@ -80,7 +83,7 @@ export class FairShare implements StateStore {
 
   /** Counts the entry as its client's, and makes room for it among the client's own. */
   async #share(key: string, value: Uint8Array, { clientId }: PutOptions = {}): Promise<void> {
-    if (clientId === undefined) return;
+    if (clientId === undefined || !this.#areSeveral()) return;
     const share = this.#shares.get(clientId) ?? { sizes: new Map(), bytes: 0 };
     this.#shares.set(clientId, share);
     this.#note(share, key, sizeOf(value));

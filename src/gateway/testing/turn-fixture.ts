@@ -54,7 +54,7 @@ export function clientTurn(request: AskedRequest, change: Partial<ClientTurn> = 
     images: undefined,
     record: new TurnRecords(createManualClock()).begin({
       requestId: 'r',
-      clientId: 'me',
+      client: { id: 'me' },
       dialect: 'chat',
       model: request.model,
       isStream: true,

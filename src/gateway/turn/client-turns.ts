@@ -131,7 +131,7 @@ export class ClientTurns {
   }
 
   #log(
-    { protocol, decoded, requestId, record }: ClientTurn,
+    { protocol, decoded, client, requestId, record }: ClientTurn,
     result: TurnResult,
     durationMs: number,
     status: number,
@@ -141,6 +141,7 @@ export class ClientTurns {
     const line = {
       request_id: requestId,
       trace_id: record.trace?.traceId,
+      key_name: client.managed?.name,
       dialect: protocol,
       model: decoded.request.model,
       upstream_model: route?.model,
@@ -200,10 +201,11 @@ function statusOf(error: AppError | undefined, { status }: TurnOutput): number {
 }
 
 /** How much was asked for, and nothing of what was said. */
-function askedFields({ requestId, protocol, decoded, bytes }: ClientTurn) {
+function askedFields({ requestId, protocol, client, decoded, bytes }: ClientTurn) {
   const { model, messages, tools, reasoning } = decoded.request;
   return {
     request_id: requestId,
+    key_name: client.managed?.name,
     dialect: protocol,
     model,
     effort: reasoning.effort,

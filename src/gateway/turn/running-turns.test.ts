@@ -7,6 +7,7 @@ let clock: ManualClock;
 let running: RunningTurns;
 let heard: string[];
 const carrier: Carrier = {
+  clientId: 'me',
   turnCount: 1,
   isStream: false,
   tick: () => {},

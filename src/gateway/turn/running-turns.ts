@@ -5,6 +5,8 @@ import type { Clock } from '../../lib/clock.ts';
 
 /** What carries turns to their client: an HTTP answer, a WebSocket, or the store for a response in the background. */
 export interface Carrier {
+  /** Whose turns they are. */
+  readonly clientId: string;
   /** Those that run now. */
   readonly turnCount: number;
   readonly isStream: boolean;
@@ -55,6 +57,11 @@ export class RunningTurns {
     remove(this.#calls, call);
   }
 
+  /** Ends the turns of a client whose key is good no more. */
+  endOf(clientId: string, error: AppError): void {
+    for (const carrier of [...this.#carriers]) if (carrier.clientId === clientId) carrier.abort(error);
+  }
+
   /** To be called with the listening time: ends silent upstreams, keeps idle streams alive, cuts clients that stopped reading. */
   tick(now: number): void {
     for (const call of [...this.#calls]) call.checkTimeouts(now);
@@ -91,8 +98,16 @@ function remove<Item>(items: Item[], item: Item): void {
 /** A client that takes nothing for so long holds an account in vain. */
 const stalledAfterMs = 300_000;
 
+export interface CarriedBy {
+  readonly running: RunningTurns;
+  /** Whose turn it is. */
+  readonly clientId: string;
+  readonly response: ServerResponse;
+}
+
 /** An answer over HTTP: runs until its turns have ended and the client has taken the last byte, or has left. */
 export class HttpCarrier implements Carrier {
+  readonly clientId: string;
   readonly response: ServerResponse;
   readonly turnCount = 1;
   readonly isStream: boolean;
@@ -104,8 +119,9 @@ export class HttpCarrier implements Carrier {
   #waiting = 0;
   #waitingSince: number;
 
-  constructor(running: RunningTurns, response: ServerResponse, isStream: boolean, now: number) {
+  constructor({ running, clientId, response }: CarriedBy, isStream: boolean, now: number) {
     this.#running = running;
+    this.clientId = clientId;
     this.response = response;
     this.isStream = isStream;
     this.#waitingSince = now;

@@ -10,7 +10,7 @@ import { type AskedTurn, type TurnEnded, type TurnRecord, TurnRecords } from './
 const clock = createManualClock();
 const asked: AskedTurn = {
   requestId: 'r',
-  clientId: 'a-client-digest-that-is-long',
+  client: { id: 'a-client-digest-that-is-long' },
   dialect: 'chat',
   model: 'fast',
   isStream: false,

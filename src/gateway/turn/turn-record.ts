@@ -7,6 +7,7 @@ import type { BegunSpan } from '../../lib/telemetry/telemetry.ts';
 import type { TraceHeaders } from '../../lib/telemetry/trace-headers.ts';
 import { PoolError } from '../../pool-api/errors.ts';
 import { sumUsage } from '../emulation/token-count.ts';
+import type { ClientKey } from '../keys/client-key.ts';
 import type { Route } from '../models/route.ts';
 import type { SpentLimit } from './account-limits.ts';
 
@@ -80,7 +81,7 @@ export interface TurnEnded {
 
 export interface AskedTurn {
   readonly requestId: string;
-  readonly clientId: string;
+  readonly client: ClientKey;
   readonly dialect: Dialect;
   readonly model: string;
   readonly isStream: boolean;

@@ -33,6 +33,10 @@ export function parseFields<Schema extends z.ZodType>(schema: Schema, value: unk
 export function firstProblem(error: z.ZodError, body: unknown): { path: string; message: string } {
   const issue = error.issues[0];
   if (!issue) return { path: 'body', message: 'is not valid' };
+  if (issue.code === 'unrecognized_keys') {
+    const path = [...issue.path, issue.keys[0]].map(String).join('.');
+    return { path, message: 'is no field of this request' };
+  }
   const deepest = deepestIssue(issue, []);
   const path = deepest.path.map(String).join('.');
   const value = valueAt(body, deepest.path);
