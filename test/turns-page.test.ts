@@ -1,0 +1,152 @@
+import { text } from 'node:stream/consumers';
+import type { Download, Page } from 'playwright-core';
+import { expect, test } from 'vitest';
+import { exportedTurn } from '../web/src/pages/turns/export-turn.ts';
+import { expectAccessible, openPage, snapshot, withoutBrowser } from './support/browser.ts';
+import { userTurn } from './support/services.ts';
+import { type UpstreamServices, withUpstreams } from './support/upstreams.ts';
+
+/** Services whose first provider fails, with a few turns: one that failed over, one that failed, one that was plain. */
+async function servicesWithTurns(
+  environment: Record<string, string> = {},
+): Promise<UpstreamServices<'one' | 'two' | 'none'>> {
+  const services = await withUpstreams(
+    {
+      one: { protocol: 'chat', keys: ['sk-one-1234567890', 'sk-limited-1234567'] },
+      two: { protocol: 'chat', options: { slowMs: 700 } },
+      none: { protocol: 'chat', keys: [] },
+    },
+    `routes:
+  - model: work
+    candidates:
+      - { provider: none, model: chat-text }
+      - { provider: one, model: chat-text-unavailable, tier: 2 }
+      - { provider: two, model: chat-text-slow, tier: 3 }
+`,
+    environment,
+  );
+  const asked: [string, string, Record<string, unknown>][] = [
+    ['plain', 'two/chat-text', {}],
+    ['refused', 'one/chat-text-too-long', {}],
+    ['moved', 'work', { stream: true }],
+  ];
+  for (const [id, model, more] of asked) {
+    const answer = await services.chat(userTurn(model, 'Hello, who are you?', more), { 'x-request-id': id });
+    await answer.text();
+  }
+  return services;
+}
+
+const contentOf = async (download: Download) => await text(await download.createReadStream());
+const row = (page: Page, name: string) => page.locator('tbody tr').filter({ hasText: name });
+
+test.skipIf(withoutBrowser)('turns are listed, filtered, opened and exported', async () => {
+  const services = await servicesWithTurns();
+  const page = await openPage(services, { path: '#/turns' });
+  await row(page, 'work').waitFor();
+  expect(await page.locator('tbody tr').count()).toBe(3);
+  await expectAccessible(page);
+  await snapshot(page, 'turns');
+
+  // A turn that comes while the page is looked at appears without a reload.
+  await (await services.chat(userTurn('two/chat-text', 'Hello'), { 'x-request-id': 'later' })).text();
+  await expect.poll(() => page.locator('tbody tr').count()).toBe(4);
+
+  await page.getByLabel('Outcome').selectOption({ label: 'Any error' });
+  await expect.poll(() => page.locator('tbody tr').count()).toBe(1);
+  expect(page.url()).toContain('outcome=error');
+  await page.getByRole('button', { name: 'Clear the filters' }).click();
+  await page.getByLabel('Model').fill('chat-text-slow');
+  await expect.poll(() => page.locator('tbody tr').count()).toBe(1);
+  await page.getByLabel('Model').fill('no-such-model');
+  await page.getByText('No turn matches these filters').waitFor();
+  await page.getByRole('button', { name: 'Clear the filters' }).first().click();
+
+  // By keyboard.
+  await page.getByRole('link', { name: 'work', exact: true }).focus();
+  await page.keyboard.press('Enter');
+  await page.getByRole('heading', { name: 'In time' }).waitFor();
+  await expectAccessible(page);
+  await snapshot(page, 'turn', { isWhole: true });
+  const picture = page.locator('.timeline');
+  expect(await picture.locator('.time-attempt').count()).toBeGreaterThan(1);
+  expect(await picture.locator('rect.seg-failed').count()).toBeGreaterThan(0);
+  expect(await picture.getByRole('img', { name: /Until the first content/ }).count()).toBe(1);
+  await page.getByText('Prompts and answers are not kept.').waitFor();
+
+  const downloading = page.waitForEvent('download');
+  await page.getByRole('button', { name: 'Export for a bug report' }).click();
+  const download = await downloading;
+  expect(download.suggestedFilename()).toBe('turn-moved.json');
+  const file = await contentOf(download);
+  expect(JSON.parse(file)).toMatchObject({
+    request_id: 'moved',
+    attempts: [{ account_id: 'account-1' }, {}],
+  });
+  expect(file).not.toMatch(/acc_|sk-/);
+});
+
+test.skipIf(withoutBrowser)('what was said is shown where it is kept, and never exported', async () => {
+  const services = await servicesWithTurns({ LOG_CONTENT: 'on' });
+  const page = await openPage(services, { path: '#/turns/moved', theme: 'dark' });
+  await page.getByText('Hello, who are you?').waitFor();
+  await expectAccessible(page);
+  await snapshot(page, 'turn-content-dark', { isWhole: true });
+  const downloading = page.waitForEvent('download');
+  await page.getByRole('button', { name: 'Export for a bug report' }).click();
+  expect(await contentOf(await downloading)).not.toContain('who are you');
+});
+
+test.skipIf(withoutBrowser)('a narrow window in Chinese and in the dark has all of it', async () => {
+  const services = await servicesWithTurns();
+  const page = await openPage(services, { path: '#/turns', language: 'zh', theme: 'dark', size: 'narrow' });
+  await row(page, 'work').waitFor();
+  await expectAccessible(page);
+  await snapshot(page, 'turns-narrow', { isWhole: true });
+  await page.getByRole('link', { name: 'work', exact: true }).click();
+  await page.getByRole('heading', { name: '时间线' }).waitFor();
+  await expectAccessible(page);
+  expect(await page.evaluate('document.documentElement.scrollWidth <= innerWidth')).toBe(true);
+  await snapshot(page, 'turn-narrow', { isWhole: true });
+});
+
+test.skipIf(withoutBrowser)('a gateway without turns and a turn that is gone say so', async () => {
+  const services = await withUpstreams({ one: { protocol: 'chat' } });
+  const page = await openPage(services, { path: '#/turns' });
+  await page.getByText('No turns yet').waitFor();
+  await snapshot(page, 'turns-empty');
+});
+
+test('an exported turn names no account, key or address', () => {
+  const exported = exportedTurn({
+    request_id: 'r',
+    client_key: 'digest-of-key',
+    key_name: 'alice',
+    message: 'The account acc_11111111-2222 of me@example.com refused alice.',
+    candidates: [
+      {
+        provider: 'p',
+        model: 'm',
+        at_ms: 0,
+        skipped: [
+          {
+            account_id: 'acc_33333333-4444',
+            reason: 'limit',
+            says: 'account acc_33333333: 5h window 98 %',
+            at_ms: 1,
+          },
+        ],
+      },
+    ],
+    attempts: [{ account_id: 'acc_11111111-2222' }],
+    content: { input: ['secret'] },
+  } as never);
+  expect(exported).toMatchObject({
+    client_key: 'key-1',
+    key_name: 'key-2',
+    message: 'The account account-1 of address refused key-2.',
+    candidates: [{ skipped: [{ account_id: 'account-2', says: 'account account-2: 5h window 98 %' }] }],
+    attempts: [{ account_id: 'account-1' }],
+  });
+  expect(exported).not.toHaveProperty('content');
+});
