@@ -14,9 +14,8 @@ export function exportedTurn(turn: ShownTurn & { readonly content?: unknown }): 
   for (const { skipped } of turn.candidates)
     for (const { account_id } of skipped) note(account_id, 'account');
   const { content: _content, ...shown } = turn;
-  const { key_name } = shown as { readonly key_name?: string | null };
   note(turn.client_key, 'key');
-  note(key_name, 'key');
+  note(turn.key_name, 'key');
   // The longest first: sentences have the beginnings of ids.
   const written = [...names].flatMap(([id, name]) => [
     [id, name] as const,

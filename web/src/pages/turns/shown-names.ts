@@ -14,7 +14,7 @@ export function outcomeTone(outcome: string | null): Tone {
 }
 
 /** The name of a managed key, else what tells clients apart. */
-export function keyName({ key_name, client_key }: ShownTurn & { readonly key_name?: string | null }): string {
+export function keyName({ key_name, client_key }: ShownTurn): string {
   return key_name ?? client_key;
 }
 

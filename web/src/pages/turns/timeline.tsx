@@ -85,7 +85,7 @@ function CandidateRow({ candidate, total }: { readonly candidate: Candidate; rea
           <Grid total={total} />
           <circle class="mark" cx={percent(candidate.at_ms, total)} cy="50%" r="4" />
           {candidate.skipped.map((skip, index) => (
-            <g key={index} class="skip">
+            <g key={index} class="passed-over">
               <title>{`${text[`why_${skip.reason}`]}: ${skip.says}`}</title>
               <circle cx={percent(skip.at_ms, total)} cy="50%" r="5" />
             </g>
