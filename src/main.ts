@@ -88,9 +88,9 @@ const actions: CliActions = {
     }
     return Object.assign(pool.admin, { [Symbol.asyncDispose]: () => pool[Symbol.asyncDispose]() });
   },
-  async askGateway(path, url) {
+  async askGateway(path, url, call) {
     const { askGateway } = await import('./compose/ask-gateway.ts');
-    return await askGateway(configure(), path, url);
+    return await askGateway(configure(), path, url, call);
   },
   async examine({ wantsAnswer }) {
     const { examine } = await import('./doctor/doctor.ts');

@@ -11,6 +11,11 @@ export interface SandboxCommand {
   readonly requireHttp2?: boolean;
 }
 
+export interface GatewayCall {
+  readonly method: 'POST' | 'PATCH';
+  readonly body?: unknown;
+}
+
 /** What the commands need from the rest of the program; handed in, so that the command line knows no service. */
 export interface CliActions {
   /** Runs the services until they are stopped. */
@@ -19,8 +24,8 @@ export interface CliActions {
   sandbox(options: SandboxCommand): Promise<void>;
   /** The pool of whichever process holds it, or its store itself. */
   openAdmin(): Promise<PoolAdmin & AsyncDisposable>;
-  /** What the gateway of these settings, or the one at `url`, answers its operator to a GET. */
-  askGateway(path: string, url?: string): Promise<unknown>;
+  /** What the gateway of these settings, or the one at `url`, answers its operator; to a GET unless `call` says otherwise. */
+  askGateway(path: string, url?: string, call?: GatewayCall): Promise<unknown>;
   /** Looks at everything a working installation needs. */
   examine(options: { readonly wantsAnswer: boolean }): Promise<readonly Finding[]>;
   /** Seals all credentials under another master key; needs the store for itself. */

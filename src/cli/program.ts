@@ -12,6 +12,7 @@ import type { CliActions } from './actions.ts';
 import { addAudit } from './audit.ts';
 import { addDoctor } from './doctor.ts';
 import { addImportConfig } from './import-config.ts';
+import { addKeys } from './key/keys.ts';
 import { UsageError } from './option-values.ts';
 import { addPool } from './pool.ts';
 import { addConfig, addSandbox, addServe, addSettings } from './services.ts';
@@ -58,6 +59,7 @@ Exit codes: 0 done, 1 failed, 2 called wrongly.`,
   addAccountRemove(account, actions);
   addAccountImport(account, actions);
   addAccountExport(account, actions);
+  addKeys(program, actions);
   addPool(program, actions);
   addStatus(program, actions);
   addWhy(program, actions);

@@ -27,7 +27,7 @@ function describe(turn: ShownTurn): string {
     ['request', turn.request_id],
     ['at', turn.at],
     ['asked for', `${turn.model} (${turn.dialect}${turn.stream ? ', streamed' : ''})`],
-    ['client key', turn.client_key],
+    ['client key', turn.key_name ?? turn.client_key],
     ['outcome', outcomeWords(turn)],
     [
       'answered by',

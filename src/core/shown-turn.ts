@@ -48,8 +48,8 @@ export const shownTurn = z.object({
   stream: z.boolean(),
   /** Tells clients apart without naming their key. */
   client_key: z.string(),
-  /** Of a key that an operator made. */
-  key_name: z.string().nullable(),
+  /** Of a key that an operator made; older gateways do not tell. */
+  key_name: z.string().nullable().default(null),
   /** `success`, the code of an error, or `running`. */
   outcome: z.string(),
   message: z.string().nullable(),

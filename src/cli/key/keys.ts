@@ -1,0 +1,205 @@
+import type { Command } from 'commander';
+import { keyWithSecret, type ShownKey, shownKey, shownKeys } from '../../core/shown-key.ts';
+import { formatJson } from '../account/view.ts';
+import type { CliActions } from '../actions.ts';
+import { UsageError } from '../option-values.ts';
+import { collectPages } from '../pages.ts';
+import { formatPairs, formatTable } from '../table.ts';
+import { addKeyOptions, type KeyOptions, keyFields, seconds } from './key-options.ts';
+
+interface Shared {
+  readonly gateway?: string;
+  readonly json?: true;
+}
+
+const whichKey = 'its name or its id';
+const everyKey = 1_000_000;
+
+/** Client keys, at the gateway that runs. */
+export function addKeys(program: Command, actions: CliActions): void {
+  const keys = program
+    .command('key')
+    .description('make, show and change the keys of the clients of the gateway')
+    .helpCommand(false);
+  const shared = (command: Command): Command =>
+    command
+      .option('--gateway <url>', 'the gateway to ask (default: the one of these settings)')
+      .option('--json', 'print what the gateway answers');
+  const pathOf = (key: string, verb = ''): string => `/api/keys/${encodeURIComponent(key)}${verb}`;
+
+  shared(addKeyOptions(keys.command('create').description('make a key, and print its secret this once')))
+    .argument('<name>', 'unique among all keys')
+    .addHelpText(
+      'after',
+      `
+The secret alone is printed on standard output, so that it can be piped. From the first key on every client needs one.
+
+Examples:
+  warp2api key create ci --owner "build team" --expires 90d
+  warp2api key create alice --models "claude-*,gpt-5" --requests-per-minute 60 --budget cost_cents/month=2000
+  warp2api key create bot --labels team-a --budget tokens/day=1000000 --time-zone Europe/Berlin > bot.key`,
+    )
+    .action(async (name: string, options: KeyOptions & Shared) => {
+      const request = { method: 'POST', body: { name, ...keyFields(options) } } as const;
+      const made = keyWithSecret.parse(await actions.askGateway('/api/keys', options.gateway, request));
+      const said = `Made the key "${made.key.name}" (${made.key.id}). Its secret is not stored and shown this once:\n`;
+      writeSecret(actions, options, made, said);
+    });
+
+  shared(keys.command('list').description('list the keys, the newest first'))
+    .option('--all', 'also those that were revoked')
+    .addHelpText('after', '\nExamples:\n  warp2api key list\n  warp2api key list --all --json')
+    .action(async ({ gateway, json, all }: Shared & { all?: true }) => {
+      const found = await collectPages(everyKey, async (limit, before: number | undefined) => {
+        const place = before === undefined ? '' : `&before=${before}`;
+        const path = `/api/keys?limit=${limit}&revoked=${all === true}${place}`;
+        const page = shownKeys.parse(await actions.askGateway(path, gateway));
+        return [page.keys, page.next_before];
+      });
+      actions.write(json ? formatJson({ keys: found }) : listed(found));
+    });
+
+  shared(keys.command('show').description('show one key'))
+    .argument('<key>', whichKey)
+    .addHelpText('after', '\nExample:\n  warp2api key show ci')
+    .action(async (key: string, { gateway, json }: Shared) => {
+      const found = shownKey.parse(await actions.askGateway(pathOf(key), gateway));
+      actions.write(json ? formatJson(found) : described(found));
+    });
+
+  shared(addKeyOptions(keys.command('set').description('change a key; turns that run end as they began')))
+    .argument('<key>', whichKey)
+    .option('--name <name>', 'another name')
+    .option('--enable', 'take it again')
+    .option('--disable', 'do not take it until it is enabled')
+    .option('--no-owner', 'forget the owner')
+    .option('--no-models', 'it may use all models')
+    .option('--no-providers', 'it may use all providers')
+    .option('--no-labels', 'it may use any account')
+    .option('--no-expires', 'it does not expire')
+    .option('--no-requests-per-minute', 'any number of requests')
+    .option('--no-tokens-per-minute', 'any number of tokens')
+    .option('--no-parallel-turns', 'any number of turns')
+    .option('--no-budget', 'no budget; else the budgets that are given replace all it had')
+    .option('--no-time-zone', 'UTC counts')
+    .addHelpText(
+      'after',
+      `
+What is not named stays as it is. Every gateway of the same database goes by a change within a second.
+
+Examples:
+  warp2api key set ci --parallel-turns 4 --no-expires
+  warp2api key set alice --budget cost_cents/month=5000 --budget requests/day=2000
+  warp2api key set bot --disable`,
+    )
+    .action(async (key: string, options: KeyOptions & Shared & Switches) => {
+      const { name, enable, disable } = options;
+      if (enable && disable) throw new UsageError('Give --enable or --disable, not both.');
+      const body = {
+        ...keyFields(options),
+        ...(name !== undefined && { name }),
+        ...((enable || disable) && { enabled: enable === true }),
+      };
+      if (Object.keys(body).length === 0)
+        throw new UsageError(
+          'Say what to change, such as --expires 90d; "warp2api key set --help" lists it.',
+        );
+      const answer = await actions.askGateway(pathOf(key), options.gateway, { method: 'PATCH', body });
+      const changed = shownKey.parse(answer);
+      actions.write(options.json ? formatJson(changed) : `Changed this key:\n${described(changed)}`);
+    });
+
+  shared(keys.command('rotate').description('give a key another secret, and print it this once'))
+    .argument('<key>', whichKey)
+    .option(
+      '--grace <span>',
+      'how long the present secret stays good (default: 24h; 0: it ends now)',
+      seconds,
+    )
+    .addHelpText(
+      'after',
+      '\nExamples:\n  warp2api key rotate ci\n  warp2api key rotate ci --grace 7d > ci.key',
+    )
+    .action(async (key: string, options: Shared & { grace?: number }) => {
+      const { grace, gateway } = options;
+      const body = grace === undefined ? {} : { grace_seconds: grace };
+      const answer = await actions.askGateway(pathOf(key, '/rotate'), gateway, { method: 'POST', body });
+      const made = keyWithSecret.parse(answer);
+      const until = made.key.former_secret_until;
+      const former =
+        until === null ? 'The one before is good no more.' : `The one before is good until ${until}.`;
+      writeSecret(actions, options, made, `The key "${made.key.name}" has another secret. ${former}\n`);
+    });
+
+  shared(keys.command('revoke').description('end a key for good, and the turns that run with it'))
+    .argument('<key>', whichKey)
+    .addHelpText('after', '\nExample:\n  warp2api key revoke ci')
+    .action(async (key: string, { gateway, json }: Shared) => {
+      const answer = await actions.askGateway(pathOf(key, '/revoke'), gateway, { method: 'POST' });
+      const revoked = shownKey.parse(answer);
+      actions.write(
+        json
+          ? formatJson(revoked)
+          : `Revoked the key "${revoked.name}": no gateway takes it within a second.\n`,
+      );
+    });
+}
+
+interface Switches {
+  readonly name?: string;
+  readonly enable?: true;
+  readonly disable?: true;
+}
+
+/** On standard output the secret and nothing else, or all of it as JSON. */
+function writeSecret(
+  actions: CliActions,
+  { json }: Shared,
+  made: { readonly key: ShownKey; readonly secret: string },
+  said: string,
+): void {
+  if (!json) actions.writeError(said);
+  actions.write(json ? formatJson(made) : `${made.secret}\n`);
+}
+
+function listed(keys: readonly ShownKey[]): string {
+  if (keys.length === 0) return 'There is no key. Make one: warp2api key create NAME\n';
+  return formatTable(keys, [
+    ['name', ({ name }) => name],
+    ['secret', ({ prefix }) => `${prefix}…`],
+    ['state', ({ state }) => state],
+    ['owner', ({ owner }) => owner],
+    ['expires', ({ expires_at }) => expires_at?.slice(0, 10)],
+    ['last used', ({ last_used_at }) => last_used_at],
+    ['limits', limitWords],
+  ]);
+}
+
+function described(key: ShownKey): string {
+  return formatPairs([
+    ['name', key.name],
+    ['id', key.id],
+    ['secret', `${key.prefix}…`],
+    ['state', key.state],
+    ['owner', key.owner],
+    ['models', key.models?.join(', ') ?? 'all'],
+    ['providers', key.providers?.join(', ') ?? 'all'],
+    ['labels', key.labels?.join(', ') ?? 'any account'],
+    ['limits', limitWords(key)],
+    ['expires', key.expires_at],
+    ['made', key.created_at],
+    ['last used', key.last_used_at],
+    ...(key.former_secret_until === null ? [] : [['former secret until', key.former_secret_until] as const]),
+    ...(key.revoked_at === null ? [] : [['revoked', key.revoked_at] as const]),
+  ]);
+}
+
+function limitWords({ limits }: ShownKey): string {
+  const { requests_per_minute: requests, tokens_per_minute: tokens, parallel_turns: turns, budgets } = limits;
+  return [
+    ...(requests === undefined ? [] : [`${requests} requests/min`]),
+    ...(tokens === undefined ? [] : [`${tokens} tokens/min`]),
+    ...(turns === undefined ? [] : [`${turns} at a time`]),
+    ...budgets.map(({ meter, window, limit }) => `${limit} ${meter.replace('_', ' ')}/${window}`),
+  ].join(', ');
+}
