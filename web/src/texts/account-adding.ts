@@ -98,7 +98,6 @@ export const addingText = texts({
     editTitle: (name: string) => `Edit ${name}`,
     save: 'Save',
     saved: 'Saved.',
-    nothingChanged: 'Nothing was changed.',
     changedMeanwhile:
       'This account was changed elsewhere meanwhile. Saving sets only the fields that you changed here.',
     wholeNumber: (least: string, most: string) => `A whole number from ${least} to ${most}.`,
@@ -223,7 +222,6 @@ export const addingText = texts({
     editTitle: (name: string) => `编辑 ${name}`,
     save: '保存',
     saved: '已保存。',
-    nothingChanged: '没有改动。',
     changedMeanwhile: '此账号刚在别处被修改。保存时只会写入你在这里改动的项目。',
     wholeNumber: (least: string, most: string) => `请输入 ${least} 到 ${most} 的整数。`,
     replaceTitle: (name: string) => `更换 ${name} 的凭据`,

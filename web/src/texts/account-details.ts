@@ -4,7 +4,6 @@ import { texts } from '../text.ts';
 export const accountDetailsText = texts({
   en: {
     notFound: 'There is no such account. It may have been removed.',
-    now: 'Now',
     since: 'since',
     lendable: 'Can be lent now',
     notLendable: (reason: string) => `Cannot be lent now: ${reason}`,
@@ -24,7 +23,6 @@ export const accountDetailsText = texts({
     nextCheck: 'Next check',
     resetAt: 'Resets',
     usedOf: 'Used',
-    remaining: 'Left',
 
     token: 'Access token',
     tokenExpires: 'Expires',
@@ -36,7 +34,6 @@ export const accountDetailsText = texts({
 
     use: 'Use',
     slots: 'Places in use',
-    holders: 'Sessions that hold it',
     turns: 'Turns',
     tokens: 'Tokens in and out',
     credits: 'Credits',
@@ -69,7 +66,6 @@ export const accountDetailsText = texts({
     running: 'running',
     sessions: 'Sessions',
     noSessions: 'No session holds it.',
-    session: 'Session',
     exclusive: 'exclusive',
     shared: 'shared',
     gatewaySession: 'gateway',
@@ -103,7 +99,6 @@ export const accountDetailsText = texts({
   },
   zh: {
     notFound: '没有这个账号，可能已被移除。',
-    now: '当前',
     since: '始于',
     lendable: '现在可以借出',
     notLendable: (reason: string) => `现在不能借出：${reason}`,
@@ -123,7 +118,6 @@ export const accountDetailsText = texts({
     nextCheck: '下次查询',
     resetAt: '重置时间',
     usedOf: '已用',
-    remaining: '剩余',
 
     token: '访问令牌',
     tokenExpires: '到期',
@@ -134,7 +128,6 @@ export const accountDetailsText = texts({
 
     use: '使用情况',
     slots: '已占用名额',
-    holders: '占用它的会话',
     turns: '请求数',
     tokens: '输入 / 输出 Token',
     credits: '点数',
@@ -167,7 +160,6 @@ export const accountDetailsText = texts({
     running: '进行中',
     sessions: '会话',
     noSessions: '没有会话占用该账号。',
-    session: '会话',
     exclusive: '独占',
     shared: '共享',
     gatewaySession: '网关',

@@ -9,7 +9,6 @@ export const accountsText = texts({
       `Only the first ${shown} of ${total} accounts are shown. "warp2api account list" has all of them.`,
     add: 'Add accounts',
     refill: 'Refill the pool',
-    reload: 'Load again',
     more: 'More actions',
 
     all: 'All',
@@ -123,7 +122,6 @@ export const accountsText = texts({
       `共 ${total} 个账号，此处只显示前 ${shown} 个。完整列表请用命令 "warp2api account list" 查看。`,
     add: '添加账号',
     refill: '补充账号池',
-    reload: '重新加载',
     more: '更多操作',
 
     all: '全部',

@@ -127,7 +127,12 @@ function ActionsCell({ account, actions }: { readonly account: Account; readonly
   const main = mainAction(account, actions.canLogIn(account.provider));
   return (
     <div class="row-actions">
-      <Button onClick={() => actions.run(main, account)}>{actionLabel(main, account, true)}</Button>
+      <Button
+        {...(account.status === 'reauth_required' ? { kind: 'primary' } : {})}
+        onClick={() => actions.run(main, account)}
+      >
+        {actionLabel(main, account, true)}
+      </Button>
       <Menu
         label={`${accountsText().more}: ${nameOf(account)}`}
         items={menuActions(account, actions.canLogIn(account.provider)).map((action) => ({

@@ -8,6 +8,7 @@ import type {
 } from '../../../../src/pool-api/schema.ts';
 import { api, useLoaded } from '../../api.ts';
 import { Button, CopyButton } from '../../components/button.tsx';
+import { Menu } from '../../components/menu.tsx';
 import { Fault, Loading, Notice } from '../../components/page.tsx';
 import { Email, Time } from '../../components/time.tsx';
 import { shownCents, shownCompact, shownNumber } from '../../format.ts';
@@ -15,7 +16,7 @@ import { session } from '../../session.ts';
 import { accountDetailsText } from '../../texts/account-details.ts';
 import { accountsText } from '../../texts/accounts.ts';
 import { frameText } from '../../texts/frame.ts';
-import { type AccountActions, actionLabel, mainAction } from './account-actions.tsx';
+import { type AccountActions, actionLabel, mainAction, menuActions } from './account-actions.tsx';
 import { AccountAudit } from './account-audit.tsx';
 import { Evidence } from './account-evidence.tsx';
 import { nameOf } from './account-list.ts';
@@ -103,6 +104,16 @@ function Parts({ account, actions }: { readonly account: AccountDetails; readonl
             {actionLabel(main, account)}
           </Button>
           <Button onClick={() => actions.run('edit', account)}>{accountsText().edit}</Button>
+          <Menu
+            label={accountsText().more}
+            items={menuActions(account, actions.canLogIn(account.provider))
+              .filter((action) => action !== 'show' && action !== 'edit')
+              .map((action) => ({
+                label: actionLabel(action, account),
+                isDanger: action === 'remove',
+                onSelect: () => actions.run(action, account),
+              }))}
+          />
         </div>
         {account.status_evidence && (
           <Evidence evidence={account.status_evidence} isOpen={account.status_end?.by === 'owner'} />

@@ -87,7 +87,7 @@ export function QuotaCell({ account }: { readonly account: Account }) {
             : text.leftOnly(shownNumber(left, 2))}
         </div>
       )}
-      {quota.denial_reason && <div class="bad">{text.denied(quota.denial_reason)}</div>}
+      {quota.denial_reason && left !== 0 && <div class="bad">{text.denied(quota.denial_reason)}</div>}
       {quota.reset_at && <div class="note">{<Reset at={quota.reset_at} />}</div>}
     </div>
   );

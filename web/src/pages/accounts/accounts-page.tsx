@@ -36,11 +36,15 @@ export function AccountsPage() {
   const openId = place.value.rest[0];
   const usable = accounts.filter(({ status }) => status === 'active').length;
   const { value: total } = list.total;
+  const lead =
+    list.isLoading.value && accounts.length < total
+      ? text.loading(shownNumber(accounts.length), shownNumber(total))
+      : text.lead(shownNumber(usable), shownNumber(total));
   const close = (): void => goTo('accounts', [], filtersText(filters));
 
   return (
     <div class="accounts">
-      <PageHead title={text.title} lead={total > 0 && text.lead(shownNumber(usable), shownNumber(total))}>
+      <PageHead title={text.title} lead={total > 0 && lead}>
         <Button onClick={() => actions.ask({ kind: 'sources' })}>{text.refill}</Button>
         <Button kind="primary" icon="add" onClick={() => actions.ask({ kind: 'add' })}>
           {text.add}

@@ -1,4 +1,5 @@
 import { type Signal, useSignal } from '@preact/signals';
+import { useEffect } from 'preact/hooks';
 import type { BulkAnswer } from '../../../../src/pool-api/owner-schema.ts';
 import type { Account } from '../../../../src/pool-api/schema.ts';
 import { api } from '../../api.ts';
@@ -180,7 +181,6 @@ function BulkRun({ run, onClose }: { readonly run: Run; readonly onClose: () => 
   const results = useSignal<BulkAnswer['results']>([]);
   const isRunning = useSignal(false);
   const isStopped = useSignal(false);
-  const hasBegun = useSignal(false);
   async function work(): Promise<void> {
     isRunning.value = true;
     const ids = run.accounts.map(({ id }) => id);
@@ -201,10 +201,9 @@ function BulkRun({ run, onClose }: { readonly run: Run; readonly onClose: () => 
     }
     isRunning.value = false;
   }
-  if (!hasBegun.peek()) {
-    hasBegun.value = true;
+  useEffect(() => {
     void work();
-  }
+  }, []);
   return (
     <BulkResults
       title={text[run.action]}
