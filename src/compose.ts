@@ -14,8 +14,10 @@ import {
 import { ConfigWatch, lookForNewFile } from './compose/config-watch.ts';
 import { EnvAccount } from './compose/env-account.ts';
 import { gatewayKeyOf, isOwnPool, poolSocketPrefix } from './compose/open-pool.ts';
+import { insidePoolDoor } from './compose/pool-door.ts';
 import { serviceFacts } from './compose/service-facts.ts';
 import type { Config } from './config.ts';
+import type { PoolDoor } from './gateway/http/pool-door.ts';
 import { hasLocalSockets, makeLocalSocket } from './lib/addresses/local-socket.ts';
 import { isLoopbackHost, isOnThisMachine } from './lib/addresses/loopback.ts';
 import { addressBeside, localUrl } from './lib/addresses/service-address.ts';
@@ -81,9 +83,11 @@ export async function startServices(
     await pool.start();
     await serveCommands(pool, config, facts, logger, opened);
   }
-  if (pool && mode !== 'gateway' && (mode === 'pool' || config.usePoolService)) {
+  let poolDoor: PoolDoor | undefined;
+  if (pool) {
     const { createPoolServer } = await import('./pool/http/server.ts');
-    const gatewayKey = gatewayKeyOf(config, logger);
+    const isListening = mode === 'pool' || (mode === 'both' && config.usePoolService);
+    const gatewayKey = isListening ? gatewayKeyOf(config, logger) : undefined;
     const server = createPoolServer({
       pool,
       bodies,
@@ -98,12 +102,16 @@ export async function startServices(
       allowedHosts: hostCheck(config, config.pool.host, config.pool.adminKey !== undefined),
     });
     opened.add('the pool server', () => server.close());
-    await listen(server, config.pool.host, config.pool.port, 'POOL_SERVICE_PORT');
-    urls.poolUrl = server.listeningOrigin;
-    logger.info({ url: urls.poolUrl, docs: `${urls.poolUrl}/docs` }, 'the account pool listens');
+    if (isListening) {
+      await listen(server, config.pool.host, config.pool.port, 'POOL_SERVICE_PORT');
+      urls.poolUrl = server.listeningOrigin;
+      logger.info({ url: urls.poolUrl, docs: `${urls.poolUrl}/docs` }, 'the account pool listens');
+    }
+    poolDoor = await insidePoolDoor(server);
   }
   if (mode !== 'pool') {
     const { createGateway } = await import('./gateway/gateway.ts');
+    const { httpPoolDoor } = await import('./gateway/http/pool-door.ts');
     const gateway = await createGateway({
       telemetry,
       configWatch,
@@ -112,6 +120,7 @@ export async function startServices(
         : openHttpPool(config, opened, logger),
       bodies,
       isPoolInside: pool !== undefined,
+      poolDoor: poolDoor ?? httpPoolDoor(config.poolUrl),
       poolAddress: config.usePoolService
         ? (seen) => addressBeside(seen, config.gateway, config.pool, urls.poolUrl)
         : undefined,

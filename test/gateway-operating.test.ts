@@ -43,6 +43,8 @@ describe("the gateway's document", () => {
       bodies: unused,
       isPoolInside: true,
       adminKey: undefined,
+      poolDoor: unused,
+      live: unused,
       allowedHosts: [],
       shutdownMs: 0,
       logger: createLogger('FATAL'),

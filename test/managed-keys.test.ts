@@ -118,7 +118,7 @@ test('with API_KEYS and no ADMIN_KEY keys are shown and not changed', async () =
   expect(errorOf(made)).toEqual([
     403,
     'operator_only',
-    'Keys are made and changed with the ADMIN_KEY: set it, beside API_KEYS.',
+    'Keys are made and changed with the ADMIN_KEY, and so is the pool from here: set it, beside API_KEYS.',
   ]);
 });
 

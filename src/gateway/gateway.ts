@@ -6,6 +6,7 @@ import type { KnownSecrets } from '../lib/secrets/known-secrets.ts';
 import type { Pool } from '../pool-api/pool.ts';
 import { GatewayDatabase } from './database/gateway-database.ts';
 import { SchemaChecker } from './emulation/json-schema.ts';
+import { LiveEvents } from './http/live-events.ts';
 import { createGatewayServer, type GatewayServerOptions } from './http/server.ts';
 import { ManagedKeys } from './keys/managed-keys.ts';
 import { LeaseCache } from './leases/lease-cache.ts';
@@ -35,6 +36,8 @@ export interface GatewayOptions
       | 'managedKeys'
       | 'providerNames'
       | 'limits'
+      | 'pageKeys'
+      | 'live'
       | 'poolWatch'
       | 'responses'
       | 'store'
@@ -123,6 +126,15 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
   const routes = new Routes({ ...options, models, poolWatch });
   const { telemetry } = options;
   const tracing = telemetry && new (await import('./telemetry/turn-telemetry.ts')).TurnTelemetry(telemetry);
+  const records = new TurnRecords(clock, tracing);
+  const live = new LiveEvents({
+    pool,
+    poolWatch,
+    records,
+    clock,
+    turns: () => running.count,
+    waiting: () => leases.waiting,
+  });
   const server = createGatewayServer({
     ...options,
     dependencies: {
@@ -131,7 +143,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
       models,
       circuits: new Circuits(clock),
       limits: new AccountLimits(clock),
-      records: new TurnRecords(clock, tracing),
+      records,
       leases,
       reporter,
       reach: new ProviderReach(clock),
@@ -147,6 +159,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
     pageKeys: options.adminKey === undefined ? options.apiKeys : [options.adminKey],
     managedKeys,
     providerNames: [...options.providers, options.sandbox].map(({ name }) => name),
+    live,
     poolWatch,
     pool,
     responses: new StoredResponses(
@@ -166,6 +179,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
     configure: (routing) => routes.configure(routing),
     async close() {
       await server.close();
+      live.close();
       stop.abort();
       await Promise.all(options.providers.map((provider) => provider.caller?.close()));
       poolWatch.close();

@@ -1,35 +1,8 @@
-import { effect, signal } from '@preact/signals';
-import type { PoolEvent } from '../../src/pool-api/schema.ts';
+import { computed, effect, signal } from '@preact/signals';
+import type { Figures, GatewayEvent } from '../../src/gateway/http/live-events.ts';
 import { session } from './session.ts';
 
 /** The one connection over which the service says what happens. */
-
-/** Figures of the gateway, every second. */
-export interface Figures {
-  readonly type: 'figures';
-  readonly at: string;
-  readonly running_turns: number;
-  readonly waiting_turns: number;
-  /** In the last minute. */
-  readonly turns_per_minute: number;
-  readonly errors_per_minute: number;
-  /** The median of the last minute; null where none was seen. */
-  readonly first_content_ms: number | null;
-}
-
-export interface TurnBegan {
-  readonly type: 'turn-began';
-  readonly request_id: string;
-}
-
-export interface TurnEnded {
-  readonly type: 'turn-ended';
-  readonly request_id: string;
-  /** `success` or the code of an error. */
-  readonly outcome: string;
-}
-
-export type LiveEvent = PoolEvent | Figures | TurnBegan | TurnEnded;
 
 /** `off` until a session is there. */
 export const connection = signal<'off' | 'connecting' | 'live' | 'lost'>('off');
@@ -39,19 +12,18 @@ export const accountChanges = signal(0);
 /** The same for turns that began or ended. */
 export const turnChanges = signal(0);
 
-const listeners = new Set<(event: LiveEvent) => void>();
+const listeners = new Set<(event: GatewayEvent) => void>();
 
 /** The answer ends the subscription. */
-export function onLive(listener: (event: LiveEvent) => void): () => void {
+export function onLive(listener: (event: GatewayEvent) => void): () => void {
   listeners.add(listener);
   return () => listeners.delete(listener);
 }
 
-/** The gateway has no events yet. */
-const isOpen = (): boolean => session.value?.service === 'pool' && session.value.state !== 'signed_out';
+const isOpen = computed(() => session.value !== undefined && session.value.state !== 'signed_out');
 
 effect(() => {
-  if (!isOpen()) {
+  if (!isOpen.value) {
     connection.value = 'off';
     return;
   }
@@ -61,14 +33,12 @@ effect(() => {
   const open = (): void => {
     source = new EventSource('/api/events');
     source.onopen = () => {
+      // Turns are not told again.
+      if (connection.value === 'lost') noteAll();
       connection.value = 'live';
     };
-    source.onmessage = ({ data }) => take(JSON.parse(data) as LiveEvent);
-    // What was missed is no longer known: everything may have changed.
-    source.addEventListener('reset', () => {
-      noteAccounts();
-      noteTurns();
-    });
+    source.onmessage = ({ data }) => take(JSON.parse(data) as GatewayEvent);
+    source.addEventListener('reset', noteAll);
     source.onerror = () => {
       connection.value = 'lost';
       // After an answer that is no stream a browser does not try again.
@@ -82,8 +52,9 @@ effect(() => {
   };
 });
 
-function take(event: LiveEvent): void {
-  if (event.type === 'figures') figures.value = event;
+function take(event: GatewayEvent): void {
+  if (event.type === 'reset') noteAll();
+  else if (event.type === 'figures') figures.value = event;
   else if (event.type === 'account-changed' || event.type === 'account-removed') noteAccounts();
   else if (event.type === 'turn-began' || event.type === 'turn-ended') noteTurns();
   for (const listener of listeners) listener(event);
@@ -95,6 +66,12 @@ const noteAccounts = gathered(() => {
 const noteTurns = gathered(() => {
   turnChanges.value += 1;
 });
+
+/** What was missed is no longer known: everything may have changed. */
+function noteAll(): void {
+  noteAccounts();
+  noteTurns();
+}
 
 /** Many calls in half a second are one. */
 function gathered(act: () => void): () => void {

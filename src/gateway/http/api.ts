@@ -37,6 +37,7 @@ import { explainRequest, explainRoutes } from './explain-routes.ts';
 import { encodeGeminiModel, encodeGeminiPage, geminiRoutes, isGeminiClient } from './gemini-routes.ts';
 import { type KeyService, keyRoutes } from './key-routes.ts';
 import { between, endsOf } from './pages.ts';
+import { type PoolRoutesService, poolRoutes } from './pool-routes.ts';
 import {
   compactRequest,
   inputTokensRequest,
@@ -48,7 +49,12 @@ import { answeredBy, onceByKey } from './turn-answers.ts';
 import { turnRoutes } from './turn-routes.ts';
 
 /** What the gateway's routes answer from. */
-export interface GatewayHttp extends ResponsesService, SessionService, SettingsService, KeyService {
+export interface GatewayHttp
+  extends ResponsesService,
+    PoolRoutesService,
+    SessionService,
+    SettingsService,
+    KeyService {
   readonly routes: Routes;
   readonly records: TurnRecords;
   readonly explaining: ExplainDependencies;
@@ -189,6 +195,7 @@ const routes: readonly Route<GatewayHttp>[] = [
   ...turnRoutes,
   ...explainRoutes,
   ...settingsRoutes,
+  ...poolRoutes,
   ...sessionRoutes<GatewayHttp>('gateway'),
   ...adminRoutes<GatewayHttp>(),
   ...keyRoutes,

@@ -4,6 +4,7 @@ import { type AddressInfo, connect } from 'node:net';
 import { zstdCompressSync } from 'node:zlib';
 import type { FastifyInstance } from 'fastify';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { EventFeed } from '../../lib/api/event-feed.ts';
 import { BodyBudget } from '../../lib/http/body-budget.ts';
 import type { Load } from '../../lib/process/load.ts';
 import { ClientKeys } from '../keys/client-keys.ts';
@@ -59,6 +60,8 @@ async function serve(
     bodies: new BodyBudget(320 * 1024 * 1024),
     isPoolInside: true,
     adminKey: undefined,
+    poolDoor: () => expect.unreachable(),
+    live: { feed: new EventFeed() },
     allowedHosts: change.allowedHosts ?? null,
     ...(change.corsOrigins ? { corsOrigins: change.corsOrigins } : {}),
     ...(change.readLoad ? { readLoad: change.readLoad } : {}),
@@ -857,7 +860,7 @@ describe('a path that is not quite right', () => {
     ],
     ['POST', '/v1/v1/responses', /http:\/\/box:8018\/v1\.$/],
     ['GET', '/nowhere', /OpenAI clients is http:\/\/box:8018\/v1/],
-    ['GET', '/api/accounts/status', /runs inside/],
+    ['GET', '/api/accounts/acc_1/status', /runs inside/],
   ])("%s %s gets the base URL, in OpenAI's format", async (method, path, message) => {
     const body = method === 'POST' ? { body: '{not even JSON' } : {};
     const { status, json } = await send(method, path, { ...body, headers: { host: 'box:8018' } }).answer;
@@ -994,8 +997,9 @@ describe('a page of a listed origin', () => {
       .flatMap((file) => readFileSync(`src/${file}`, 'utf8').match(/x-warp2api-[a-z-]+/g) ?? []);
     return chat({}, { origin }).answer.then(({ headers }) => {
       const exposed = headers['access-control-expose-headers'];
-      // That one comes with requests.
-      const answered = new Set(names).difference(new Set(['x-warp2api-delivery']));
+      // Those come with requests.
+      const asked = new Set(['x-warp2api-delivery', 'x-warp2api-csrf']);
+      const answered = new Set(names).difference(asked);
       expect(answered).toContain('x-warp2api-route');
       for (const name of answered) expect(exposed).toContain(name);
     });

@@ -6,6 +6,7 @@ import { adviseOnPath, type PathAdvice, type ServicePlaces } from '../../core/pa
 import type { DecodedTurn, Inbound } from '../../core/protocol.ts';
 import type { ServiceFacts } from '../../core/shown-settings.ts';
 import { serveApi } from '../../lib/api/api-routes.ts';
+import { EventStreams } from '../../lib/api/event-streams.ts';
 import type { BodyBudget } from '../../lib/http/body-budget.ts';
 import { createHttpServer } from '../../lib/http/http-server.ts';
 import { pathOf } from '../../lib/http/served-routes.ts';
@@ -50,6 +51,8 @@ import { decodeTurn } from './decode-turn.ts';
 import { endpointPath } from './endpoint-routes.ts';
 import { geminiCall, isGeminiClient } from './gemini-routes.ts';
 import { type HealthSources, healthOf, VerdictLog } from './health.ts';
+import type { LiveEvents } from './live-events.ts';
+import type { PoolDoor } from './pool-door.ts';
 import { gatewaySettings } from './settings-routes.ts';
 
 declare module 'fastify' {
@@ -86,6 +89,8 @@ export interface GatewayServerOptions {
   readonly configWatch?: HealthSources['configWatch'];
   /** Opens `/metrics`; unset: any client of the gateway may read them. */
   readonly adminKey: string | undefined;
+  readonly poolDoor: PoolDoor;
+  readonly live: Pick<LiveEvents, 'feed'>;
   /** What opens the admin page: ADMIN_KEY, else API_KEYS. */
   readonly pageKeys?: readonly string[];
   readonly allowedHosts: readonly string[] | null;
@@ -108,6 +113,8 @@ type ErrorDialect = Pick<Inbound<unknown>, 'errorStatus' | 'encodeError' | 'requ
 
 const bodyLimitBytes = 32 * 1024 * 1024;
 const tickMs = 500;
+/** Admin pages that are open at the same time. */
+const mostPages = 50;
 const deliveryHeader = 'x-warp2api-delivery';
 /** Turns of these may go to an upstream of the client's own dialect as they came. */
 const relayedPaths = /^\/v1\/(chat\/completions|messages(\/count_tokens)?|responses)\/*(\?|$)/;
@@ -205,6 +212,7 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
   });
 
   const verdicts = new VerdictLog(logger);
+  const streams = new EventStreams(options.live.feed, clock, mostPages);
   let cancelTick = clock.after(tickMs, tick);
   function tick(): void {
     const now = listening.tick();
@@ -237,6 +245,8 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
     records: dependencies.records,
     signIn,
     explaining: { ...dependencies, pool: options.pool },
+    streams,
+    poolDoor: options.poolDoor,
     responses,
     sockets,
     background,
@@ -346,6 +356,7 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
   app.addHook('preClose', async () => {
     clientTurns.close();
     sockets.close();
+    streams.close();
     await running.drain(options.shutdownMs);
     await idempotency.close();
     cancelTick();

@@ -40,13 +40,14 @@ export class OperatorAccess {
     return id;
   }
 
-  /** The same for changes of who may call: an API key is a client's, and not enough. */
+  /** The same for changes of who may call, and for the pool: an API key is a client's, and not enough. */
   checkStrictly(request: FastifyRequest, shown: KeyedRequest): string {
     const { adminKey, apiKeys } = this.#options;
     const { id } = this.#keys.identify(shown);
     if (adminKey !== undefined) return id;
     if (apiKeys.length > 0) {
-      const reason = 'Keys are made and changed with the ADMIN_KEY: set it, beside API_KEYS.';
+      const reason =
+        'Keys are made and changed with the ADMIN_KEY, and so is the pool from here: set it, beside API_KEYS.';
       throw new AppError('operator_only', reason);
     }
     this.#mustBeHere(request);

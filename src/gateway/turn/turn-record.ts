@@ -264,6 +264,7 @@ export class TurnRecords {
   readonly #tracing: TurnTracing | undefined;
   /** A ring: each sequence number has its place. */
   readonly #places: (TurnRecord | undefined)[] = [];
+  readonly #listeners: ((record: TurnRecord) => void)[] = [];
   #oldest = 0;
   #next = 0;
   #bytes = 0;
@@ -278,7 +279,13 @@ export class TurnRecords {
   begin(asked: AskedTurn): TurnRecord {
     const record = new TurnRecord(asked, this.#clock, this.#tracing);
     this.#add(record);
+    for (const listener of this.#listeners) listener(record);
     return record;
+  }
+
+  /** Hears of every turn when it begins and when it has ended. */
+  listen(listener: (record: TurnRecord) => void): void {
+    this.#listeners.push(listener);
   }
 
   /** To be called once for each choice: the first error counts, and the usage of all. */
@@ -291,7 +298,9 @@ export class TurnRecords {
       record.countedBytes = record.bytes;
       this.#dropOldest();
     }
-    if (record.running === 0) this.#tracing?.ended(record);
+    if (record.running > 0) return;
+    this.#tracing?.ended(record);
+    for (const listener of this.#listeners) listener(record);
   }
 
   /** Newest first, of those before this sequence number. */

@@ -2,6 +2,7 @@ import { Readable } from 'node:stream';
 import { type ServiceFacts, shownSettings } from '../../core/shown-settings.ts';
 import { adminRoutes } from '../../lib/api/admin-page.ts';
 import { type Route, withDocs } from '../../lib/api/api-routes.ts';
+import type { EventStreams } from '../../lib/api/event-streams.ts';
 import { commonLinks, frontRoute } from '../../lib/api/front-page.ts';
 import { metricsType } from '../../lib/api/metrics.ts';
 import {
@@ -19,7 +20,6 @@ import type { PoolHealth } from '../../pool-api/pool.ts';
 import { judgePool, storeFaults } from '../../pool-api/readiness.ts';
 import * as schema from '../../pool-api/schema.ts';
 import type { PoolService } from '../create-pool.ts';
-import type { EventStreams } from './event-stream.ts';
 import { callerNamed, type Identify } from './keys.ts';
 
 /** What the pool's routes answer from. */

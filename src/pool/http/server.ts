@@ -2,6 +2,7 @@ import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { adviseOnPath, type ServicePlaces } from '../../core/path-advice.ts';
 import type { ServiceFacts } from '../../core/shown-settings.ts';
 import { serveApi } from '../../lib/api/api-routes.ts';
+import { EventStreams } from '../../lib/api/event-streams.ts';
 import type { BodyBudget } from '../../lib/http/body-budget.ts';
 import { createHttpServer } from '../../lib/http/http-server.ts';
 import { createWrongKeyLog, shownKeys } from '../../lib/http/shown-keys.ts';
@@ -15,7 +16,6 @@ import type { Caller } from '../base/basics.ts';
 import { logFailure } from '../base/failures.ts';
 import type { PoolService } from '../create-pool.ts';
 import { errorBody, poolErrorFrom, strangersBody } from './error-answers.ts';
-import { EventStreams } from './event-stream.ts';
 import { createIdentify, type PoolKeys } from './keys.ts';
 import { poolApi } from './routes.ts';
 

@@ -1,8 +1,8 @@
 import type { ServerResponse } from 'node:http';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import type { Clock } from '../../lib/clock.ts';
-import { PoolError } from '../../pool-api/errors.ts';
-import type { EventHub, NumberedEvent } from '../base/events.ts';
+import type { Clock } from '../clock.ts';
+import { HttpFault } from '../http/http-fault.ts';
+import type { EventFeed, NumberedEvent } from './event-feed.ts';
 
 const pingEveryMs = 15_000;
 /** A reader this far behind is cut off; it reconnects with its last id. */
@@ -11,18 +11,18 @@ const mostUnreadBytes = 1024 * 1024;
 /** Streams of events for each key: a gateway or program needs one. */
 const mostOfKey = 500;
 
-type Hub = Pick<EventHub, 'listen' | 'lastId' | 'since'>;
+type Feed = Pick<EventFeed<unknown>, 'listen' | 'lastId' | 'since'>;
 
 /** The streams of events that are open, so that they can be counted and ended. */
 export class EventStreams {
-  readonly #hub: Hub;
+  readonly #feed: Feed;
   readonly #clock: Clock;
   readonly #mostOfKey: number;
   /** By the function that ends a stream, the key it was opened with. */
   readonly #open = new Map<() => void, string>();
 
-  constructor(hub: Hub, clock: Clock, most = mostOfKey) {
-    this.#hub = hub;
+  constructor(feed: Feed, clock: Clock, most = mostOfKey) {
+    this.#feed = feed;
     this.#clock = clock;
     this.#mostOfKey = most;
   }
@@ -57,16 +57,16 @@ export class EventStreams {
       if (response.writableLength > mostUnreadBytes) response.destroy();
       else response.write(text);
     };
-    const send = ({ id, event }: NumberedEvent): void =>
-      write(`id: ${id}\ndata: ${JSON.stringify(event)}\n\n`);
+    const send = ({ id, event }: NumberedEvent<unknown>): void =>
+      write(`${id === undefined ? '' : `id: ${id}\n`}data: ${JSON.stringify(event)}\n\n`);
 
-    const missed = lastEventId === undefined ? [] : this.#hub.since(lastEventId);
+    const missed = lastEventId === undefined ? [] : this.#feed.since(lastEventId);
     // An id alone is no event to a reader, but it resumes from there.
-    if (missed === undefined) write(`event: reset\nid: ${this.#hub.lastId()}\ndata: {}\n\n`);
-    else if (missed.length === 0) write(`: connected\nid: ${this.#hub.lastId()}\n\n`);
+    if (missed === undefined) write(`event: reset\nid: ${this.#feed.lastId()}\ndata: {}\n\n`);
+    else if (missed.length === 0) write(`: connected\nid: ${this.#feed.lastId()}\n\n`);
     else missed.forEach(send);
 
-    const stopListening = this.#hub.listen(send);
+    const stopListening = this.#feed.listen(send);
     let stopPing = (): void => {};
     const ping = (): void => {
       stopPing = this.#clock.after(pingEveryMs, () => {
@@ -87,8 +87,8 @@ export class EventStreams {
   }
 }
 
-function tooManyStreams(): PoolError {
-  return new PoolError(
+function tooManyStreams(): HttpFault {
+  return new HttpFault(
     'overloaded',
     'Too many programs with this key follow the events: open one stream for each program.',
     { retryAfterMs: 10_000 },
