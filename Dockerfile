@@ -33,8 +33,8 @@ WORKDIR /data
 VOLUME /data
 EXPOSE 8018 8019
 STOPSIGNAL SIGTERM
-# Of what the container runs: the gateway, or the pool alone.
+# Of the gateway, or of the pool where the container runs that alone.
 HEALTHCHECK --interval=15s --timeout=5s --start-period=20s --retries=3 \
-  CMD ["node", "-e", "const ask = (port, next) => require('node:http').get({ host: '127.0.0.1', port, path: '/health' }, ({ statusCode }) => process.exit(statusCode === 200 ? 0 : 1)).on('error', next); ask(process.env.PORT || 8018, () => ask(process.env.POOL_SERVICE_PORT || 8019, () => process.exit(1)))"]
+  CMD ["node", "-e", "const isPool = /\\0pool\\0?$/.test(require('node:fs').readFileSync('/proc/1/cmdline', 'latin1')); const port = isPool ? process.env.POOL_SERVICE_PORT || 8019 : process.env.PORT || 8018; require('node:http').get({ host: '127.0.0.1', port, path: '/health' }, ({ statusCode }) => process.exit(statusCode === 200 ? 0 : 1)).on('error', () => process.exit(1))"]
 ENTRYPOINT ["node", "--max-semi-space-size=8", "/app/bin/warp2api.js"]
 CMD ["serve"]

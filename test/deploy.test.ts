@@ -11,9 +11,11 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
-import { promisify } from 'node:util';
+import { parseEnv, promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { parse, parseAllDocuments } from 'yaml';
+import { loadConfig } from '../src/config.ts';
+import { checkRunMode } from '../src/run-mode.ts';
 import { settings } from '../src/settings.ts';
 
 /**
@@ -270,6 +272,59 @@ describe('the units of systemd', () => {
       const judged = spawnSync(systemdAnalyze as string, words, { encoding: 'utf8' });
       expect([unit, judged.status, judged.stderr]).toEqual([unit, 0, '']);
     }
+  });
+});
+
+describe('docs/install.md', () => {
+  const text = readFileSync(join(root, 'docs/install.md'), 'utf8');
+  const lines = [...text.matchAll(/^```sh\n(.*?)^```/gms)].flatMap(([, code = '']) =>
+    code.trim().split('\n'),
+  );
+  const beginning = (word: string) => lines.filter((line) => line.startsWith(`${word} `));
+  const docker = findTool('docker');
+
+  it('makes an .env that compose and the services take', async () => {
+    const line = lines.find((one) => one.endsWith('> .env')) ?? '';
+    await run('sh', ['-c', line], { cwd: folder });
+    const made = parseEnv(readFileSync(join(folder, '.env'), 'utf8'));
+    const wanted = [...readFileSync(join(root, 'compose.yaml'), 'utf8').matchAll(/\$\{(\w+):\?/g)];
+    expect(wanted.map(([, name = '']) => name).filter((name) => (made[name] ?? '').length < 32)).toEqual([]);
+    const config = loadConfig({ ...made, HOST: '0.0.0.0', POOL_SERVICE_HOST: '0.0.0.0' }, folder);
+    checkRunMode(config, 'pool');
+    checkRunMode(config, 'gateway');
+  });
+
+  it.skipIf(docker === undefined)('gives Docker only flags that it has', () => {
+    const commands = [...beginning('docker build'), ...beginning('docker run'), ...beginning('docker exec')];
+    expect(commands.length).toBeGreaterThan(3);
+    for (const command of commands) {
+      // No daemon is there: what is left to fail is its absence.
+      const env = { ...process.env, DOCKER_HOST: `unix://${join(folder, 'none.sock')}` };
+      const { stderr } = spawnSync('sh', ['-c', command], { cwd: root, env, encoding: 'utf8' });
+      expect([command, stderr]).toEqual([
+        command,
+        expect.stringMatching(/connect to the docker|no such file/i),
+      ]);
+    }
+  });
+
+  it.skipIf(helm === undefined)('gives Helm only values that the chart has', async () => {
+    const [install = '', upgrade = ''] = beginning('helm');
+    const set = [...`${install} ${upgrade}`.matchAll(/--set \S+/g)].flatMap(([words]) => words.split(' '));
+    expect(set.length).toBeGreaterThan(8);
+    const { stdout } = await run(helm as string, ['template', 'warp2api', 'deploy/helm/warp2api', ...set], {
+      cwd: root,
+    });
+    // The names that the commands there speak of.
+    for (const name of beginning('kubectl').flatMap((line) => /deploy\/(\S+)/.exec(line)?.[1] ?? []))
+      expect(stdout).toContain(`name: ${name}\n`);
+  });
+
+  it('names files that are there', () => {
+    const named = lines.flatMap((line) => line.match(/\bdeploy\/[\w./-]+/g) ?? []);
+    const inRepository = named.filter((name) => !/^deploy\/warp2api-(pool|gateway)$/.test(name));
+    expect(inRepository.length).toBeGreaterThan(2);
+    expect(inRepository.filter((name) => !existsSync(join(root, name)))).toEqual([]);
   });
 });
 
