@@ -6,13 +6,17 @@ import { withUpstreams } from './support/upstreams.ts';
 const question =
   'My key is sk-proj-abcdefghijklmnop and my address me@example.com; project Bluebird is secret.';
 
+interface Turn {
+  readonly content: Record<'input' | 'output', { parts: { content: string }[] }[]> | null;
+}
+
 async function ask(services: TestServices, more: Record<string, unknown> = {}, model = 'sandbox') {
   const answer = await services.chat(userTurn(model, question, more));
   expect(answer.status).toBe(200);
   await answer.text();
   const id = answer.headers.get('x-request-id') ?? '';
   const turn = await (await fetch(`${services.gatewayUrl}/api/turns/${id}`)).json();
-  return turn as { content: Record<'input' | 'output', { parts: { content: string }[] }[]> | null };
+  return turn as Turn;
 }
 
 const linesWithContent = (services: TestServices) =>
@@ -85,8 +89,25 @@ test.each([true, false])('a relayed answer is kept as it came (stream: %s)', asy
 
 test('only the keys that are named have their content kept', async () => {
   const services = await servicesForTest({ LOG_CONTENT: 'support, intern' });
-  expect((await ask(services)).content).toBeNull();
-  expect(linesWithContent(services)).toEqual([]);
+  for (const [name, isKept] of [
+    ['support', true],
+    ['sales', false],
+  ] as const) {
+    const made = await fetch(`${services.gatewayUrl}/api/keys`, {
+      method: 'POST',
+      body: JSON.stringify({ name }),
+    });
+    const { secret } = (await made.json()) as { secret: string };
+    const answer = await services.chat(userTurn('sandbox', question), {
+      authorization: `Bearer ${secret}`,
+      'x-request-id': name,
+    });
+    expect(answer.status).toBe(200);
+    await answer.text();
+    const { content } = (await (await fetch(`${services.gatewayUrl}/api/turns/${name}`)).json()) as Turn;
+    expect(content !== null).toBe(isKept);
+  }
+  expect(linesWithContent(services)).toHaveLength(1);
 });
 
 test('a pattern that is none, and on beside names, are faults of the settings', async () => {

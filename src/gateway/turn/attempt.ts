@@ -94,14 +94,12 @@ export class Attempt implements CallListener {
   /** Where a person can watch the answer being made. */
   runUrl: string | undefined;
 
-  readonly answer = new CollectedAnswer();
+  readonly answer: CollectedAnswer;
   connectedAt: number | undefined;
   firstContentAt: number | undefined;
   /** Of the upstream's answer, where a turn is one exchange. */
   status: number | undefined;
   contentType = '';
-  /** The beginning of an answer that is passed on as it comes, where it is to be logged. */
-  relayedText = '';
   /** The client has seen some of the answer, so that no other account may begin it again. */
   isContentSent = false;
   /** What came with the error after which nothing could be sent. */
@@ -112,7 +110,6 @@ export class Attempt implements CallListener {
   readonly #plan: AttemptPlan;
   readonly #traceHeaders: TraceHeaders | undefined;
   readonly #stages: readonly Stage[];
-  readonly #mostLogged: number;
   readonly #ended = Promise.withResolvers<AppError | undefined>();
   #call: RunningCall | undefined;
   #isClosed = false;
@@ -142,7 +139,7 @@ export class Attempt implements CallListener {
     this.handling = plan.handling;
     this.ignored = plan.unchecked;
     const { content } = dependencies;
-    this.#mostLogged = content?.isOf(turn.client) ? content.mostCharacters : 0;
+    this.answer = new CollectedAnswer(content?.isOf(turn.client) ? content.mostCharacters : 0);
     this.#stages = stagesOf(plan.request, plan.handling.emulated);
   }
 
@@ -337,7 +334,6 @@ export class Attempt implements CallListener {
     const { output } = this.#plan;
     let batch = events;
     for (const stage of this.#stages) batch = stage.apply(batch);
-    if (this.#mostLogged > 0) this.#keepRelayed(batch);
     if (this.answer.take(batch, output.isBuffered) && this.firstContentAt === undefined) {
       this.firstContentAt = this.#dependencies.clock.monotonic();
       this.#dependencies.circuits.begunToAnswer(this.route);
@@ -360,13 +356,6 @@ export class Attempt implements CallListener {
       return false;
     }
     return true;
-  }
-
-  #keepRelayed(batch: readonly TurnEvent[]): void {
-    for (const event of batch) {
-      if (event.type === 'relayed' && this.relayedText.length < this.#mostLogged)
-        this.relayedText += event.text;
-    }
   }
 
   #fail(given: AppError, batch: readonly TurnEvent[]): void {

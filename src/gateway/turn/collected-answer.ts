@@ -12,6 +12,8 @@ import type {
 export class CollectedAnswer {
   /** Of a whole answer that is passed on as it is. */
   relayed = '';
+  /** Of one that is passed on as it comes, as much as is to be logged. */
+  relayedStart = '';
   text = '';
   reasoning = '';
   refusal = '';
@@ -23,6 +25,11 @@ export class CollectedAnswer {
   end: TurnEnd | undefined;
   /** Of what the model wrote. */
   characters = 0;
+  readonly #mostLogged: number;
+
+  constructor(mostLogged = 0) {
+    this.#mostLogged = mostLogged;
+  }
 
   /** True when the batch holds content. `keepsRelayed`: the client gets the answer in one piece. */
   take(batch: readonly TurnEvent[], keepsRelayed: boolean): boolean {
@@ -31,6 +38,7 @@ export class CollectedAnswer {
       switch (event.type) {
         case 'relayed':
           if (keepsRelayed) this.relayed += event.text;
+          if (this.relayedStart.length < this.#mostLogged) this.relayedStart += event.text;
           hasContent = true;
           break;
         case 'passed':

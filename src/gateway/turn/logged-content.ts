@@ -110,12 +110,12 @@ function messagesOf(decoded: ClientTurn['decoded']): readonly LoggedMessage[] {
   }
 }
 
-function answerOf({ answer, relayedText }: NonNullable<TurnResult['attempt']>): LoggedMessage {
+function answerOf({ answer }: NonNullable<TurnResult['attempt']>): LoggedMessage {
   const texts: readonly (readonly [LoggedPart['type'], string])[] = [
     ['reasoning', answer.reasoning],
     ['text', answer.text],
     ['refusal', answer.refusal],
-    ['relayed', relayedText],
+    ['relayed', answer.relayedStart],
   ];
   const parts = texts.filter(([, text]) => text !== '').map(([type, content]) => ({ type, content }));
   const calls = answer.toolCalls.map((call) => loggedPart({ ...call, type: 'tool-call' }));
