@@ -329,6 +329,7 @@ test.skipIf(withoutBrowser)('the table follows changes and a pool that was start
   await second.addAccount('wk-three-0123456789', { email: 'three@example.com' });
   await row(page, 'three@example.com').waitFor();
   expect(await row(page, 'two@example.com').count()).toBe(0);
+  await page.getByText('Live', { exact: true }).waitFor();
   ignoreFaults(page, /ERR_/);
 });
 
