@@ -82,11 +82,7 @@ describe('which account would answer', () => {
     const services = await withUpstreams(both, yaml);
     const plain = await explain(services, 'when/a b/é');
     expect(places(plain.candidates)).toEqual(['one/chat-text', 'two/when/a b/é']);
-    expect(plain.candidates[0]?.conditions).toEqual([
-      'without tools',
-      'without images',
-      'at most 8000 tokens',
-    ]);
+    expect(plain.candidates[0]?.when).toEqual({ tools: false, images: false, max_context: 8000 });
     for (const [traits, reason] of [
       [{ tools: true }, 'tools'],
       [{ images: true }, 'images'],

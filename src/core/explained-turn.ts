@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { shownConditions } from './shown-models.ts';
 import { shownSkip } from './shown-turn.ts';
 
 /** What `POST /api/models/explain` answers: which account would answer a turn that is not sent. */
@@ -22,7 +23,7 @@ const candidate = z.object({
   weight: z.number().nullable(),
   /** How often it is the first of its tier to be tried, from 0 to 1. */
   share: z.number(),
-  conditions: z.array(z.string()),
+  when: shownConditions,
   labels: z.array(z.string()),
   context_window: z.int().nullable(),
   /** Why turns pass it over, or some of its accounts. */

@@ -55,6 +55,14 @@ export const shownModels = z.object({
 });
 export type ShownModels = z.infer<typeof shownModels>;
 
+/** Requests that a candidate takes; null: all. */
+export const shownConditions = z.object({
+  tools: z.boolean().nullable(),
+  images: z.boolean().nullable(),
+  max_context: z.int().nullable(),
+});
+export type ShownConditions = z.infer<typeof shownConditions>;
+
 const candidate = z.object({
   provider: z.string(),
   model: z.string(),
@@ -62,11 +70,7 @@ const candidate = z.object({
   weight: z.number(),
   /** How often it is the first of its tier, from 0 to 1, where all of them take the request. */
   share: z.number(),
-  when: z.object({
-    tools: z.boolean().nullable(),
-    images: z.boolean().nullable(),
-    max_context: z.int().nullable(),
-  }),
+  when: shownConditions,
   labels: z.array(z.string()),
   first_content_timeout_ms: z.int().nullable(),
 });

@@ -1,7 +1,7 @@
-import type { ConfiguredRoute } from '../../core/configured-routes.ts';
+import type { ConfiguredCandidate, ConfiguredRoute } from '../../core/configured-routes.ts';
 import type { ModelPrice, ModelProfile } from '../../core/model-profile.ts';
 import type { ProviderModel, UpstreamProvider } from '../../core/provider.ts';
-import type { ShownModel, ShownRoute } from '../../core/shown-models.ts';
+import type { ShownConditions, ShownModel, ShownRoute } from '../../core/shown-models.ts';
 import type { FactSource } from './catalogue.ts';
 import type { ModelList } from './model-lists.ts';
 import { matches } from './name-patterns.ts';
@@ -74,6 +74,11 @@ export function leadsTo(
   );
 }
 
+export function shownConditionsOf(when: ConfiguredCandidate['when'] | undefined): ShownConditions {
+  const { tools = null, images = null, maxContext = null } = when ?? {};
+  return { tools, images, max_context: maxContext };
+}
+
 export function shownRoute(route: ConfiguredRoute): ShownRoute {
   const weightOf = (tier: number): number =>
     route.candidates.reduce((sum, one) => (one.tier === tier ? sum + one.weight : sum), 0);
@@ -86,11 +91,7 @@ export function shownRoute(route: ConfiguredRoute): ShownRoute {
         tier,
         weight,
         share: weight / weightOf(tier),
-        when: {
-          tools: when.tools ?? null,
-          images: when.images ?? null,
-          max_context: when.maxContext ?? null,
-        },
+        when: shownConditionsOf(when),
         labels: [...labels],
         first_content_timeout_ms: firstContentTimeoutMs ?? null,
       }),

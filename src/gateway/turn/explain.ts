@@ -8,6 +8,7 @@ import type { LeaseCache } from '../leases/lease-cache.ts';
 import type { PassedOver } from '../models/configured-plans.ts';
 import type { Route } from '../models/route.ts';
 import type { Routes } from '../models/routing.ts';
+import { shownConditionsOf } from '../models/shown-models.ts';
 import type { AccountLimits } from './account-limits.ts';
 import { appErrorFromPool } from './app-errors.ts';
 import { type CandidateDependencies, Candidates } from './candidates.ts';
@@ -85,7 +86,7 @@ export async function explainTurn(
       tier: one.configured?.tier ?? null,
       weight: one.configured?.weight ?? null,
       share: shareOf(one, planned),
-      conditions: conditionsOf(one),
+      when: shownConditionsOf(one.configured?.when),
       labels: [...(one.labels ?? [])],
       context_window: one.contextWindow ?? null,
       skipped: [...(one.barred?.size ? [barredSkip(one.barred)] : []), ...skipped.map(shownSkip)],
@@ -240,15 +241,6 @@ function sharesOf(routes: readonly Route[]): number[] {
 function shareOf(route: Route, planned: readonly Route[]): number {
   const tier = planned.filter((one) => tierOf(one) === tierOf(route));
   return sharesOf(tier)[tier.indexOf(route)] ?? 1;
-}
-
-function conditionsOf({ configured }: Route): string[] {
-  const { tools, images, maxContext } = configured?.when ?? {};
-  return [
-    ...(tools === undefined ? [] : [tools ? 'with tools' : 'without tools']),
-    ...(images === undefined ? [] : [images ? 'with images' : 'without images']),
-    ...(maxContext === undefined ? [] : [`at most ${maxContext} tokens`]),
-  ];
 }
 
 const passedWordsOf: Readonly<Record<PassedOver['reason'], string>> = {

@@ -1,0 +1,244 @@
+import type { ExplainedTurn } from '../../../../src/core/explained-turn.ts';
+import { Bar } from '../../components/bar.tsx';
+import { Badge, Card, Notice } from '../../components/page.tsx';
+import { shownNumber, shownPercent } from '../../format.ts';
+import { linkTo } from '../../navigation.ts';
+import { questionText } from '../../texts/model-question.ts';
+import { modelsText } from '../../texts/models.ts';
+
+import { conditionWords } from './routes-view.tsx';
+
+type Text = ReturnType<typeof questionText>;
+type Candidate = ExplainedTurn['candidates'][number];
+
+/** What would become of a request. */
+export function Explanation({ found, tokens }: { readonly found: ExplainedTurn; readonly tokens: number }) {
+  const text = questionText();
+  const { answers, error, candidates, passed_over: passed, notes } = found;
+  return (
+    <>
+      {answers.length > 0 ? (
+        <Card title={text.wouldAnswer}>
+          <Answers answers={answers} text={text} />
+          <p class="way quiet">{wayWords(found.way, text)}</p>
+        </Card>
+      ) : (
+        <Notice tone="rest">
+          <strong>{text.noneNow}</strong>
+          <p>{wayWords(found.way, text)}</p>
+          {error && (
+            <p>
+              {text.client(String(error.status), error.code)} {error.message}
+            </p>
+          )}
+        </Notice>
+      )}
+      {notes.map((note) => (
+        <Notice key={note} tone="rest">
+          {note}
+        </Notice>
+      ))}
+      {candidates.length > 0 && (
+        <Card title={text.candidates}>
+          <ol class="candidates">
+            {candidates.map((one) => (
+              <CandidateRow
+                key={`${one.provider} ${one.model} ${one.labels.join()}`}
+                one={one}
+                isAnswering={answers.some(
+                  (answer) => answer.provider === one.provider && answer.model === one.model,
+                )}
+                tokens={tokens}
+                text={text}
+              />
+            ))}
+          </ol>
+        </Card>
+      )}
+      {passed.length > 0 && (
+        <Card title={text.passedOver}>
+          <ul class="candidates">
+            {passed.map(({ provider, model, reason }, index) => (
+              <li key={index}>
+                <span>
+                  <strong>{provider}</strong> <code>{model}</code>
+                </span>
+                <small class="quiet">{passedWord(reason, text)}</small>
+              </li>
+            ))}
+          </ul>
+        </Card>
+      )}
+    </>
+  );
+}
+
+function Answers({ answers, text }: { readonly answers: ExplainedTurn['answers']; readonly text: Text }) {
+  return (
+    <ul class="answers">
+      {answers.map(({ provider, model, account_id: account, share }) => (
+        <li key={`${provider} ${model}`}>
+          <div>
+            <strong>{provider}</strong> <code>{model}</code>
+            <small class="quiet">
+              {account === null ? (
+                text.someAccount
+              ) : (
+                <>
+                  {text.account}{' '}
+                  <a href={linkTo('accounts', [account])}>
+                    <code>{account.slice(0, 12)}</code>
+                  </a>
+                </>
+              )}
+            </small>
+          </div>
+          {answers.length > 1 && (
+            <Bar
+              label={text.ofTurns(shownPercent(share))}
+              share={share}
+              tone="accent"
+              note={text.ofTurns(shownPercent(share, 1))}
+              isBare
+            />
+          )}
+        </li>
+      ))}
+    </ul>
+  );
+}
+
+function CandidateRow({
+  one,
+  isAnswering,
+  tokens,
+  text,
+}: {
+  readonly one: Candidate;
+  readonly isAnswering: boolean;
+  readonly tokens: number;
+  readonly text: Text;
+}) {
+  const { provider, model, tier, share, context_window: window, when, labels, skipped } = one;
+  const words = modelsText();
+  const [tone, word] = isAnswering
+    ? (['ok', text.answers] as const)
+    : one.can_serve
+      ? (['accent', text.next] as const)
+      : (['rest', text.cannot] as const);
+  const says = [
+    tier !== null && share < 1 && text.first(shownPercent(share, 1)),
+    ...conditionWords(when, words),
+    labels.length > 0 && words.labelled(labels.join(', ')),
+  ].filter((part) => part !== false);
+  return (
+    <li>
+      <div class="candidate-head">
+        <span>
+          <strong>{provider}</strong> <code>{model}</code>
+        </span>
+        <Badge tone={tone}>{word}</Badge>
+      </div>
+      {says.length > 0 && <small class="quiet">{says.join(words.comma)}</small>}
+      {window !== null && tokens > window && (
+        <small class="warning">{text.contextSmall(shownNumber(window))}</small>
+      )}
+      {skipped.map(({ reason, says: said }) => (
+        <small key={`${reason} ${said}`} class="warning">
+          {said}
+        </small>
+      ))}
+      <AccountCounts one={one} text={text} />
+    </li>
+  );
+}
+
+function AccountCounts({ one, text }: { readonly one: Candidate; readonly text: Text }) {
+  const { accounts, named_accounts: named } = one;
+  if (accounts === null) {
+    return one.skipped.length > 0 && !one.can_serve ? null : (
+      <small class="quiet">{text.accountsUnknown}</small>
+    );
+  }
+  const counts = Object.entries(accounts);
+  if (counts.length === 0) return <small class="warning">{text.noAccounts}</small>;
+  return (
+    <>
+      <span class="row">
+        {counts.map(([standing, count]) => (
+          <Badge key={standing} tone={standing === 'open' || standing === 'held' ? 'ok' : 'quiet'}>
+            {shownNumber(count)} {standingWord(standing, text)}
+          </Badge>
+        ))}
+      </span>
+      {named.length > 0 && (
+        <details>
+          <summary>{text.showAccounts(shownNumber(named.length))}</summary>
+          <ul class="named-accounts">
+            {named.map(({ account_id: id, label, standing, says }) => (
+              <li key={id}>
+                <a href={linkTo('accounts', [id])}>
+                  <code>{id.slice(0, 12)}</code>
+                </a>
+                {label !== null && <span>{label}</span>}
+                <small class="quiet">{says ?? standingWord(standing, text)}</small>
+              </li>
+            ))}
+          </ul>
+        </details>
+      )}
+    </>
+  );
+}
+
+function standingWord(standing: string, text: Text): string {
+  const words: Readonly<Record<string, string>> = {
+    open: text.wordOpen,
+    held: text.wordHeld,
+    model: text.wordModel,
+    label: text.wordLabel,
+    limit: text.wordLimit,
+    leased: text.wordLeased,
+    half_open: text.wordHalfOpen,
+    cooldown: text.wordCooldown,
+    exhausted: text.wordExhausted,
+    standby: text.wordStandby,
+    disabled: text.wordDisabled,
+    reauth_required: text.wordReauth,
+    rate_limited: text.wordRateLimited,
+    free_quota_spent: text.wordFreeSpent,
+  };
+  return words[standing] ?? standing.replaceAll('_', ' ');
+}
+
+function passedWord(reason: ExplainedTurn['passed_over'][number]['reason'], text: Text): string {
+  return {
+    tools: text.passedTools,
+    images: text.passedImages,
+    context: text.passedContext,
+    unknown: text.passedUnknown,
+    blind: text.passedBlind,
+    key: text.passedKey,
+  }[reason];
+}
+
+function wayWords({ kind, route, alias }: ExplainedTurn['way'], text: Text): string {
+  switch (kind) {
+    case 'route':
+      return alias === null ? text.wayRoute(route ?? '') : text.wayAliasRoute(alias, route ?? '');
+    case 'alias':
+      return text.wayAlias(alias ?? '');
+    case 'named':
+      return text.wayNamed;
+    case 'listed':
+      return text.wayListed;
+    case 'effort':
+      return text.wayEffort;
+    case 'stand_in':
+      return text.wayStandIn;
+    case 'sandbox':
+      return text.waySandbox;
+    case 'none':
+      return text.wayNone;
+  }
+}

@@ -1,0 +1,78 @@
+import type { ShownTurn } from '../../../../src/core/shown-turn.ts';
+import { Badge, Card, Stat, Stats } from '../../components/page.tsx';
+import { shownDuration, shownNumber } from '../../format.ts';
+import { linkTo } from '../../navigation.ts';
+import { questionText } from '../../texts/model-question.ts';
+import type { TrialHead } from './try-turn.ts';
+
+/** What the gateway decided about a turn, in short. */
+export function TrialRecord({
+  head,
+  turn,
+}: {
+  readonly head: TrialHead;
+  readonly turn: ShownTurn | undefined;
+}) {
+  const text = questionText();
+  const usage = turn?.usage;
+  return (
+    <Card title={text.record} actions={<a href={linkTo('turns', [head.requestId])}>{text.openTurn}</a>}>
+      <dl class="facts">
+        <dt>x-warp2api-route</dt>
+        <dd>
+          <code class="place">{turn?.route || head.route || '–'}</code>
+        </dd>
+        <dt>{text.request}</dt>
+        <dd>
+          <code class="place">{head.requestId}</code>
+        </dd>
+      </dl>
+      {turn && (
+        <>
+          <Stats>
+            <Stat
+              name={text.outcome}
+              value={<Badge tone={turn.outcome === 'success' ? 'ok' : 'bad'}>{turn.outcome}</Badge>}
+            />
+            <Stat name={text.firstContent} value={duration(turn.first_content_ms)} />
+            <Stat name={text.whole} value={duration(turn.duration_ms)} />
+            <Stat
+              name={text.tokensUsed}
+              value={usage ? shownNumber(usage.input_tokens + usage.output_tokens) : '–'}
+              note={usage && text.inOut(shownNumber(usage.input_tokens), shownNumber(usage.output_tokens))}
+            />
+          </Stats>
+          <ol class="candidates">
+            {turn.candidates.map(({ provider, model, skipped }, index) => {
+              const attempts = turn.attempts.filter(
+                (one) => one.provider === provider && one.model === model,
+              );
+              return (
+                <li key={index}>
+                  <span>
+                    <strong>{provider}</strong> <code>{model}</code>
+                  </span>
+                  {skipped.map(({ says }) => (
+                    <small key={says} class="warning">
+                      {says}
+                    </small>
+                  ))}
+                  {attempts.map((one) => (
+                    <small key={one.started_ms} class="quiet">
+                      <code>{one.account_id.slice(0, 12)}</code> {one.outcome ?? 'running'}
+                      {one.message !== null && `: ${one.message}`}
+                    </small>
+                  ))}
+                </li>
+              );
+            })}
+          </ol>
+        </>
+      )}
+    </Card>
+  );
+}
+
+function duration(ms: number | null): string {
+  return ms === null ? '–' : shownDuration(ms);
+}
