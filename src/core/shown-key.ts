@@ -87,6 +87,19 @@ export const rotation = z.strictObject({
     .describe('How long the present secret stays good; 0: it ends now'),
 });
 
+/** How much of one limit is used now. */
+const keyUse = z.object({
+  meter: z.enum([...meters, 'turns']),
+  window: z.enum([...windows, 'minute', 'now']),
+  limit: z.number(),
+  used: z.number(),
+  /** Of `cost_cents`: turns whose cost is not known, and not in `used`. */
+  unpriced_turns: z.int().optional(),
+  /** When `used` is 0 again; null: never, or with the turns that run. */
+  resets_at: isoTime.nullable(),
+});
+export type KeyUse = z.infer<typeof keyUse>;
+
 export const shownKey = z.object({
   id: z.string(),
   name: z.string(),
@@ -98,6 +111,7 @@ export const shownKey = z.object({
   providers: z.array(z.string()).nullable(),
   labels: z.array(z.string()).nullable(),
   limits: keyLimits,
+  uses: z.array(keyUse),
   expires_at: isoTime.nullable(),
   created_at: isoTime,
   last_used_at: isoTime.nullable(),

@@ -93,12 +93,13 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
   const reporter = new Reporter(pool, leases.held, clock, logger);
   const store = await openStateStore({ ...options.keep, clock, logger });
   const database = await GatewayDatabase.open({ url: options.databaseUrl, clock, logger });
-  const limits = new Limits(database, clock, logger);
+  const gatewaysClock = { ...clock, now: () => database.now() };
+  const limits = new Limits(database, gatewaysClock, logger);
   const running = new RunningTurns(clock);
   const managedKeys = new ManagedKeys({
     database,
     running,
-    clock: { ...clock, now: () => database.now() },
+    clock: gatewaysClock,
     logger,
     secrets,
   });

@@ -2,17 +2,26 @@ import type { FastifyRequest } from 'fastify';
 import { AppError, refused } from '../../core/errors.ts';
 import { nearNames } from '../../core/near-names.ts';
 import { givenFields } from '../../core/null-fields.ts';
-import { changedKey, keyPageQuery, newKey, rotation, type ShownKey } from '../../core/shown-key.ts';
+import {
+  changedKey,
+  type KeyUse,
+  keyPageQuery,
+  newKey,
+  rotation,
+  type ShownKey,
+} from '../../core/shown-key.ts';
 import type { Route } from '../../lib/api/api-routes.ts';
 import type { Logger } from '../../lib/log/logger.ts';
 import { parseBody, parseFields } from '../../protocols/shared/request.ts';
 import type { StoredKey } from '../keys/key-verbs.ts';
 import type { ManagedKeys } from '../keys/managed-keys.ts';
+import type { Limits } from '../limits/limits.ts';
 import * as answers from './api-answers.ts';
 
 /** What the routes of client keys answer from. */
 export interface KeyService {
   readonly managedKeys: ManagedKeys;
+  readonly limits: Pick<Limits, 'uses'>;
   /** Names that `providers` of a key may hold. */
   readonly providerNames: readonly string[];
   readonly logger: Logger;
@@ -30,12 +39,13 @@ export const keyRoutes: readonly Route<KeyService>[] = [
     access: 'adminKey',
     query: keyPageQuery,
     answers: { 200: { description: 'One page.', body: answers.keyList } },
-    async handle({ managedKeys: keys }, request) {
+    async handle(service, request) {
+      const { managedKeys: keys } = service;
       const { limit, before, revoked } = parseFields(keyPageQuery, givenFields(request.query));
       const page = await keys.page({ limit: limit + 1, before, withRevoked: revoked });
       const shown = page.slice(0, limit);
       const next = page.length > limit ? (shown.at(-1)?.number ?? null) : null;
-      return { keys: shown.map((key) => shownOf(key, keys.now())), next_before: next };
+      return { keys: await shownAll(service, shown), next_before: next };
     },
   },
   {
@@ -61,7 +71,7 @@ export const keyRoutes: readonly Route<KeyService>[] = [
         expiresAt: expiryOf(expires_at, keys.now()) ?? null,
       });
       audit(service, request, 'made', made.key);
-      return { key: shownOf(made.key, keys.now()), secret: made.secret };
+      return { key: await shownWithUse(service, made.key), secret: made.secret };
     },
   },
   {
@@ -70,8 +80,10 @@ export const keyRoutes: readonly Route<KeyService>[] = [
     summary: 'The key that the request shows, for its holder',
     access: 'clientKey',
     answers: { 200: { description: 'The key.', body: answers.key }, 404: notFound },
-    async handle({ managedKeys: keys }, { client }) {
-      if (client.managed) return shownOf(await keys.get(client.managed.keyId), keys.now());
+    async handle(service, { client }) {
+      if (client.managed) {
+        return shownWithUse(service, await service.managedKeys.get(client.managed.keyId));
+      }
       const message =
         'The key is none that the operator made for a client (one of API_KEYS, or any): there is nothing to show.';
       throw new AppError('not_found', message);
@@ -84,7 +96,7 @@ export const keyRoutes: readonly Route<KeyService>[] = [
     description: byIdOrName,
     access: 'adminKey',
     answers: { 200: { description: 'The key.', body: answers.key }, 404: notFound },
-    handle: async ({ managedKeys: keys }, { params }) => shownOf(await keys.get(params.id), keys.now()),
+    handle: async (service, { params }) => shownWithUse(service, await service.managedKeys.get(params.id)),
   },
   {
     method: 'PATCH',
@@ -111,7 +123,7 @@ export const keyRoutes: readonly Route<KeyService>[] = [
         ...(expiresAt !== undefined && { expiresAt }),
       });
       audit(service, request, 'changed', changed, Object.keys(request.body as object));
-      return shownOf(changed, keys.now());
+      return shownWithUse(service, changed);
     },
   },
   {
@@ -132,7 +144,7 @@ export const keyRoutes: readonly Route<KeyService>[] = [
       const { keyId } = await keys.get(request.params.id);
       const { key, secret } = await keys.rotate(keyId, grace * 1_000);
       audit(service, request, 'rotated', key);
-      return { key: shownOf(key, keys.now()), secret };
+      return { key: await shownWithUse(service, key), secret };
     },
   },
   {
@@ -148,7 +160,7 @@ export const keyRoutes: readonly Route<KeyService>[] = [
       const { keyId, revokedAt } = await keys.get(request.params.id);
       const key = revokedAt === null ? await keys.revoke(keyId) : await keys.get(keyId);
       if (revokedAt === null) audit(service, request, 'revoked', key);
-      return shownOf(key, keys.now());
+      return shownWithUse(service, key);
     },
   },
 ];
@@ -183,7 +195,20 @@ function checkProviders({ providerNames }: KeyService, given: readonly string[] 
   }
 }
 
-export function shownOf(key: StoredKey, now: number): ShownKey {
+async function shownAll(
+  { managedKeys, limits }: KeyService,
+  keys: readonly StoredKey[],
+): Promise<ShownKey[]> {
+  const uses = await limits.uses(keys);
+  return keys.map((key) => shownOf(key, uses.get(key.keyId) ?? [], managedKeys.now()));
+}
+
+async function shownWithUse(service: KeyService, key: StoredKey): Promise<ShownKey | undefined> {
+  const [shown] = await shownAll(service, [key]);
+  return shown;
+}
+
+function shownOf(key: StoredKey, uses: readonly KeyUse[], now: number): ShownKey {
   return {
     id: key.keyId,
     name: key.name,
@@ -194,6 +219,7 @@ export function shownOf(key: StoredKey, now: number): ShownKey {
     providers: key.providers && [...key.providers],
     labels: key.labels && [...key.labels],
     limits: { ...key.limits, budgets: [...key.limits.budgets] },
+    uses: [...uses],
     expires_at: timeOf(key.expiresAt),
     created_at: new Date(key.createdAt).toISOString(),
     last_used_at: timeOf(key.lastUsedAt),

@@ -73,7 +73,7 @@ export interface GatewayServerOptions {
   readonly providerNames: readonly string[];
   /** Also while there is none: other machines can reach the gateway. */
   readonly isKeyNeeded?: boolean | undefined;
-  readonly limits: Pick<Limits, 'keyOf' | 'reserve' | 'refused' | 'passed'>;
+  readonly limits: Pick<Limits, 'keyOf' | 'reserve' | 'refused' | 'passed' | 'uses'>;
   readonly poolWatch: PoolWatch;
   readonly pool: Pick<Pool, 'eligible'>;
   readonly responses: StoredResponses;
@@ -259,6 +259,7 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
     metrics: metrics.text,
     poolAddress: (address) => options.poolAddress?.(address),
     managedKeys,
+    limits: options.limits,
     providerNames: options.providerNames,
     logger,
   });

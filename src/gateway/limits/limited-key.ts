@@ -9,10 +9,13 @@ interface KeyLimit {
   readonly units: number;
 }
 
+/** What limits know of a managed key. */
+export type KeyWithLimits = Pick<ManagedKey, 'keyId' | 'name' | 'limits'>;
+
 /** What is counted for a managed key: a slice for each of its limits, in the window that it is now. */
 export class LimitedKey {
   readonly keyId: string;
-  #managed: ManagedKey;
+  #managed: KeyWithLimits;
   #limits: readonly KeyLimit[];
   #current: Slice[] = [];
   /** Of windows that begin soon. */
@@ -23,7 +26,7 @@ export class LimitedKey {
   #until = Number.NEGATIVE_INFINITY;
   #since = Number.POSITIVE_INFINITY;
 
-  constructor(managed: ManagedKey) {
+  constructor(managed: KeyWithLimits) {
     this.keyId = managed.keyId;
     this.#managed = managed;
     this.#limits = limitsOf(managed.limits);
@@ -49,7 +52,7 @@ export class LimitedKey {
   }
 
   /** The key has other limits from now on. What was used stays. */
-  configure(managed: ManagedKey, now: number): void {
+  configure(managed: KeyWithLimits, now: number): void {
     this.#managed = managed;
     this.#limits = limitsOf(managed.limits);
     this.#turnOver(now);

@@ -1,18 +1,19 @@
 import { randomUUID } from 'node:crypto';
 import { AppError } from '../../core/errors.ts';
+import type { KeyUse } from '../../core/shown-key.ts';
 import { DatabaseError } from '../../db/database.ts';
 import type { Clock } from '../../lib/clock.ts';
 import type { Logger } from '../../lib/log/logger.ts';
 import { sleep } from '../../lib/sleep.ts';
 import { within } from '../../lib/within.ts';
-import type { ClientKey, ManagedKey } from '../keys/client-key.ts';
+import type { ClientKey } from '../keys/client-key.ts';
 import { Allowance, estimatedUnits, type TurnEstimate } from './allowance.ts';
 import { type AnsweredSlice, type AskedSlice, type UsedLimit, warnings } from './limit-verbs.ts';
-import { LimitedKey } from './limited-key.ts';
+import { type KeyWithLimits, LimitedKey } from './limited-key.ts';
 import { rateHeaders } from './rate-headers.ts';
 import { limitName, refusal } from './refusals.ts';
 import { amountOf, type Slice, type SliceAsk, shareOf } from './slices.ts';
-import { type KeyUse, usesOf } from './uses.ts';
+import { usesOf } from './uses.ts';
 
 /** What limits ask of the gateway's database. */
 export interface LimitsDatabase {
@@ -161,7 +162,7 @@ export class Limits {
   }
 
   /** How much of each limit is used now, by key. */
-  async uses(keys: readonly ManagedKey[]): Promise<Map<string, readonly KeyUse[]>> {
+  async uses(keys: readonly KeyWithLimits[]): Promise<Map<string, readonly KeyUse[]>> {
     const now = this.#clock.now();
     const keyIds = keys.map(({ keyId }) => keyId);
     const rows = await this.#database.ask((verbs) => verbs.usedLimits(this.#id, keyIds)).catch(() => []);

@@ -1,24 +1,11 @@
-import type { ManagedKey } from '../keys/client-key.ts';
+import type { KeyUse } from '../../core/shown-key.ts';
 import type { UsedLimit } from './limit-verbs.ts';
-import { LimitedKey } from './limited-key.ts';
-import { amountOf, type Meter } from './slices.ts';
-import type { WindowName } from './windows.ts';
-
-/** How much of one limit is used, as it is shown. */
-export interface KeyUse {
-  readonly meter: Meter;
-  readonly window: WindowName;
-  readonly limit: number;
-  readonly used: number;
-  /** Of `cost_cents`: turns whose cost is not known, and not in `used`. */
-  readonly unpriced_turns?: number;
-  /** When `used` is 0 again; null: never. */
-  readonly resets_at: string | null;
-}
+import { type KeyWithLimits, LimitedKey } from './limited-key.ts';
+import { amountOf } from './slices.ts';
 
 /** `known` is what this gateway counts for the key, beside what the database has. */
 export function usesOf(
-  managed: ManagedKey,
+  managed: KeyWithLimits,
   known: LimitedKey | undefined,
   rows: readonly UsedLimit[],
   now: number,

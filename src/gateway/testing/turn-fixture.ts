@@ -171,6 +171,7 @@ export const noLimits = {
   },
   refused: new Map<string, number>(),
   passed: new Map(),
+  uses: async () => new Map(),
 };
 
 /** For a server whose test does not ask what it keeps. */
