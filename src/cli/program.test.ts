@@ -291,6 +291,8 @@ const failedOver = {
   model: 'fast',
   stream: true,
   client_key: 'abc',
+  key_name: null,
+  trace_id: null,
   outcome: 'success',
   message: null,
   status: 200,
@@ -312,9 +314,10 @@ const failedOver = {
     {
       provider: 'anthropic',
       model: 'haiku',
-      skipped: [{ reason: 'field', account_id: null, says: 'seed: no\u001b[1m' }],
+      at_ms: 0,
+      skipped: [{ reason: 'field', account_id: null, at_ms: 0, says: 'seed: no\u001b[1m' }],
     },
-    { provider: 'openai', model: 'gpt-5-mini', skipped: [] },
+    { provider: 'openai', model: 'gpt-5-mini', at_ms: 1, skipped: [] },
   ],
   attempts: [
     attempt,

@@ -40,7 +40,7 @@ const attempt = z.object({
 export const shownTurn = z.object({
   request_id: z.string(),
   /** Of its OpenTelemetry trace; null where none is sent. */
-  trace_id: z.string().nullable(),
+  trace_id: z.string().nullable().default(null),
   at: isoTime,
   dialect: z.string(),
   /** As the client named it. */
