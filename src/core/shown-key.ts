@@ -139,6 +139,8 @@ export const shownKeys = z.object({
   next_before: z.int().nullable(),
 });
 
+export type ShownKeys = z.infer<typeof shownKeys>;
+
 /** A key with its secret, which is shown this once. */
 export const keyWithSecret = z.object({ key: shownKey, secret: z.string() });
 
