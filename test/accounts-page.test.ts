@@ -9,7 +9,7 @@ import {
   snapshot,
   withoutBrowser,
 } from './support/browser.ts';
-import { servicesForTest, startTestServices, type TestServices } from './support/services.ts';
+import { servicesForTest, startTestServices, type TestServices, userTurn } from './support/services.ts';
 
 const path = '#/accounts';
 const withLogins = { WARP_FIREBASE_API_KEY: 'K', WARP_OAUTH_CLIENT_ID: 'client' };
@@ -55,7 +55,7 @@ test.skipIf(withoutBrowser)('a device login shows its code, and what becomes of 
   const services = await servicesForTest(withLogins);
   const { tokens } = services.upstream;
   tokens.set({ device: { intervalSeconds: 1, lifetimeSeconds: 3 } });
-  const page = await openPage(services, { path, service: 'pool' });
+  const page = await openPage(services, { path });
   await page.getByRole('button', { name: 'Add accounts' }).last().click();
   await dialog(page).getByText('Log in', { exact: true }).click();
   await dialog(page).getByLabel('Label').fill('work');
@@ -112,7 +112,7 @@ test.skipIf(withoutBrowser)(
   async () => {
     const services = await servicesForTest();
     await services.addAccount('wk-one-0123456789', { email: 'one@example.com' });
-    const page = await openPage(services, { path, service: 'pool' });
+    const page = await openPage(services, { path });
     await choose(page, 'one@example.com', 'Disable');
     await dialog(page).getByText('It is no longer lent').waitFor();
     await dialog(page).getByRole('button', { name: 'Disable' }).click();
@@ -159,7 +159,7 @@ test.skipIf(withoutBrowser)(
   '200 lines are imported, each with its result, and no secret is shown again',
   async () => {
     const services = await servicesForTest();
-    const page = await openPage(services, { path, service: 'pool' });
+    const page = await openPage(services, { path });
     const lines = Array.from({ length: 200 }, (_, index) => {
       if (index % 50 === 7) return `{"provider": "warp", "apikey": "wk-bad-${index}"}`;
       if (index % 50 === 9) return `wk-secret key ${index}`;
@@ -213,7 +213,7 @@ test.skipIf(withoutBrowser)(
 test.skipIf(withoutBrowser)('an import goes on after the session ended in the middle of it', async () => {
   const adminKey = 'admin-key-1234567890';
   const services = await servicesForTest({ ADMIN_KEY: adminKey });
-  const page = await openPage(services, { path, service: 'pool' });
+  const page = await openPage(services, { path });
   const signIn = async () => {
     await page.getByLabel('Admin key').fill(adminKey);
     await page.keyboard.press('Enter');
@@ -323,14 +323,13 @@ test.skipIf(withoutBrowser)('the table follows changes and a pool that was start
   await first.addAccount('wk-two-0123456789', { email: 'two@example.com' });
   await row(page, 'two@example.com').waitFor();
   const { port } = new URL(first.poolUrl);
+  ignoreFaults(page, /ERR_/);
   await first.close();
   await page.getByText('Connection lost').waitFor();
   const second = await servicesForTest({ POOL_SERVICE_PORT: port });
   await second.addAccount('wk-three-0123456789', { email: 'three@example.com' });
   await row(page, 'three@example.com').waitFor();
   expect(await row(page, 'two@example.com').count()).toBe(0);
-  await page.getByText('Live', { exact: true }).waitFor();
-  ignoreFaults(page, /ERR_/);
 });
 
 test.skipIf(withoutBrowser)('the pool is refilled from its sources', async () => {
@@ -369,7 +368,7 @@ test.skipIf(withoutBrowser)('it reads well in both languages and themes, and on 
     ['en', 'light', 'wide'],
     ['zh', 'dark', 'narrow'],
   ] as const) {
-    const page = await openPage(services, { path, language, theme, size, service: 'pool' });
+    const page = await openPage(services, { path, language, theme, size });
     await row(page, 'lena@example.com').waitFor();
     await expectAccessible(page);
     await snapshot(page, language === 'en' ? 'accounts' : 'accounts-zh-dark-narrow');
@@ -398,3 +397,26 @@ test.skipIf(withoutBrowser)('it is used by keyboard alone', async () => {
   await page.keyboard.press('Escape');
   await expect.poll(() => page.getByRole('dialog').count()).toBe(0);
 });
+
+test.skipIf(withoutBrowser)(
+  'at the gateway it shows the turns of an account, those that run too',
+  async () => {
+    const services = await servicesForTest();
+    await services.addAccount('wk-one-0123456789', { email: 'one@example.com' });
+    const page = await openPage(services, { path });
+    const abort = new AbortController();
+    const turn = fetch(`${services.gatewayUrl}/v1/chat/completions`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify(userTurn('sandbox-stall', 'Hello', { stream: true })),
+      signal: abort.signal,
+    });
+    await row(page, 'one@example.com').getByText('1 running').waitFor();
+    await row(page, 'one@example.com').getByRole('link').click();
+    await dialog(page).getByText('running', { exact: true }).waitFor();
+    await expectAccessible(page);
+    abort.abort();
+    await turn.then((answer) => answer.text()).catch(() => undefined);
+    await dialog(page).getByText('cancelled', { exact: true }).waitFor();
+  },
+);

@@ -41,6 +41,7 @@ async function browser(): Promise<Browser> {
 
 /** Errors of pages whose test has not ended, by the page. */
 const faults = new WeakMap<Page, string[]>();
+const ignored = new WeakMap<Page, RegExp>();
 
 /**
  * The admin page of these services in a window of its own, once it shows something. The test fails at its end on errors in the
@@ -70,7 +71,11 @@ export async function openPage(
   page.on('pageerror', (error) => found.push(String(error.stack ?? error)));
   onTestFinished(async () => {
     await context.close();
-    expect(found, 'errors in the console').toEqual([]);
+    const meant = ignored.get(page);
+    expect(
+      found.filter((fault) => !meant?.test(fault)),
+      'errors in the console',
+    ).toEqual([]);
   });
   await page.goto(`${service === 'gateway' ? services.gatewayUrl : services.poolUrl}/admin${path}`);
   await page.locator('main').waitFor();
@@ -88,10 +93,9 @@ export async function expectFaults(page: Page, ...patterns: RegExp[]): Promise<v
   }
 }
 
-/** Takes these errors as meant where it is a matter of time whether there are any. */
+/** From now on the page may have errors like this: it is a matter of time whether it does. */
 export function ignoreFaults(page: Page, pattern: RegExp): void {
-  const found = faults.get(page) ?? [];
-  found.splice(0, found.length, ...found.filter((fault) => !pattern.test(fault)));
+  ignored.set(page, pattern);
 }
 
 interface AxeResults {
