@@ -1,5 +1,5 @@
 import { execFile, spawn } from 'node:child_process';
-import { chmodSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, chownSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -15,6 +15,7 @@ const root = resolve(import.meta.dirname, '..');
 const run = promisify(execFile);
 const scratch = mkdtempSync(join(tmpdir(), 'warp2api-try-'));
 
+chmodSync(scratch, 0o755);
 try {
   await run('npm', ['pack', '--silent', '--pack-destination', scratch], { cwd: root });
   const tarball = join(scratch, readdirSync(scratch).find((name) => name.endsWith('.tgz')) ?? 'no tarball');
@@ -34,12 +35,13 @@ async function tryWith(major: string, tarball: string): Promise<void> {
   // Beside it, as `npx -p node@26 -p warp2api` does.
   await npm('install', '--no-audit', '--no-fund', '--loglevel=error', `node@${major}`);
 
-  // Neither the folder it is started in nor the package itself is its to write to.
+  // As a user to whom neither the folder it is started in nor the package itself is to write to.
+  const user = process.getuid?.() === 0 ? { uid: 65_534, gid: 65_534 } : {};
   const empty = join(folder, 'empty');
   const home = join(folder, 'home');
   mkdirSync(home);
-  mkdirSync(empty);
-  chmodSync(empty, 0o555);
+  mkdirSync(empty, { mode: 0o555 });
+  if (user.uid !== undefined) chownSync(home, user.uid, user.gid);
   const program = join(folder, 'node_modules', '.bin', 'warp2api');
   const env = {
     PATH: `${join(folder, 'node_modules', '.bin')}:${process.env['PATH']}`,
@@ -51,7 +53,12 @@ async function tryWith(major: string, tarball: string): Promise<void> {
   const { stdout: version } = await run('node', ['--version'], { env });
   if (!version.startsWith(`v${major}.`)) throw new Error(`Node ${major} was to be used, and ${version} was.`);
 
-  const service = spawn(program, ['serve'], { cwd: empty, env, stdio: ['ignore', 'pipe', 'inherit'] });
+  const service = spawn(program, ['serve'], {
+    ...user,
+    cwd: empty,
+    env,
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
   const exited = new Promise<number | null>((resolve) => service.once('exit', resolve));
   try {
     const gateway = await listeningAt(service.stdout, 'the gateway listens');
@@ -62,7 +69,10 @@ async function tryWith(major: string, tarball: string): Promise<void> {
     });
     if (!answer.ok) throw new Error(`A turn was answered ${answer.status}: ${await answer.text()}`);
     await answer.arrayBuffer();
-    const { stdout: status } = await run(program, ['status', '--json'], { cwd: empty, env });
+    const page = await fetch(`${gateway}/admin`);
+    if (!page.ok || !(await page.text()).includes('<script'))
+      throw new Error(`The admin page was answered ${page.status}.`);
+    const { stdout: status } = await run(program, ['status', '--json'], { ...user, cwd: empty, env });
     if (JSON.parse(status).sandbox !== true) throw new Error(`The status is not as expected: ${status}`);
   } finally {
     service.kill('SIGTERM');
@@ -73,6 +83,7 @@ async function tryWith(major: string, tarball: string): Promise<void> {
   for (const name of ['accounts.db', 'master.key']) {
     if (!data.includes(name)) throw new Error(`${name} is not in the user's data folder: ${data}.`);
   }
+  if (readdirSync(empty).length > 0) throw new Error('It wrote where it was started.');
   const packages = tree.trim().split('\n').length - 1;
   console.log(
     `Node ${version.trim()}: served a turn; ${packages} packages, ${size.split('\t')[0]} MB installed.`,
