@@ -36,12 +36,13 @@ async function accountsOf(place: Workplace, data = 'data'): Promise<number> {
   return listed.accounts.length;
 }
 
-async function turn(url: string): Promise<number> {
-  const answer = await fetch(`${url}/v1/chat/completions`, {
-    method: 'POST',
-    headers: { 'content-type': 'application/json' },
-    body: JSON.stringify(userTurn('auto', 'Hello')),
-  });
+function post(url: string, body: object, key = 'any'): Promise<Response> {
+  const headers = { 'content-type': 'application/json', authorization: `Bearer ${key}` };
+  return fetch(url, { method: 'POST', headers, body: JSON.stringify(body) });
+}
+
+async function turn(url: string, key?: string): Promise<number> {
+  const answer = await post(`${url}/v1/chat/completions`, userTurn('auto', 'Hello'), key);
   await answer.arrayBuffer();
   return answer.status;
 }
@@ -58,12 +59,14 @@ it('backs up services under load, and what is restored elsewhere answers turns',
   const place = await createWorkplace();
   const service = await place.serve();
   await addAccount(place, 0);
+  const made = await post(`${service.url}/api/keys`, { name: 'backed up' });
+  const { secret } = (await made.json()) as { secret: string };
   let left = 200;
   const statuses: number[] = [];
   const caller = async () => {
     while (left > 0) {
       left -= 1;
-      statuses.push(await turn(service.url));
+      statuses.push(await turn(service.url, secret));
     }
   };
   const adding = async () => {
@@ -92,7 +95,9 @@ it('backs up services under load, and what is restored elsewhere answers turns',
   await done(place, 'restore kept/second', { DATA_DIR: 'other' });
   expect(await accountsOf(place, 'other')).toBe(5);
   const restored = await place.serve([], { DATA_DIR: 'other' });
-  expect(await turn(restored.url)).toBe(200);
+  // Its credentials can be opened, and the keys of clients are known.
+  expect(await turn(restored.url, secret)).toBe(200);
+  expect(await turn(restored.url)).toBe(401);
   expect(restored.output()).not.toContain('SANDBOX');
 });
 

@@ -56,7 +56,12 @@ export async function backUp(config: Config, given: string): Promise<Backup> {
   const present = files.filter(({ path }) => existsSync(path));
   if (present.length === 0) {
     const places = files.map(({ path }) => path).join(', ');
-    throw new Error(servers.length > 0 ? servers.join('\n') : `There is no database at ${places}.`);
+    if (servers.length > 0) throw new Error(servers.join('\n'));
+    throw new Error(
+      places === ''
+        ? 'The databases are in memory, which cannot be copied.'
+        : `There is no database at ${places}.`,
+    );
   }
   makeFolder(dirname(folder));
   const draft = mkdtempSync(`${folder}.partial-`);
