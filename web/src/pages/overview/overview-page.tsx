@@ -1,6 +1,165 @@
-import { PageHead } from '../../components/page.tsx';
-import { frameText } from '../../texts/frame.ts';
+import { Chart } from '../../components/chart.tsx';
+import { Card, Empty, Fault, Loading, Notice, PageHead, Stat, Stats } from '../../components/page.tsx';
+import { Countdown } from '../../components/time.tsx';
+import { shownCompact, shownDuration, shownNumber } from '../../format.ts';
+import { figures } from '../../live.ts';
+import { linkTo } from '../../navigation.ts';
+import { session } from '../../session.ts';
+import { overviewText } from '../../texts/overview.ts';
+import { Attention } from './attention.tsx';
+import './overview.css';
+import { type Standing, useMinutes, useStanding } from './standing.ts';
 
 export function OverviewPage() {
-  return <PageHead title={frameText().overview} />;
+  const text = overviewText();
+  const loaded = useStanding();
+  const standing = loaded.value.value;
+  const isGateway = session.value?.service === 'gateway';
+  return (
+    <>
+      <PageHead title={text.title} lead={standing ? leadOf(standing) : ' '} />
+      <div class="stack">
+        {loaded.error.value && <Fault error={loaded.error.value} retry={() => void loaded.reload()} />}
+        {!standing && !loaded.error.value && <Loading />}
+        {standing?.status?.sandbox && (
+          <Notice
+            tone="accent"
+            action={
+              <a class="button primary" href={linkTo('accounts')}>
+                {text.addAccount}
+              </a>
+            }
+          >
+            {text.sandbox}
+          </Notice>
+        )}
+        {standing?.status && <AccountStats stats={standing.status.pool_stats} />}
+        {isGateway && <TurnStats />}
+        {standing && (
+          <div class="overview-columns">
+            <Attention standing={standing} />
+            {standing.status && <Forecast standing={standing} forecast={standing.status.forecast} />}
+          </div>
+        )}
+      </div>
+    </>
+  );
+}
+
+function leadOf({ status, poolFault, health }: Standing): string {
+  return poolFault ?? status?.reason ?? health?.reason ?? overviewText().ready;
+}
+
+function AccountStats({ stats }: { readonly stats: NonNullable<Standing['status']>['pool_stats'] }) {
+  const text = overviewText();
+  const count = (value: number, state?: string) =>
+    value === 0 ? '0' : <a href={linkTo('accounts', [], { state })}>{shownNumber(value)}</a>;
+  return (
+    <Stats>
+      <Stat
+        name={text.usable}
+        tone="ok"
+        value={count(stats.available, 'active')}
+        note={text.usableNote(shownNumber(stats.in_use))}
+      />
+      <Stat name={text.resting} tone="rest" value={count(stats.cooldown, 'cooldown')} />
+      <Stat name={text.spent} tone="spent" value={count(stats.exhausted, 'exhausted')} />
+      <Stat name={text.broken} tone="bad" value={count(stats.reauth_required, 'reauth_required')} />
+      <Stat name={text.standby} tone="accent" value={count(stats.standby, 'standby')} />
+      <Stat name={text.disabled} tone="quiet" value={count(stats.disabled, 'disabled')} />
+    </Stats>
+  );
+}
+
+function TurnStats() {
+  const text = overviewText();
+  const now = figures.value;
+  const minutes = useMinutes().value.value;
+  const failed = minutes?.failed.reduce((sum, count) => sum + count, 0) ?? 0;
+  return (
+    <div class="turn-stats">
+      <Stats>
+        <Stat
+          name={text.running}
+          value={now ? shownNumber(now.running_turns) : '–'}
+          note={now && now.waiting_turns > 0 ? text.waiting(shownNumber(now.waiting_turns)) : undefined}
+        />
+        <Stat name={text.perMinute} value={now ? shownNumber(now.turns_per_minute) : '–'} />
+        <Stat
+          name={text.errors}
+          value={now ? shownNumber(now.errors_per_minute) : '–'}
+          {...(now && now.errors_per_minute > 0 ? { tone: 'bad' as const } : {})}
+        />
+        <Stat
+          name={text.firstContent}
+          value={now?.first_content_ms == null ? '–' : shownDuration(now.first_content_ms)}
+          note={text.firstContentNote}
+        />
+      </Stats>
+      <Card
+        title={text.chart}
+        actions={minutes?.isCut && <small class="quiet">{text.latestOnly(shownNumber(minutes.turns))}</small>}
+      >
+        {minutes && minutes.turns > 0 ? (
+          <Chart
+            label={text.chartLabel(shownNumber(minutes.turns), shownNumber(failed))}
+            times={minutes.times}
+            lines={[
+              { label: text.answered, values: minutes.answered, tone: 'accent' },
+              { label: text.failed, values: minutes.failed, tone: 'bad' },
+            ]}
+            shown={(value) => shownNumber(value, 1)}
+            height={150}
+          />
+        ) : (
+          minutes && <Empty title={text.noTurns} />
+        )}
+      </Card>
+    </div>
+  );
+}
+
+function Forecast({
+  standing: { returnsAt },
+  forecast,
+}: {
+  readonly standing: Standing;
+  readonly forecast: NonNullable<Standing['status']>['forecast'];
+}) {
+  const text = overviewText();
+  const { remaining, unmetered_accounts: unmetered, spent_last_hour: spent, lasts_hours: hours } = forecast;
+  return (
+    <Card title={text.forecast}>
+      <dl class="facts">
+        <dt>{text.left}</dt>
+        <dd>
+          {shownCompact(remaining)}
+          <small>
+            {text.leftNote}
+            {unmetered > 0 && `; ${text.unmetered(shownNumber(unmetered))}`}
+          </small>
+        </dd>
+        <dt>{text.spentHour}</dt>
+        <dd>
+          {shownCompact(spent.credits)}
+          <small>{text.inTurns(shownNumber(spent.turns))}</small>
+        </dd>
+        <dt>{text.lasts}</dt>
+        <dd>
+          {hours === null ? text.lastsNever : shownDuration(hours * 3_600_000)}
+          {hours !== null && <small>{text.lastsNote}</small>}
+        </dd>
+        <dt>{text.returns}</dt>
+        <dd>
+          {returnsAt === undefined ? (
+            text.returnsNone
+          ) : returnsAt === null ? (
+            text.returnsUnknown
+          ) : (
+            <Countdown to={returnsAt} />
+          )}
+        </dd>
+      </dl>
+    </Card>
+  );
 }

@@ -1,0 +1,105 @@
+import type { z } from 'zod';
+import type { ShownTurn } from '../../../../src/core/shown-turn.ts';
+import type { healthAnswer } from '../../../../src/gateway/http/api-answers.ts';
+import type { Account, ListAnswer, StatusAnswer } from '../../../../src/pool-api/schema.ts';
+import { ApiError, api, type Loaded, useLoaded } from '../../api.ts';
+import { accountChanges, turnChanges } from '../../live.ts';
+import { session } from '../../session.ts';
+
+type Health = z.infer<typeof healthAnswer>;
+
+/** How the pool and the gateway are doing. */
+export interface Standing {
+  readonly health: Health | undefined;
+  readonly status: StatusAnswer | undefined;
+  /** Why the pool said nothing. */
+  readonly poolFault: string | undefined;
+  /** Those that only their owner can bring back. */
+  readonly broken: readonly Account[];
+  /** When the next of those that are out comes back; undefined: none is out, null: not known. */
+  readonly returnsAt: string | null | undefined;
+}
+
+const everyMs = 15_000;
+const accounts = (status: Account['status'], limit: number, abort: AbortSignal) =>
+  api.get<ListAnswer>('/api/accounts', { status, limit }, abort);
+
+export function useStanding(): Loaded<Standing> {
+  const isGateway = session.value?.service === 'gateway';
+  return useLoaded(
+    async (abort) => {
+      const [health, pool] = await Promise.all([
+        isGateway ? api.get<Health>('/health', {}, abort) : undefined,
+        poolStanding(abort).catch((error: unknown) => {
+          if (error instanceof ApiError && error.code !== 'unreachable') return error.message;
+          throw error;
+        }),
+      ]);
+      if (typeof pool !== 'string') return { health, ...pool, poolFault: undefined };
+      return { health, status: undefined, poolFault: pool, broken: [], returnsAt: undefined };
+    },
+    [isGateway, accountChanges.value],
+    everyMs,
+  );
+}
+
+async function poolStanding(abort: AbortSignal) {
+  const status = await api.get<StatusAnswer>('/api/accounts/status', {}, abort);
+  const { reauth_required, exhausted, cooldown } = status.pool_stats;
+  const [broken, spent, resting] = await Promise.all([
+    reauth_required > 0 ? accounts('reauth_required', 5, abort) : undefined,
+    exhausted > 0 ? accounts('exhausted', 1000, abort) : undefined,
+    cooldown > 0 ? accounts('cooldown', 1000, abort) : undefined,
+  ]);
+  const out = [...(spent?.accounts ?? []), ...(resting?.accounts ?? [])];
+  const ends = out.flatMap(({ status_end, status_until }) => status_end?.at ?? status_until ?? []).sort();
+  return {
+    status,
+    broken: broken?.accounts ?? [],
+    returnsAt: out.length === 0 ? undefined : (ends[0] ?? null),
+  };
+}
+
+export interface Minutes {
+  /** Seconds since 1970 at which each minute begins. */
+  readonly times: readonly number[];
+  readonly answered: readonly number[];
+  readonly failed: readonly number[];
+  readonly turns: number;
+  /** Older ones were not looked at. */
+  readonly isCut: boolean;
+}
+
+const minutes = 30;
+const mostTurns = 500;
+
+/** The turns of the last half hour by the minute. */
+export function useMinutes(): Loaded<Minutes> {
+  return useLoaded(
+    async (abort) => {
+      const now = Math.floor(Date.now() / 60_000);
+      const since = new Date((now - minutes + 1) * 60_000).toISOString();
+      const { turns } = await api.get<{ turns: readonly ShownTurn[] }>(
+        '/api/turns',
+        { since, limit: mostTurns },
+        abort,
+      );
+      return byMinute(turns, now);
+    },
+    [turnChanges.value],
+    everyMs,
+  );
+}
+
+function byMinute(turns: readonly ShownTurn[], now: number): Minutes {
+  const times = Array.from({ length: minutes }, (_, at) => (now - minutes + 1 + at) * 60);
+  const answered = times.map(() => 0);
+  const failed = times.map(() => 0);
+  for (const { at: begunAt, outcome } of turns) {
+    const at = Math.floor(Date.parse(begunAt) / 60_000) - now + minutes - 1;
+    const counts =
+      outcome === 'success' ? answered : outcome === 'running' || outcome === 'cancelled' ? [] : failed;
+    if (counts[at] !== undefined) counts[at] += 1;
+  }
+  return { times, answered, failed, turns: turns.length, isCut: turns.length === mostTurns };
+}

@@ -1,0 +1,178 @@
+import type { z } from 'zod';
+import type { ShownTurn } from '../../../../src/core/shown-turn.ts';
+import type { healthAnswer } from '../../../../src/gateway/http/api-answers.ts';
+import type { StatusAnswer } from '../../../../src/pool-api/schema.ts';
+import { ApiError, api, useLoaded } from '../../api.ts';
+import { Icon } from '../../components/icon.tsx';
+import { Card, Fault, Loading } from '../../components/page.tsx';
+import { shownNumber } from '../../format.ts';
+import { accountChanges, turnChanges } from '../../live.ts';
+import { linkTo, type PageId } from '../../navigation.ts';
+import { session } from '../../session.ts';
+import { startText } from '../../texts/start.ts';
+
+type Health = z.infer<typeof healthAnswer>;
+
+interface Step {
+  readonly id: string;
+  readonly title: string;
+  readonly detail: string;
+  readonly state: 'done' | 'open' | 'optional';
+  readonly action?: { readonly label: string; readonly page: PageId };
+}
+
+interface Found {
+  readonly health: Health | undefined;
+  /** Undefined where the pool could not be asked; `fault` says why. */
+  readonly status: StatusAnswer | undefined;
+  readonly fault: string | undefined;
+  readonly keys: number | undefined;
+  readonly hasTurn: boolean;
+  readonly gateway: string | undefined;
+}
+
+const everyMs = 15_000;
+
+async function find(isGateway: boolean, abort: AbortSignal): Promise<Found> {
+  const [health, pool, keys, turns, front] = await Promise.all([
+    isGateway ? api.get<Health>('/health', {}, abort) : undefined,
+    api.get<StatusAnswer>('/api/accounts/status', {}, abort).catch((error: unknown) => {
+      if (error instanceof ApiError && error.code !== 'unreachable') return error.message;
+      throw error;
+    }),
+    isGateway ? api.get<{ keys: readonly unknown[] }>('/api/keys', { limit: 100 }, abort) : undefined,
+    isGateway
+      ? api.get<{ turns: readonly ShownTurn[] }>('/api/turns', { outcome: 'success', limit: 1 }, abort)
+      : undefined,
+    isGateway ? undefined : api.get<{ gateway?: string }>('/', {}, abort),
+  ]);
+  return {
+    health,
+    status: typeof pool === 'string' ? undefined : pool,
+    fault: typeof pool === 'string' ? pool : undefined,
+    keys: keys?.keys.length,
+    hasTurn: (turns?.turns.length ?? 0) > 0,
+    gateway: front?.gateway,
+  };
+}
+
+export interface FoundSteps {
+  readonly list: readonly Step[] | undefined;
+  readonly error: ApiError | undefined;
+  /** Undefined until that is known. */
+  readonly isKeyNeeded: boolean | undefined;
+  readonly retry: () => void;
+}
+
+export function useSteps(): FoundSteps {
+  const isGateway = session.value?.service === 'gateway';
+  const loaded = useLoaded(
+    (abort) => find(isGateway, abort),
+    [isGateway, accountChanges.value, turnChanges.value],
+    everyMs,
+  );
+  const found = loaded.value.value;
+  return {
+    list: found && [...stepsOf(found, isGateway)],
+    error: found ? undefined : loaded.error.value,
+    isKeyNeeded: found && (session.value?.state !== 'open' || (found.keys ?? 0) > 0),
+    retry: () => void loaded.reload(),
+  };
+}
+
+function* stepsOf(
+  { health, status, fault, keys, hasTurn, gateway }: Found,
+  isGateway: boolean,
+): Generator<Step> {
+  const text = startText();
+  if (health) {
+    const isThere = health.pool.reachable && health.pool.accepts_key;
+    const detail = isThere ? text.poolTodo : (health.reason ?? text.poolTodo);
+    yield { id: 'pool', title: text.pool, detail, state: isThere ? 'done' : 'open' };
+  }
+  const total = status?.pool_stats.total ?? 0;
+  const available = status?.pool_stats.available ?? 0;
+  const isEmpty = total === 0 || status?.sandbox === true;
+  const todo = fault ?? [text.accountTodo, status?.sandbox ? text.accountSandbox : ''].join(' ').trim();
+  yield {
+    id: 'account',
+    title: text.account,
+    detail: isEmpty ? todo : text.accountDone(shownNumber(total)),
+    state: isEmpty ? 'open' : 'done',
+    ...(fault === undefined ? { action: { label: text.addAccount, page: 'accounts' } } : {}),
+  };
+  if (!isEmpty) {
+    const isUsable = (status?.reason ?? null) === null;
+    yield {
+      id: 'usable',
+      title: text.usable,
+      detail: isUsable ? text.usableDone(shownNumber(available)) : (status?.reason ?? ''),
+      state: isUsable ? 'done' : 'open',
+      action: { label: text.lookAtAccounts, page: 'accounts' },
+    };
+  }
+  if (isGateway) {
+    yield {
+      id: 'keys',
+      title: text.keys,
+      detail: keys ? text.keysDone(shownNumber(keys)) : text.keysTodo,
+      state: keys ? 'done' : 'optional',
+      action: { label: text.makeKey, page: 'keys' },
+    };
+    yield {
+      id: 'turn',
+      title: text.turn,
+      detail: hasTurn ? text.turnDone : text.turnTodo,
+      state: hasTurn ? 'done' : 'open',
+      ...(hasTurn ? { action: { label: text.lookAtTurns, page: 'turns' } } : {}),
+    };
+  } else {
+    yield {
+      id: 'gateway',
+      title: text.gatewayHere,
+      detail: gateway === undefined ? text.gatewayAway : `${text.gatewayAt} ${gateway}`,
+      state: gateway === undefined ? 'optional' : 'done',
+    };
+  }
+}
+
+export function Steps({ list, error, retry }: FoundSteps) {
+  const text = startText();
+  if (error) return <Fault error={error} retry={retry} />;
+  if (!list) return <Loading />;
+  const next = list.find(({ state }) => state === 'open') ?? list.find(({ state }) => state === 'optional');
+  return (
+    <Card title={text.steps} class="steps-card">
+      <ol class="steps">
+        {list.map((step) => {
+          const isNext = step === next;
+          const word =
+            step.state === 'done'
+              ? text.done
+              : isNext && step.state === 'open'
+                ? text.next
+                : step.state === 'optional'
+                  ? text.optional
+                  : text.open;
+          return (
+            <li key={step.id} class={`step ${step.state} ${isNext ? 'next' : ''}`}>
+              <span class="step-mark">
+                {step.state === 'done' && <Icon name="check" />}
+                <span class="read-out">{word}</span>
+              </span>
+              <div>
+                <h3>{step.title}</h3>
+                <p class="quiet">{step.detail}</p>
+              </div>
+              {step.action && (
+                <a class={`button ${isNext ? 'primary' : 'quiet'}`} href={linkTo(step.action.page)}>
+                  {step.action.label}
+                </a>
+              )}
+            </li>
+          );
+        })}
+      </ol>
+    </Card>
+  );
+}
