@@ -47,9 +47,8 @@ import type { TraceHeaders } from './trace-headers.ts';
 /** Spans that wait to be sent, at most; while the collector does not answer, newer ones are dropped and counted. */
 const mostWaiting = 2_048;
 const perBatch = 512;
-const exportMs = 10_000;
-/** How long a process that stops waits for the collector. */
-const lastExportMs = 3_000;
+/** Of one export with all that it is tried again. A process that stops waits no longer for its last one. */
+const exportMs = 5_000;
 const scope = 'warp2api';
 
 /** What is known of a span when the work it stands for begins. */
@@ -193,7 +192,7 @@ export class Telemetry {
   /** Sends what waits, within a few seconds. */
   async close(): Promise<void> {
     const last = Promise.allSettled([this.#spans?.shutdown(), this.#meters?.shutdown()]);
-    await within(last, this.#clock, lastExportMs);
+    await within(last, this.#clock, exportMs);
   }
 }
 
