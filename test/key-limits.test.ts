@@ -303,6 +303,29 @@ describe('one gateway', () => {
     expect(await running).toBe(200);
   });
 
+  it('sends an event when a budget is used up', async () => {
+    const stop = new AbortController();
+    onTestFinished(() => stop.abort());
+    const events = await fetch(`${services.gatewayUrl}/api/events`, { signal: stop.signal });
+    const { id, secret } = await keyWith(services, {
+      budgets: [{ meter: 'tokens', window: 'week', limit: turnTokens }],
+    });
+    expect(await statusOf(turn(services, secret))).toBe(200);
+    let heard = '';
+    for await (const chunk of events.body ?? []) {
+      heard += Buffer.from(chunk).toString();
+      if (heard.includes('key-near-limit')) break;
+    }
+    const line = heard.split('\n').find((one) => one.includes('key-near-limit'));
+    expect(JSON.parse(line?.replace('data: ', '') ?? '')).toMatchObject({
+      key_id: id,
+      budget: 'tokens per week',
+      percent: 100,
+      used: turnTokens,
+      limit: turnTokens,
+    });
+  });
+
   it('names the limit in the log, and shows its use to the holder of the key', async () => {
     const { id, secret } = await keyWith(services, {
       tokens_per_minute: 1,

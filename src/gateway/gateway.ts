@@ -129,6 +129,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
   const tracing = telemetry && new (await import('./telemetry/turn-telemetry.ts')).TurnTelemetry(telemetry);
   const records = new TurnRecords(clock, tracing);
   const live = new LiveEvents({
+    limits,
     pool,
     poolWatch,
     records,

@@ -3,6 +3,7 @@ import type { Clock } from '../../lib/clock.ts';
 import type { Pool } from '../../pool-api/pool.ts';
 import type { PoolEvent } from '../../pool-api/schema.ts';
 import type { PoolWatch } from '../leases/pool-watch.ts';
+import type { Limits, PassedBudget } from '../limits/limits.ts';
 import type { TurnRecord, TurnRecords } from '../turn/turn-record.ts';
 
 /** How the gateway does, every second. */
@@ -27,13 +28,20 @@ export interface TurnChange {
   readonly outcome?: string;
 }
 
+/** A client key has used so much of a budget: once in its window. */
+export interface KeyNearLimit extends PassedBudget {
+  readonly type: 'key-near-limit';
+  readonly percent: number;
+}
+
 /** What `GET /api/events` of the gateway sends: the pool's events, and its own. `reset`: events of the pool were missed. */
-export type GatewayEvent = PoolEvent | Figures | TurnChange | { readonly type: 'reset' };
+export type GatewayEvent = PoolEvent | Figures | TurnChange | KeyNearLimit | { readonly type: 'reset' };
 
 export interface LiveSources {
   readonly pool: Pick<Pool, 'subscribe'>;
   readonly poolWatch: Pick<PoolWatch, 'isReachable'>;
   readonly records: Pick<TurnRecords, 'newest' | 'listen'>;
+  readonly limits: Pick<Limits, 'listen'>;
   readonly clock: Clock;
   turns(): number;
   waiting(): number;
@@ -62,6 +70,9 @@ export class LiveEvents {
         wasConnected ||= isConnected;
       },
       this.#stop.signal,
+    );
+    sources.limits.listen((passed, percent) =>
+      this.feed.publish({ type: 'key-near-limit', percent, ...passed }),
     );
     sources.records.listen((record) => this.#noteTurn(record));
     this.#schedule();

@@ -55,7 +55,7 @@ export const poolRoutes: readonly Route<PoolRoutesService>[] = [
     path: '/api/events',
     summary: 'What happens at the gateway and in the pool, as server-sent events',
     description:
-      'Each event is a JSON object: those of the pool, `turn-began` and `turn-ended`, and `figures` every second. ' +
+      'Each event is a JSON object: those of the pool, `turn-began` and `turn-ended`, `key-near-limit` where a client key has used 80 or 100 % of a budget, and `figures` every second. ' +
       '`Last-Event-ID` resumes after an event of the pool, as long as it is known; `reset` says that some were missed.',
     access: 'adminKey',
     answers: {

@@ -27,6 +27,15 @@ interface LimitsVerbs {
   pruneLimits(gatewayId: string, now: number): Promise<void>;
 }
 
+/** A budget of which 80 or 100 % are used, once in its window. */
+export interface PassedBudget {
+  readonly key: string | undefined;
+  readonly key_id: string;
+  readonly budget: string;
+  readonly used: number;
+  readonly limit: number;
+}
+
 /** Spent amounts are in the database this soon: what a gateway that is killed has not said is lost. */
 const sayAfterMs = 50;
 /** Between two exchanges, so that refused turns that come again and again cannot keep the database busy. */
@@ -64,6 +73,7 @@ export class Limits {
   #prunedAt: number;
   #cancelSaying: (() => void) | undefined;
   #cancelTick: () => void;
+  readonly #listeners: ((passed: PassedBudget, percent: number) => void)[] = [];
   #isClosing = false;
   /** Turns that were refused, by the name of the limit. */
   readonly refused = new Map<string, number>();
@@ -255,17 +265,24 @@ export class Limits {
     }
   }
 
+  /** Hears of each budget that is nearly used, or used up. */
+  listen(listener: (passed: PassedBudget, percent: number) => void): void {
+    this.#listeners.push(listener);
+  }
+
   #near(slice: Slice, percent: number): void {
     const { keyId, meter } = slice.counted;
+    const passed: PassedBudget = {
+      key: this.#keys.get(keyId)?.name,
+      key_id: keyId,
+      budget: limitName(slice),
+      used: amountOf(meter, slice.spent),
+      limit: amountOf(meter, slice.limit),
+    };
     this.passed.set(percent, (this.passed.get(percent) ?? 0) + 1);
+    for (const listener of this.#listeners) listener(passed, percent);
     this.#logger.warn(
-      {
-        key: this.#keys.get(keyId)?.name,
-        key_id: keyId,
-        budget: limitName(slice),
-        used: amountOf(meter, slice.spent),
-        limit: amountOf(meter, slice.limit),
-      },
+      passed,
       percent >= 100 ? 'a client key has used up a budget' : `a client key has used ${percent} % of a budget`,
     );
   }
