@@ -1,7 +1,13 @@
-import { describe, expect, it } from 'vitest';
+import { mkdtempSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { startServices } from '../src/compose.ts';
+import { loadConfig } from '../src/config.ts';
 import { type ExplainedTurn, explainedTurn } from '../src/core/explained-turn.ts';
-import { eventually, servicesForTest, type TestServices, userTurn } from './support/services.ts';
-import { withUpstreams } from './support/upstreams.ts';
+import { createLogger } from '../src/lib/log/logger.ts';
+import { eventually, inMemory, servicesForTest, type TestServices, userTurn } from './support/services.ts';
+import { startUpstreams, withUpstreams } from './support/upstreams.ts';
 
 async function ask(url: string, body: object): Promise<Record<string, unknown> & { httpStatus: number }> {
   const answer = await fetch(`${url}/api/models/explain`, {
@@ -10,6 +16,10 @@ async function ask(url: string, body: object): Promise<Record<string, unknown> &
     body: JSON.stringify(body),
   });
   return { httpStatus: answer.status, ...((await answer.json()) as object) };
+}
+
+function withoutStatus({ httpStatus: _status, ...answer }: { httpStatus: number }): object {
+  return answer;
 }
 
 async function explain(
@@ -180,6 +190,24 @@ describe('which account would answer', () => {
     }
   });
 
+  it('is asked for a client key, which may not take every candidate', async () => {
+    const services = await withUpstreams(both, yaml);
+    const made = await fetch(`${services.gatewayUrl}/api/keys`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ name: 'two only', providers: ['two'] }),
+    });
+    const { secret } = (await made.json()) as { secret: string };
+    const found = await explain(services, 'chat-tier', { key: 'two only' });
+    expect(found.answers).toMatchObject([{ provider: 'two', model: 'claude-text', share: 1 }]);
+    expect(found.passed_over).toMatchObject([{ provider: 'one', reason: 'key' }]);
+    const answer = await services.chat(userTurn('chat-tier', 'Hello'), { authorization: `Bearer ${secret}` });
+    expect(answer.headers.get('x-warp2api-model')).toBe('two/claude-text');
+    const none = await explain(services, 'deep', { key: 'two only' });
+    expect(none).toMatchObject({ answers: [], error: { code: 'forbidden', status: 403 } });
+    expect((await ask(services.gatewayUrl, { model: 'x', key: 'nobody' })).httpStatus).toBe(404);
+  });
+
   it('borrows nothing and sends nothing', async () => {
     const services = await withUpstreams(both, yaml);
     await explain(services, 'chat-tier');
@@ -201,6 +229,51 @@ describe('which account would answer', () => {
       way: { kind: 'sandbox' },
       answers: [{ provider: 'sandbox', model: 'sandbox' }],
     });
+  });
+
+  it('is quick with a thousand models, fifty candidates and names of any kind', async () => {
+    const many = Array.from(
+      { length: 50 },
+      (_, at) => `{ provider: ${at % 2 ? 'one' : 'two'}, model: m-${at} }`,
+    );
+    const aliases = Array.from({ length: 1_000 }, (_, at) => `  alias-${at}: one/chat-text\n`).join('');
+    const services = await withUpstreams(
+      both,
+      `aliases:\n${aliases}routes:\n  - model: "团队/模型 *"\n    candidates: [${many.join(', ')}]\n`,
+    );
+    const found = await explain(services, '团队/模型 /a?b#c');
+    expect(found.candidates).toHaveLength(50);
+    expect(found.candidates.filter(({ accounts }) => accounts !== null)).toHaveLength(20);
+    expect(found.notes).toEqual(['Accounts are shown for the first 20 candidates only.']);
+    const begunAt = performance.now();
+    for (let count = 0; count < 20; count += 1)
+      await explain(services, `alias-${count}`, { tokens: 100_000 });
+    expect((performance.now() - begunAt) / 20).toBeLessThan(1_000);
+  });
+
+  it('goes on with what is held while the pool is away, and says so', async () => {
+    const services = await startUpstreams(both, yaml);
+    await services.chat(userTurn('chat-tier', 'Hello'));
+    // A gateway of its own over the same pool, which answers to no question after this one.
+    const logger = createLogger('FATAL');
+    const config = loadConfig({
+      ...inMemory,
+      PORT: '0',
+      POOL_SERVICE_URL: services.poolUrl,
+      DATA_DIR: mkdtempSync(join(tmpdir(), 'warp2api-explain-')),
+    });
+    const alone = await startServices(config, 'gateway', logger, (error) => {
+      throw error;
+    });
+    onTestFinished(() => alone.close());
+    const gatewayUrl = alone.gatewayUrl ?? '';
+    const before = explainedTurn.parse(withoutStatus(await ask(gatewayUrl, { model: 'warp/auto' })));
+    expect(before.candidates[0]?.accounts).toEqual({});
+    await services.close();
+    const away = explainedTurn.parse(withoutStatus(await ask(gatewayUrl, { model: 'warp/auto' })));
+    expect(away.notes).toEqual([expect.stringContaining('cannot be reached')]);
+    expect(away.candidates[0]).toMatchObject({ accounts: null, can_serve: false });
+    expect(away).toMatchObject({ answers: [], error: { code: 'pool_unavailable', status: 503 } });
   });
 
   it('needs the admin key where there is one', async () => {

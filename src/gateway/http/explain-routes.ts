@@ -3,6 +3,8 @@ import { refused } from '../../core/errors.ts';
 import { givenFields } from '../../core/null-fields.ts';
 import type { Route } from '../../lib/api/api-routes.ts';
 import { parseFields } from '../../protocols/shared/request.ts';
+import type { StoredKey } from '../keys/key-verbs.ts';
+import type { ManagedKeys } from '../keys/managed-keys.ts';
 import { checkRequest } from '../turn/candidates.ts';
 import { type ExplainDependencies, evenDraw, explainTurn } from '../turn/explain.ts';
 import { TurnRecord } from '../turn/turn-record.ts';
@@ -15,12 +17,15 @@ import { sampleRequest, sampleTraits } from './sample-request.ts';
 const mostNotes = 200;
 
 export const explainRequest = sampleTraits.extend({
+  /** The id or name of a client key: as if its client asked. */
+  key: z.string().min(1).max(200).optional(),
   /** Only accounts with one of these. */
   labels: z.array(z.string().min(1).max(200)).min(1).max(50).optional(),
 });
 
 interface ExplainService {
   readonly explaining: ExplainDependencies;
+  readonly managedKeys: Pick<ManagedKeys, 'get' | 'now'>;
   readonly configWatch: HealthSources['configWatch'];
 }
 
@@ -56,11 +61,12 @@ export const explainRoutes: readonly Route<ExplainService>[] = [
     access: 'adminKey',
     body: explainRequest,
     answers: { 200: { description: 'What would become of it.', body: answers.explainedTurn } },
-    async handle({ explaining }, { body, id }) {
-      const { labels, ...traits } = parseFields(explainRequest, givenFields(body));
+    async handle({ explaining, managedKeys }, { body, id }) {
+      const { labels, key, ...traits } = parseFields(explainRequest, givenFields(body));
       const sample = sampleRequest(traits);
       const { inbound } = sample;
-      const client = { id: '' };
+      const managed = key === undefined ? undefined : await managedKeys.get(key);
+      const client = managed ? { id: managed.clientId, managed } : { id: '' };
       const text = JSON.stringify(sample.body);
       const asked = { body: sample.body, heldBody: { text }, client, headers: {} };
       const { decoded, plan } = await decodeTurn(explaining.routes, inbound, asked, evenDraw);
@@ -91,7 +97,14 @@ export const explainRoutes: readonly Route<ExplainService>[] = [
         record,
         signal: new AbortController().signal,
       };
-      return await explainTurn(explaining, turn, labels);
+      const explained = await explainTurn(explaining, turn, labels);
+      const notes = managed ? keyNotes(managed, managedKeys.now()) : [];
+      return { ...explained, notes: [...notes, ...explained.notes] };
     },
   },
 ];
+
+function keyNotes({ name, revokedAt, isEnabled, expiresAt }: StoredKey, now: number): string[] {
+  const isGood = revokedAt === null && isEnabled && (expiresAt === null || expiresAt > now);
+  return isGood ? [] : [`The key "${name}" is revoked, disabled or expired: its requests are refused.`];
+}

@@ -1,10 +1,10 @@
 import type { ConfiguredCandidate, ConfiguredRoute, RoutingSettings } from '../../core/configured-routes.ts';
 import type { Clock } from '../../lib/clock.ts';
 import type { Catalogue } from './catalogue.ts';
-import { reachOf } from './key-reach.ts';
+import { type KeyReach, reachOf } from './key-reach.ts';
 import { checkVision, findAlias } from './model-choice.ts';
 import type { ModelLists } from './model-lists.ts';
-import type { ModelNames, ModelNamesOptions } from './model-names.ts';
+import type { Found, ModelNames, ModelNamesOptions } from './model-names.ts';
 import { noCandidateTakes } from './model-refusals.ts';
 import { type RequestTraits, traitsOf } from './request-traits.ts';
 import { type Route, type RoutedRequest, type RoutedTurn, type RoutePlan, routeTo } from './route.ts';
@@ -17,10 +17,17 @@ export interface Match {
   readonly name: string;
 }
 
-/** A candidate that takes no such request, or does not have the model. */
+/** What a candidate leads to. */
+interface FoundCandidate extends Found {
+  readonly isPinned: boolean;
+  readonly isUnknown: boolean;
+  readonly more: Pick<Route, 'labels' | 'firstContentTimeoutMs' | 'configured'>;
+}
+
+/** A candidate that takes no such request, does not have the model, or is not for the client's key. */
 export interface PassedOver {
   readonly candidate: ConfiguredCandidate;
-  readonly reason: 'tools' | 'images' | 'context' | 'unknown' | 'blind';
+  readonly reason: 'tools' | 'images' | 'context' | 'unknown' | 'blind' | 'key';
 }
 
 export interface ConfiguredPlansOptions {
@@ -95,11 +102,7 @@ export class ConfiguredPlans {
     const known = found.filter(({ isUnknown }) => !isUnknown);
     const [first, ...others] = known.length > 0 ? known : found;
     const reach = reachOf(turn?.client);
-    const all = [first, ...others].flatMap((one) => {
-      if (!one) return [];
-      const found: Route = { ...routeTo(one, request.reasoning.effort, this.#catalogue), ...one.more };
-      return reach?.narrowed(found, one.isPinned ? [one.model, request.model, name] : [one.model]) ?? [found];
-    });
+    const all = [first, ...others].flatMap((one) => (one ? this.#routesFor(one, name, request, reach) : []));
     if (reach && all.length === 0) throw reach.refusal(request.model);
     if (first && all.every(({ isBlind }) => isBlind))
       checkVision(first.list.models, first.model, request.messages);
@@ -125,13 +128,15 @@ export class ConfiguredPlans {
   ): Promise<readonly PassedOver[]> {
     const planned = new Set(plan?.candidates.map(({ configured }) => configured));
     const traits = () => traitsOf(turn?.body ?? turn?.decoded.relayed?.body ?? request);
+    const reach = reachOf(turn?.client);
     const left = route.candidates.filter((candidate) => !planned.has(candidate));
     return await Promise.all(
       left.map(async (candidate) => {
         const hindrance = hindranceOf(candidate, traits);
         if (hindrance) return { candidate, reason: hindrance };
-        const { isUnknown } = await this.#foundFor(candidate, name, request);
-        return { candidate, reason: isUnknown ? 'unknown' : 'blind' };
+        const found = await this.#foundFor(candidate, name, request);
+        if (this.#routesFor(found, name, request, reach).length === 0) return { candidate, reason: 'key' };
+        return { candidate, reason: found.isUnknown ? 'unknown' : 'blind' };
       }),
     );
   }
@@ -147,7 +152,23 @@ export class ConfiguredPlans {
     return [...candidates.filter(isWarm), ...candidates.filter((route) => !isWarm(route))];
   }
 
-  async #foundFor(candidate: ConfiguredCandidate, name: string, { reasoning }: RoutedRequest) {
+  /** The route to what was found; none where the key may not take it. */
+  #routesFor(
+    found: FoundCandidate,
+    name: string,
+    request: RoutedRequest,
+    reach: KeyReach | undefined,
+  ): readonly Route[] {
+    const { model, isPinned, more } = found;
+    const route: Route = { ...routeTo(found, request.reasoning.effort, this.#catalogue), ...more };
+    return reach?.narrowed(route, isPinned ? [model, request.model, name] : [model]) ?? [route];
+  }
+
+  async #foundFor(
+    candidate: ConfiguredCandidate,
+    name: string,
+    { reasoning }: RoutedRequest,
+  ): Promise<FoundCandidate> {
     const { providers, models } = this.#options;
     const provider = providers.find((one) => one.name === candidate.provider);
     if (!provider) throw new Error(`A route names the provider ${candidate.provider}, which there is not.`);

@@ -248,6 +248,7 @@ const passedWordsOf: Readonly<Record<PassedOver['reason'], string>> = {
   images: 'The route takes it for requests with or without images only, and this one is not such.',
   context: 'The request is longer than the route allows for it.',
   unknown: 'No account of the provider lists the model.',
+  key: 'The client key is not for it.',
   blind: 'The model sees no images, and another candidate does.',
 };
 
