@@ -2,6 +2,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync 
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
+import type { ExplainedTurn } from '../core/explained-turn.ts';
 import type { ShownSetting } from '../core/shown-settings.ts';
 import { version } from '../lib/version.ts';
 import { PoolError } from '../pool-api/errors.ts';
@@ -181,10 +182,10 @@ async function run(command: string | readonly string[], setup: Setup = {}) {
         { name: 'answer', result: 'skipped', message: 'not asked for' },
       ];
     },
-    async askGateway(path, url) {
-      calls.push(['ask', path, url]);
+    async askGateway(path, url, call) {
+      calls.push(call ? ['ask', path, url, call] : ['ask', path, url]);
       if (setup.failure) throw setup.failure;
-      return failedOver;
+      return path === '/api/models/explain' ? explained : failedOver;
     },
     async importConfig(file) {
       calls.push(['import-config', file]);
@@ -267,6 +268,35 @@ const shownSettings: readonly ShownSetting[] = [
     help: 'A port.',
   },
 ];
+
+const explained: ExplainedTurn = {
+  model: 'coding',
+  dialect: 'messages',
+  way: { kind: 'route', route: 'coding', alias: null },
+  answers: [
+    { provider: 'anthropic', model: 'haiku', share: 0.75, account_id: 'acc_1111111111' },
+    { provider: 'openai', model: 'gpt-5-mini', share: 0.25, account_id: null },
+  ],
+  error: null,
+  candidates: [
+    {
+      provider: 'anthropic',
+      model: 'haiku',
+      tier: 1,
+      weight: 3,
+      share: 0.75,
+      when: { tools: null, images: null, max_context: null },
+      labels: [],
+      context_window: null,
+      skipped: [{ reason: 'limit', account_id: 'acc_2', says: 'account acc_2: 5h window 98 %' }],
+      can_serve: true,
+      accounts: { open: 1, limit: 1 },
+      named_accounts: [],
+    },
+  ],
+  passed_over: [{ provider: 'ollama', model: 'qwen3', reason: 'tools', says: 'Not with tools.' }],
+  notes: [],
+};
 
 const attempt = {
   provider: 'openai',
@@ -358,6 +388,23 @@ describe('why', () => {
     expect(calls).toEqual([['ask', '/api/turns/r', 'http://host:1']]);
     const { code, err } = await run('why r', { failure: new Error('No turn with that request id.') });
     expect([code, err]).toEqual([1, 'warp2api: No turn with that request id.\n']);
+  });
+
+  it('says which account would answer a model', async () => {
+    const { out, calls } = await run(
+      'why --model coding --dialect messages --tools --tokens 9000 --labels a,b',
+    );
+    const body = { model: 'coding', dialect: 'messages', tools: true, tokens: 9000, labels: ['a', 'b'] };
+    expect(calls).toEqual([['ask', '/api/models/explain', undefined, { method: 'POST', body }]]);
+    expect(out).toMatch(/leads there by +route coding\n/);
+    expect(out).toMatch(/would answer +anthropic\/haiku, account acc_11111111, 75 % of turns\n/);
+    expect(out).toMatch(/would answer +openai\/gpt-5-mini, 25 % of turns\n/);
+    expect(out).toContain(
+      '  1. anthropic/haiku: can serve, first in 75 % of turns (1 open, 1 limit)\n     account acc_2: 5h window 98 %\n  -  ollama/qwen3: Not with tools.\n',
+    );
+    expect((await run('why')).code).toBe(2);
+    expect((await run('why req --model coding')).code).toBe(2);
+    expect((await run('why --model x --dialect morse')).code).toBe(2);
   });
 });
 

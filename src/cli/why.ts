@@ -1,22 +1,57 @@
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import { type ShownTurn, shownTurn } from '../core/shown-turn.ts';
 import { plainLine } from '../lib/shown-text.ts';
 import { formatJson } from './account/view.ts';
 import type { CliActions } from './actions.ts';
+import { commaList, UsageError, wholeNumber } from './option-values.ts';
 import { formatPairs, formatTable } from './table.ts';
+import { type AskedModel, explainModel } from './why-model.ts';
+
+interface WhyOptions extends Partial<AskedModel> {
+  readonly gateway?: string;
+  readonly json?: true;
+}
 
 export function addWhy(parent: Command, actions: CliActions): void {
   parent
     .command('why')
-    .description('show why a turn of the gateway went as it did: what was passed over, tried and answered')
-    .argument('<request-id>', 'the x-request-id of its answer')
-    .option('--gateway <url>', 'the gateway that answered it (default: the one of these settings)')
-    .option('--json', 'print what GET /api/turns/{id} answers')
-    .addHelpText('after', '\nExamples:\n  warp2api why req-1234\n  warp2api why req-1234 --json')
-    .action(async (requestId: string, options: { gateway?: string; json?: true }) => {
+    .description('show why a turn of the gateway went as it did, or which account would answer a model')
+    .argument('[request-id]', 'the x-request-id of its answer')
+    .option('--model <name>', 'in its place: which account would answer this model, without a turn')
+    .addOption(
+      new Option('--dialect <name>', 'with --model: the dialect of the client').choices([
+        'chat',
+        'responses',
+        'messages',
+        'gemini',
+      ]),
+    )
+    .option('--tools', 'with --model: the request has tools')
+    .option('--images', 'with --model: it has images')
+    .option('--tokens <n>', 'with --model: about how many tokens it has', wholeNumber(1, 1_000_000))
+    .option('--effort <word>', 'with --model: the effort that it asks for')
+    .option('--key <name>', 'with --model: the client key that it is sent with, by name or id')
+    .option('--labels <a,b>', 'with --model: only accounts with one of these labels', commaList)
+    .option('--gateway <url>', 'the gateway (default: the one of these settings)')
+    .option('--json', 'print what the gateway answers')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  warp2api why req-1234
+  warp2api why req-1234 --json
+  warp2api why --model claude-sonnet-4-5 --dialect messages --tools --tokens 9000`,
+    )
+    .action(async (requestId: string | undefined, { gateway, json, model, ...traits }: WhyOptions) => {
+      const shown = { ...(gateway !== undefined && { gateway }), ...(json && { json }) };
+      if (model !== undefined) {
+        if (requestId !== undefined) throw new UsageError('Give a request id or --model, not both.');
+        return await explainModel(actions, { model, ...traits }, shown);
+      }
+      if (requestId === undefined) throw new UsageError('Give the id of a request, or --model NAME.');
       const path = `/api/turns/${encodeURIComponent(requestId)}`;
-      const turn = shownTurn.parse(await actions.askGateway(path, options.gateway));
-      actions.write(options.json ? formatJson(turn) : describe(turn));
+      const turn = shownTurn.parse(await actions.askGateway(path, gateway));
+      actions.write(json ? formatJson(turn) : describe(turn));
     });
 }
 
