@@ -87,6 +87,38 @@ test.skipIf(withoutBrowser)('a device login shows its code, and what becomes of 
   expect((await stored(services)).accounts).toMatchObject([{ source: 'login', label: 'work' }]);
 });
 
+test.skipIf(withoutBrowser)(
+  'what a provider answers to a login is text, and only a page of the web is a link',
+  async () => {
+    const services = await servicesForTest(withLogins);
+    const page = await openPage(services, { path, service: 'pool' });
+    const login = {
+      id: 'login_1',
+      provider: 'warp',
+      status: 'pending',
+      user_code: '<b>AB-CD</b>',
+      verification_uri: 'javascript:alert(1)',
+      verification_uri_complete: `javascript:alert('${'x'.repeat(5_000)}')`,
+      expires_at: new Date(Date.now() + 60_000).toISOString(),
+      interval_seconds: 5,
+      account_id: null,
+      error: null,
+    };
+    await page.route('**/api/logins*/**', (route) => route.fulfill({ json: { success: true, login } }));
+    await page.route('**/api/logins', (route) =>
+      route.fulfill({
+        json: route.request().method() === 'GET' ? { success: true, logins: [] } : { success: true, login },
+      }),
+    );
+    await page.getByRole('button', { name: 'Add accounts' }).last().click();
+    await dialog(page).getByText('Log in', { exact: true }).click();
+    await dialog(page).getByRole('button', { name: 'Start' }).click();
+    await dialog(page).getByText('<b>AB-CD</b>').waitFor();
+    expect(await dialog(page).getByRole('link').count()).toBe(0);
+    expect(await dialog(page).getByRole('img').count()).toBe(0);
+  },
+);
+
 test.skipIf(withoutBrowser)('an account that needs its owner is logged in again', async () => {
   const services = await servicesForTest(withLogins);
   const { tokens } = services.upstream;
@@ -330,6 +362,27 @@ test.skipIf(withoutBrowser)('the table follows changes and a pool that was start
   await second.addAccount('wk-three-0123456789', { email: 'three@example.com' });
   await row(page, 'three@example.com').waitFor();
   expect(await row(page, 'two@example.com').count()).toBe(0);
+});
+
+test.skipIf(withoutBrowser)('a change that comes while the list is loading is not lost', async () => {
+  const services = await servicesForTest();
+  const id = await services.addAccount('wk-one-0123456789', { email: 'one@example.com' });
+  const page = await openPage(services, { service: 'pool' });
+  await page.getByText('Live', { exact: true }).waitFor();
+  const isAnswered = Promise.withResolvers<void>();
+  await page.route('**/api/accounts?limit=1000', async (route) => {
+    const stale = await route.fetch();
+    const isHeard = page.waitForResponse((answer) => answer.url().includes('ids='));
+    await services.pool(`/api/accounts/${id}`, { label: 'changed' }, 'PATCH');
+    await isHeard;
+    await route.fulfill({ response: stale });
+    await page.unroute('**/api/accounts?limit=1000');
+    isAnswered.resolve();
+  });
+  await page.evaluate("location.hash = '#/accounts'");
+  await isAnswered.promise;
+  await page.waitForTimeout(500);
+  expect(await row(page, 'one@example.com').getByText('changed').count()).toBe(1);
 });
 
 test.skipIf(withoutBrowser)('the pool is refilled from its sources', async () => {

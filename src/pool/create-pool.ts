@@ -123,7 +123,14 @@ export function createPool(options: PoolOptions) {
     change: accounts.change.bind(accounts),
     remove: accounts.remove.bind(accounts),
     ensureEnvAccount: accounts.ensureEnvAccount.bind(accounts),
-    changeMany: changeMany.bind(undefined, { basics, accounts, quota, refresher, limit }),
+    // With a limit of its own: what an owner does to many accounts holds up no replenishing.
+    changeMany: changeMany.bind(undefined, {
+      basics,
+      accounts,
+      quota,
+      refresher,
+      limit: createLimit(settings.provisionConcurrency),
+    }),
     providers: () => presentProviders(providers.values()),
     importAccounts: importAccounts.bind(undefined, basics, adding, limit),
     exportAccounts: exportAccounts.bind(undefined, basics),
