@@ -88,6 +88,8 @@ test('from the first key on every client needs one, also when it is revoked', as
   ]);
   expect(errorOf(await chat(services, undefined))[0]).toBe(401);
   expect(services.log()).toContain('"key_name":"ci"');
+  const metrics = await (await fetch(`${services.gatewayUrl}/metrics`)).text();
+  expect(metrics).toContain('warp2api_gateway_key_turns_total{key="ci",outcome="success"} 3');
   expect(services.log()).not.toContain(secret);
   expect(services.log()).toMatch(/"msg":"a client key was (made|revoked)"/);
 });

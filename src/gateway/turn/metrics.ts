@@ -7,13 +7,15 @@ import type { Admission } from './admission.ts';
 import type { ClientTurn } from './client-turns.ts';
 import type { TurnResult } from './run-turn.ts';
 
-/** The gateway's figures: one note for each turn, at its end. Labels are words of our own, never a client's. */
+/** The gateway's figures: one note for each turn, at its end. Labels are words of our own or of the operator, never a client's. */
 export interface GatewayMetrics {
-  turnEnded(turn: Pick<ClientTurn, 'protocol' | 'decoded'>, result: TurnResult, durationMs: number): void;
+  turnEnded(turn: Pick<ClientTurn, 'protocol' | 'decoded' | 'client'>, result: TurnResult, durationMs: number): void;
   text(): Promise<string>;
 }
 
 const prefix = 'warp2api_gateway_';
+/** Keys that have figures of their own, those that were used first: an operator may make thousands. */
+const mostKeys = 200;
 /** Families that a model's name may begin with; clients name models as they like, so other names are one class. */
 const families = [
   'claude',
@@ -103,6 +105,13 @@ export function createGatewayMetrics(options: {
     labelNames: ['provider'] as const,
     registers,
   });
+  const keys = new Set<string>();
+  const keyTurns = new Counter({
+    name: `${prefix}key_turns_total`,
+    help: `Turns of keys that the operator has made, by the name of the key and whether they went well; "other" for all beyond the first ${mostKeys}.`,
+    labelNames: ['key', 'outcome'] as const,
+    registers,
+  });
   new Gauge({
     name: `${prefix}provider_up`,
     help: '1 when connections to a provider can be made; of those that turns went to.',
@@ -154,10 +163,14 @@ export function createGatewayMetrics(options: {
   }
 
   return {
-    turnEnded({ protocol, decoded }, { error, route, usage, ...result }, durationMs) {
+    turnEnded({ protocol, decoded, client }, { error, route, usage, ...result }, durationMs) {
       const stream = decoded.isStream ? 'yes' : 'no';
       const provider = route?.provider.name ?? 'none';
       turns.inc({ protocol, model: familyOf(decoded.request.model), outcome: error?.code ?? 'success' });
+      const { name } = client.managed ?? {};
+      if (name !== undefined && keys.size < mostKeys) keys.add(name);
+      if (name !== undefined)
+        keyTurns.inc({ key: keys.has(name) ? name : 'other', outcome: error ? 'error' : 'success' });
       seconds.observe({ protocol, stream }, durationMs / 1000);
       if (result.firstContentMs !== undefined) {
         firstContent.observe({ protocol, stream }, result.firstContentMs / 1000);
