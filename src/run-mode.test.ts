@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, expect, test } from 'vitest';
 import { loadConfig } from './config.ts';
-import { checkRunMode, keyWarnings, offersSandbox } from './run-mode.ts';
+import { checkRunMode, keyWarnings, needsClientKey, offersSandbox } from './run-mode.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'warp2api-run-mode-'));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -23,7 +23,12 @@ test('a bind beyond this machine needs keys, for each service its own', () => {
   });
   for (const mode of ['both', 'pool', 'gateway'] as const)
     expect(() => checkRunMode(guarded, mode)).not.toThrow();
+  // Its clients need keys that the operator makes.
+  const managed = load({ HOST: '0.0.0.0', ADMIN_KEY: '16-random-signs.' });
+  expect(() => checkRunMode(managed, 'both')).not.toThrow();
+  expect([managed, guarded].map(needsClientKey)).toEqual([true, false]);
   const allowed = load({ HOST: '0.0.0.0', POOL_SERVICE_HOST: '::', ALLOW_OPEN_BIND: 'yes' });
+  expect(needsClientKey(allowed)).toBe(false);
   expect(() => checkRunMode(allowed, 'both')).not.toThrow();
 });
 

@@ -237,7 +237,7 @@ export const ownSettings = {
   API_KEYS: setting({
     schema: list.pipe(z.array(secret).min(1, 'must hold at least one key, separated by commas')),
     isSecret: true,
-    help: 'Keys of the clients of the gateway, separated by commas. Unset: any key or none is taken.',
+    help: 'Keys of the clients of the gateway, separated by commas, beside those made with `warp2api key create`. With neither, any key or none is taken on this machine.',
   }),
   ACCOUNTS_FROM_ENV: setting({
     schema: list,

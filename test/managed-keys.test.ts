@@ -299,3 +299,25 @@ test('keys are there after a restart, and known while their database is away at 
   expect(await chat(unknown, secret)).toMatchObject({ status: 503 });
   expect((await chat(unknown, undefined)).status).toBe(401);
 });
+
+test('a gateway that other machines reach needs keys from the start, which ADMIN_KEY makes', async () => {
+  const services = await servicesForTest({
+    HOST: '0.0.0.0',
+    ADMIN_KEY: 'an-operator-key-of-its-own',
+    SANDBOX: 'on',
+  });
+  const gatewayUrl = services.gatewayUrl.replace('0.0.0.0', '127.0.0.1');
+  const reached = { ...services, gatewayUrl };
+  const chatHere = (key?: string) =>
+    ask(reached, '/v1/chat/completions', {
+      method: 'POST',
+      body: userTurn('sandbox', 'Hi'),
+      headers: { host: 'gateway.example' },
+      ...(key !== undefined && { key }),
+    });
+  expect((await chatHere()).status).toBe(401);
+  expect((await chatHere('anything')).status).toBe(401);
+  expect((await chatHere('an-operator-key-of-its-own')).status).toBe(401);
+  const { secret } = await makeKey(reached, { name: 'ci' }, 'an-operator-key-of-its-own');
+  expect((await chatHere(secret)).status).toBe(200);
+});

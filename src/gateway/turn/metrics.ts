@@ -9,7 +9,11 @@ import type { TurnResult } from './run-turn.ts';
 
 /** The gateway's figures: one note for each turn, at its end. Labels are words of our own or of the operator, never a client's. */
 export interface GatewayMetrics {
-  turnEnded(turn: Pick<ClientTurn, 'protocol' | 'decoded' | 'client'>, result: TurnResult, durationMs: number): void;
+  turnEnded(
+    turn: Pick<ClientTurn, 'protocol' | 'decoded' | 'client'>,
+    result: TurnResult,
+    durationMs: number,
+  ): void;
   text(): Promise<string>;
 }
 

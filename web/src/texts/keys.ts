@@ -108,7 +108,7 @@ export const keysText = texts({
     revokedNow: (name: string) => `${name} is revoked.`,
     disableTitle: (name: string) => `Disable ${name}?`,
     disableText:
-      'Every gateway refuses the key within a second until it is enabled. Running requests may end.',
+      'Every gateway refuses the key within a second until it is enabled. Requests that run may finish.',
     enabledNow: (name: string) => `${name} is enabled.`,
     disabledNow: (name: string) => `${name} is disabled.`,
   },
