@@ -2,7 +2,7 @@ import { text } from 'node:stream/consumers';
 import type { Download, Page } from 'playwright-core';
 import { expect, test } from 'vitest';
 import { exportedTurn } from '../web/src/pages/turns/export-turn.ts';
-import { expectAccessible, openPage, snapshot, withoutBrowser } from './support/browser.ts';
+import { expectAccessible, expectFaults, openPage, snapshot, withoutBrowser } from './support/browser.ts';
 import { userTurn } from './support/services.ts';
 import { type UpstreamServices, withUpstreams } from './support/upstreams.ts';
 
@@ -110,11 +110,26 @@ test.skipIf(withoutBrowser)('a narrow window in Chinese and in the dark has all 
   await snapshot(page, 'turn-narrow', { isWhole: true });
 });
 
+test.skipIf(withoutBrowser)('a turn that runs is shown as it goes on, without a reload', async () => {
+  const services = await withUpstreams({ one: { protocol: 'chat', options: { slowMs: 8_000 } } });
+  const page = await openPage(services, { path: '#/turns' });
+  await page.getByText('No turns yet').waitFor();
+  const running = services.chat(userTurn('one/chat-text-slow', 'Hello', { stream: true }));
+  await page.locator('tbody .badge').filter({ hasText: 'Running' }).waitFor();
+  await page.getByRole('link', { name: 'one/chat-text-slow', exact: true }).click();
+  await page.locator('.page-head .badge').filter({ hasText: 'Running' }).waitFor();
+  await page.locator('.page-head .badge').filter({ hasText: 'Success' }).waitFor();
+  await (await running).text();
+});
+
 test.skipIf(withoutBrowser)('a gateway without turns and a turn that is gone say so', async () => {
   const services = await withUpstreams({ one: { protocol: 'chat' } });
   const page = await openPage(services, { path: '#/turns' });
   await page.getByText('No turns yet').waitFor();
   await snapshot(page, 'turns-empty');
+  await page.goto(`${services.gatewayUrl}/admin#/turns/long-gone`);
+  await page.getByText('This turn is no longer in the memory of the gateway').waitFor();
+  await expectFaults(page, /404/);
 });
 
 test('an exported turn names no account, key or address', () => {

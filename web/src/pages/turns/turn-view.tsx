@@ -1,3 +1,4 @@
+import { useSignal } from '@preact/signals';
 import type { ShownTurn, TurnContent } from '../../../../src/core/shown-turn.ts';
 import { api, useLoaded } from '../../api.ts';
 import { Button, CopyButton } from '../../components/button.tsx';
@@ -19,10 +20,16 @@ const runningMs = 1_000;
 /** One turn: how it was decided, and where its time went. */
 export function TurnView({ id }: { readonly id: string }) {
   const text = turnsText();
+  // One that is gone has ended as well.
+  const hasEnded = useSignal(true);
   const { value, error, reload } = useLoaded(
-    (abort) => api.get<Turn>(`/api/turns/${encodeURIComponent(id)}`, {}, abort),
-    [turnChanges.value],
-    runningMs,
+    async (abort) => {
+      const turn = await api.get<Turn>(`/api/turns/${encodeURIComponent(id)}`, {}, abort);
+      hasEnded.value = turn.outcome !== 'running';
+      return turn;
+    },
+    [hasEnded.value || turnChanges.value],
+    hasEnded.value ? undefined : runningMs,
   );
   const turn = value.value;
   if (!turn) {
