@@ -219,6 +219,8 @@ export function loadConfig(environment: NodeJS.ProcessEnv, folder = process.cwd(
       },
       /** Client keys and usage: `sqlite:` and an absolute path (or `:memory:`), or a `postgres://` URL. */
       databaseUrl: gatewayDatabaseUrl,
+      /** How long each turn is kept, 0: not at all; and how much of them. */
+      usage: { keepDays: values.USAGE_KEEP_DAYS, maxBytes: values.USAGE_MAX_MB * 1024 * 1024 },
     },
     pool: {
       ...pool,

@@ -183,6 +183,11 @@ export const ownSettings = {
     isSecret: true,
     help: 'Where the gateway keeps conversations and stored responses: memory, sqlite: and a file of this gateway alone (a relative one lies in DATA_DIR), or postgres://user:password@host/database for several gateways. Unset: the DATABASE_URL if that is PostgreSQL, else sqlite:gateway.db.',
   }),
+  KEEP_MAX_MB: setting({
+    default: '256',
+    schema: count(1, 1_000_000),
+    help: 'Most megabytes of that, on disk too; what was not used for longest goes first. One entry is at most a quarter of it and 32 MB.',
+  }),
   GATEWAY_DATABASE_URL: setting({
     schema: z
       .string()
@@ -195,10 +200,15 @@ export const ownSettings = {
     isSecret: true,
     help: 'Where the gateway keeps client keys, their budgets and the usage ledger: sqlite: and a file of this gateway alone (a relative one lies in DATA_DIR), or postgres://user:password@host/database for several gateways. Unset: the DATABASE_URL if that is PostgreSQL, else sqlite:usage.db.',
   }),
-  KEEP_MAX_MB: setting({
-    default: '256',
-    schema: count(1, 1_000_000),
-    help: 'Most megabytes of that, on disk too; what was not used for longest goes first. One entry is at most a quarter of it and 32 MB.',
+  USAGE_KEEP_DAYS: setting({
+    default: '90',
+    schema: count(0, 3_650),
+    help: 'Days for which each turn is kept in the usage ledger, and the sums of each hour by every combination; simpler sums are kept for 800. 0: no ledger.',
+  }),
+  USAGE_MAX_MB: setting({
+    default: '2048',
+    schema: count(1, 10_000_000),
+    help: 'Most megabytes of turns in the usage ledger, roughly; the oldest go first. One half is for the turns, the other for the records of why each went as it did.',
   }),
   BODIES_MAX_MB: setting({
     default: '320',

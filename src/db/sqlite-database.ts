@@ -102,8 +102,12 @@ const common: Translation = [
   [/\blower\((\w+)\) COLLATE "C"/g, '$1 COLLATE NOCASE'],
   [/\blower\((\$\d+)\)/g, '$1'],
 ];
-/** Last, since the others look for it. */
-const places: Translation = [[/\$(\d+)/g, '?$1']];
+/** Last, since the others look for it. Those that stand in order need no number, which SQLite looks up for each value. */
+function withPlaces(text: string): string {
+  const numbers = text.match(/(?<=\$)\d+/g) ?? [];
+  const areInOrder = numbers.every((number, at) => Number(number) === at + 1);
+  return text.replaceAll(/\$(\d+)/g, areInOrder ? '?' : '?$1');
+}
 
 const withShortLists = new Map<string, string>();
 const withLongLists = new Map<string, string>();
@@ -121,9 +125,12 @@ function inSqlite(sql: string, values: Value[]): string {
   const translated = isLong ? withLongLists : withShortLists;
   let text = translated.get(sql);
   if (text === undefined) {
-    text = [...common, ...(isLong ? longLists : shortLists), ...places].reduce(
-      (statement, [pattern, words]) => statement.replaceAll(pattern, words as string),
-      sql,
+    const translations = [...common, ...(isLong ? longLists : shortLists)];
+    text = withPlaces(
+      translations.reduce(
+        (statement, [pattern, words]) => statement.replaceAll(pattern, words as string),
+        sql,
+      ),
     );
     translated.set(sql, text);
   }

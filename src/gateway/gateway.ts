@@ -28,6 +28,7 @@ import { RememberedReasoning } from './turn/remembered-reasoning.ts';
 import type { TurnDependencies } from './turn/run-turn.ts';
 import { RunningTurns } from './turn/running-turns.ts';
 import { TurnRecords } from './turn/turn-record.ts';
+import { UsageLedger } from './usage/ledger.ts';
 
 export interface GatewayOptions
   extends Omit<
@@ -61,6 +62,7 @@ export interface GatewayOptions
   readonly keep: { readonly url: string; readonly maxBytes: number };
   /** Where client keys and usage are kept. */
   readonly databaseUrl: string;
+  readonly usage: { readonly keepDays: number; readonly maxBytes: number };
 }
 
 export interface Gateway {
@@ -104,6 +106,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
     secrets,
   });
   await managedKeys.open();
+  const ledger = new UsageLedger({ database, clock, logger, ...options.usage });
   // Clients without their own keys count as one, and need no fair shares.
   const areSeveral = () => options.apiKeys.length > 1 || !managedKeys.areNone;
   const shared = new FairShare(store, options.keep.maxBytes, areSeveral);
@@ -146,6 +149,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
       circuits: new Circuits(clock),
       limits: new AccountLimits(clock),
       records,
+      ledger,
       leases,
       reporter,
       reach: new ProviderReach(clock),
@@ -190,6 +194,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
       await store.close();
       await limits.close();
       await managedKeys.close();
+      await ledger.close();
       await database.close();
       await imageFetcher?.close();
       await schemas.close();

@@ -16,6 +16,7 @@ export const configStanding = z.object({
 export const settings = shownSettings;
 export { explainedTurn } from '../../core/explained-turn.ts';
 export { shownModels as modelTable, shownRoutes as configuredNames } from '../../core/shown-models.ts';
+export { usageReport, usageTurns } from '../../core/shown-usage.ts';
 
 export const healthAnswer = z.object({
   status: z.enum(['ok', 'degraded']),
@@ -46,6 +47,8 @@ export const healthAnswer = z.object({
   }),
   /** Of client keys and usage. While it cannot be reached the gateway goes on with what it knows. */
   database: z.object({ reachable: z.boolean() }),
+  /** Turns that wait to be written to the usage ledger, and those that never will be since the start. */
+  ledger: z.object({ waiting_turns: z.int(), dropped_turns: z.int() }),
   load: z.object({
     /** New turns are refused with 503 `overloaded`, since the process has more work than it can do. */
     sheds_turns: z.boolean(),

@@ -47,6 +47,7 @@ import {
 import { type SettingsService, settingsRoutes } from './settings-routes.ts';
 import { answeredBy, onceByKey } from './turn-answers.ts';
 import { turnRoutes } from './turn-routes.ts';
+import { type UsageService, usageRoutes } from './usage-routes.ts';
 
 /** What the gateway's routes answer from. */
 export interface GatewayHttp
@@ -54,7 +55,8 @@ export interface GatewayHttp
     PoolRoutesService,
     SessionService,
     SettingsService,
-    KeyService {
+    KeyService,
+    UsageService {
   readonly routes: Routes;
   readonly records: TurnRecords;
   readonly explaining: ExplainDependencies;
@@ -193,6 +195,7 @@ const routes: readonly Route<GatewayHttp>[] = [
   ...geminiRoutes,
   ...modelRoutes,
   ...turnRoutes,
+  ...usageRoutes,
   ...explainRoutes,
   ...settingsRoutes,
   ...poolRoutes,

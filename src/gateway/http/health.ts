@@ -11,7 +11,7 @@ import { keyNotAccepted } from '../turn/app-errors.ts';
 import type { TurnDependencies } from '../turn/run-turn.ts';
 
 export interface HealthSources {
-  readonly dependencies: Pick<TurnDependencies, 'reach' | 'circuits' | 'routes'>;
+  readonly dependencies: Pick<TurnDependencies, 'reach' | 'circuits' | 'routes' | 'ledger'>;
   readonly poolWatch: PoolWatch;
   readonly keep: Pick<BufferedStore, 'figures'>;
   /** Of client keys and usage. */
@@ -30,6 +30,7 @@ export function healthOf(sources: HealthSources) {
   const unreachable = [...dependencies.reach.all].filter(([, isUp]) => !isUp).map(([provider]) => provider);
   const { isReachable: isKeepReachable, isWritable, store } = keep.figures();
   const { log, disk } = disks();
+  const ledger = dependencies.ledger.figures;
   const config = configWatch?.standing;
   const verdict = isReachable && isAccepted ? dependencies.routes.judge() : undefined;
   const { load, reason: overload } = admission;
@@ -61,6 +62,7 @@ export function healthOf(sources: HealthSources) {
     open_circuits: dependencies.circuits.open,
     keep: { store, reachable: isKeepReachable, ...(isKeepReachable && !isWritable && { writable: false }) },
     database: { reachable: database.isReachable },
+    ledger: { waiting_turns: ledger.waiting, dropped_turns: ledger.dropped },
     load: {
       sheds_turns: overload !== undefined,
       event_loop_delay_ms: Math.round(load.delayMs),

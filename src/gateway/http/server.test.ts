@@ -56,7 +56,7 @@ async function serve(
     responses: undefined as never,
     store: undefined as never,
     keep: quietKeep,
-    database: { isReachable: true, isShared: false },
+    database: { isReachable: true, isShared: false, ask: () => expect.unreachable() },
     bodies: new BodyBudget(320 * 1024 * 1024),
     isPoolInside: true,
     adminKey: undefined,

@@ -3,7 +3,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { type Delivery, deliveries } from '../../core/configured-routes.ts';
 import { AppError, refused } from '../../core/errors.ts';
 import { adviseOnPath, type PathAdvice, type ServicePlaces } from '../../core/path-advice.ts';
-import type { DecodedTurn, Inbound } from '../../core/protocol.ts';
+import type { DecodedTurn, Dialect, Inbound } from '../../core/protocol.ts';
 import type { ServiceFacts } from '../../core/shown-settings.ts';
 import { serveApi } from '../../lib/api/api-routes.ts';
 import { EventStreams } from '../../lib/api/event-streams.ts';
@@ -21,6 +21,7 @@ import { traceHeadersIn } from '../../lib/telemetry/trace-headers.ts';
 import type { Pool } from '../../pool-api/pool.ts';
 import { anthropicMessagesInbound } from '../../protocols/anthropic-messages/inbound.ts';
 import { geminiErrors } from '../../protocols/gemini/inbound.ts';
+import { endpointNames, endpoints } from '../../protocols/openai-chat/endpoints/endpoints.ts';
 import { openaiChatInbound } from '../../protocols/openai-chat/inbound.ts';
 import type { ClientKey } from '../keys/client-key.ts';
 import { ClientKeys } from '../keys/client-keys.ts';
@@ -46,6 +47,7 @@ import { appErrorFrom } from '../turn/app-errors.ts';
 import { type ClientTurn, ClientTurns } from '../turn/client-turns.ts';
 import { createGatewayMetrics } from '../turn/metrics.ts';
 import type { TurnDependencies } from '../turn/run-turn.ts';
+import type { UsageDatabase } from '../usage/ledger.ts';
 import { gatewayApi, isAnthropicClient } from './api.ts';
 import { decodeTurn } from './decode-turn.ts';
 import { endpointPath } from './endpoint-routes.ts';
@@ -80,7 +82,7 @@ export interface GatewayServerOptions {
   /** What may expire or be lost. */
   readonly store: StateStore;
   readonly keep: Pick<BufferedStore, 'figures' | 'failures'>;
-  readonly database: HealthSources['database'];
+  readonly database: HealthSources['database'] & UsageDatabase;
   /** For the bodies and messages of all clients. */
   readonly bodies: BodyBudget;
   readonly isPoolInside: boolean;
@@ -195,6 +197,7 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
     providers: () => dependencies.reach.all,
     openCircuits: () => dependencies.circuits.open,
     keep: options.keep,
+    ledger: dependencies.ledger,
     telemetry: options.telemetry,
   });
   const clientTurns = new ClientTurns(dependencies, metrics, admission, options.limits);
@@ -229,8 +232,26 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
     const known = appErrorFrom(error);
     if (known.code === 'internal')
       request.log.error({ err: error, request_id: request.id }, 'a request failed');
+    noteRefusal(request, known);
     sendError(reply, dialectOf(request), known, request.id);
   });
+
+  /** Of a client whose key is known; others could fill the ledger. */
+  function noteRefusal(request: FastifyRequest, error: AppError): void {
+    const { id: requestId, client, body } = request;
+    const dialect = turnDialect(request);
+    if (!client || dialect === undefined) return;
+    const { model, stream } = (body ?? {}) as { readonly model?: unknown; readonly stream?: unknown };
+    clientTurns.refused({
+      client,
+      requestId,
+      dialect,
+      model: typeof model === 'string' ? model : undefined,
+      isStream: stream === true,
+      status: dialectOf(request).errorStatus(error),
+      error,
+    });
+  }
 
   app.register(websocket, {
     // A frame that is not UTF-8 is answered like any other that cannot be read, by `readMessage`.
@@ -243,6 +264,7 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
   serveApi(app, gatewayApi, {
     routes: dependencies.routes,
     records: dependencies.records,
+    usage: { database: options.database, now: clock.now },
     signIn,
     explaining: { ...dependencies, pool: options.pool },
     streams,
@@ -276,8 +298,6 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
     const { decoded, plan } = given
       ? { decoded: given }
       : await decodeTurn(dependencies.routes, inbound, request);
-    // What was made of it is enough.
-    request.body = undefined;
     const images = clientTurns.check(decoded);
     const delivery = deliveryIn(request.headers);
     const { recorded, id: requestId } = request;
@@ -285,6 +305,8 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
     const asked = { protocol: inbound.name, decoded, client, affinityKey, requestId, plan };
     const admitted = clientTurns.admit(asked);
     const allowance = admitted instanceof Promise ? await admitted : admitted;
+    // What was made of it is enough.
+    request.body = undefined;
     if (!recorded) reply.hijack();
     const times = { startedAt: clock.now(), now: clock.now };
     const record = dependencies.records.begin({
@@ -386,6 +408,21 @@ function dialectOf(request: FastifyRequest): ErrorDialect {
   if (isGemini || (isGeminiClient(request) && !isOpenai)) return geminiErrors;
   return errorDialects[(request.is404 ? adviceOn(path).dialect : undefined) ?? 'openai'];
 }
+
+/** Of a request for a turn. */
+function turnDialect({ method, url }: FastifyRequest): Dialect | undefined {
+  if (method !== 'POST') return undefined;
+  const path = pathOf(url).replace(/\/+$/, '');
+  if (geminiCall.test(path)) return path.endsWith(':countTokens') ? undefined : 'gemini';
+  return turnDialects.get(path);
+}
+
+const turnDialects: ReadonlyMap<string, Dialect> = new Map<string, Dialect>([
+  ['/v1/chat/completions', 'chat'],
+  ['/v1/messages', 'messages'],
+  ['/v1/responses', 'responses'],
+  ...endpointNames.map((name): [string, Dialect] => [`/v1${endpoints[name].path}`, name]),
+]);
 
 function adviceOn(path: string): PathAdvice {
   return adviseOnPath(path, 'gateway', { gateway: undefined, pool: undefined });

@@ -2,12 +2,14 @@ import { z } from 'zod';
 import { AppError } from '../../core/errors.ts';
 import { givenFields } from '../../core/null-fields.ts';
 import type { ShownTurn } from '../../core/shown-turn.ts';
+import { DatabaseError } from '../../db/database.ts';
 import type { Route } from '../../lib/api/api-routes.ts';
 import { parseFields } from '../../protocols/shared/request.ts';
-import { routeSummary } from '../output/answer-head.ts';
+import { routeSummary } from '../turn/route-summary.ts';
 import { shownClient, shownTurn } from '../turn/shown-turn.ts';
 import type { TurnRecord, TurnRecords } from '../turn/turn-record.ts';
 import * as answers from './api-answers.ts';
+import type { UsageService } from './usage-routes.ts';
 
 const turnsQuery = z.strictObject({
   /** `success`, `running`, the code of an error, or `error` for any. */
@@ -27,8 +29,13 @@ const turnsQuery = z.strictObject({
 });
 type Filter = z.output<typeof turnsQuery>;
 
-/** What the gateway has decided about its latest turns. */
-export const turnRoutes: readonly Route<{ readonly records: TurnRecords }>[] = [
+/** What the routes of turns answer from. */
+export interface TurnsService extends UsageService {
+  readonly records: TurnRecords;
+}
+
+/** What the gateway has decided about its turns. */
+export const turnRoutes: readonly Route<TurnsService>[] = [
   {
     method: 'GET',
     path: '/api/turns',
@@ -60,19 +67,28 @@ export const turnRoutes: readonly Route<{ readonly records: TurnRecords }>[] = [
     access: 'adminKey',
     answers: {
       200: { description: 'The turn.', body: answers.turn },
-      404: { description: 'No turn with that id is in memory.', body: answers.errorAnswer },
+      404: {
+        description: 'No turn with that id is in memory or in the usage ledger.',
+        body: answers.errorAnswer,
+      },
     },
-    handle({ records }, request) {
-      const record = records.find(request.params.id);
-      if (!record) {
-        const message =
-          'No turn with that request id is in the memory of this gateway: it keeps the latest only, and loses them when it stops.';
-        throw new AppError('not_found', message);
-      }
-      return { ...shown(record), content: record.content ?? null };
+    async handle({ records, usage: { database } }, request) {
+      const { id } = request.params;
+      const record = records.find(id);
+      if (record) return { ...shown(record), content: record.content ?? null };
+      const kept = await database.ask(({ recordOf }) => recordOf(id)).catch(noLedger);
+      if (kept !== undefined) return { ...(JSON.parse(kept) as ShownTurn), content: null };
+      const message =
+        'No turn with that request id is in the memory of this gateway, nor in the usage ledger: both keep the latest only.';
+      throw new AppError('not_found', message);
     },
   },
 ];
+
+/** Without its database the memory is all there is. */
+function noLedger(error: unknown): undefined {
+  if (!(error instanceof DatabaseError)) throw error;
+}
 
 function shown(record: TurnRecord): ShownTurn {
   return shownTurn(record, routeSummary(record));

@@ -4,8 +4,8 @@ import type { AnswerIdentity, DecodedTurn, Inbound } from '../../core/protocol.t
 import type { TuningName } from '../../core/turn.ts';
 import type { Allowance } from '../limits/allowance.ts';
 import type { Route } from '../models/route.ts';
-import { shortId } from '../turn/shown-turn.ts';
-import type { AttemptNote, TurnRecord } from '../turn/turn-record.ts';
+import { modelOf, routeSummary } from '../turn/route-summary.ts';
+import type { TurnRecord } from '../turn/turn-record.ts';
 
 /** What is said of an answer before its first byte. */
 export interface AnswerHead {
@@ -44,10 +44,7 @@ export interface AnswerTimes {
 }
 
 const longestUrl = 2_000;
-const longestModelName = 1_000;
 const routeHeader = 'x-warp2api-route';
-const longestRoute = 1_000;
-const mostInRoute = 8;
 const modelHeader = 'x-warp2api-model';
 
 /** The heads of one answer: its id stays the same whichever account gives it. */
@@ -112,39 +109,6 @@ export function modelsOf(routes: readonly Route[]): string | undefined {
 
 export function answeredHeaders(answeredBy: string | undefined): Readonly<Record<string, string>> {
   return answeredBy === undefined ? {} : { [modelHeader]: answeredBy };
-}
-
-/** `openai/gpt-5-mini#acc_0a1b2c3d; attempts=2; tried=openai/gpt-5-mini#acc_4e5f6071:upstream_rate_limited` */
-export function routeSummary({ attempts, candidates }: TurnRecord): string {
-  const last = attempts.at(-1);
-  const looked = candidates.at(-1);
-  const reached = last ? attemptName(last) : looked ? modelOf(looked.route) : 'none';
-  const summary = `${reached}; attempts=${attempts.length}`;
-  // Nearly every turn.
-  if (attempts.length === 1 && candidates.length === 1 && last?.outcome === undefined) return summary;
-  const failed = attempts.filter(({ outcome }) => outcome !== undefined && outcome !== 'success');
-  const tried = failed.map((note) => `${attemptName(note)}:${note.outcome}`);
-  const passed = candidates.flatMap(({ route, skipped }) => {
-    const why = skipped.find(({ kind }) => kind === 'none-lent' || kind === 'field' || kind === 'circuit');
-    return why ? [`${modelOf(route)}:${why.kind}`] : [];
-  });
-  return (summary + listed('tried', tried) + listed('passed', passed)).slice(0, longestRoute);
-}
-
-function listed(name: string, items: readonly string[]): string {
-  return items.length === 0 ? '' : `; ${name}=${items.slice(0, mostInRoute).join(',')}`;
-}
-
-function attemptName({ route, accountId }: AttemptNote): string {
-  return `${modelOf(route)}#${shortId(accountId)}`;
-}
-
-/** In characters that a header may hold. */
-function modelOf({ provider, model }: Route): string {
-  const name = `${provider.name}/${model}`;
-  const isPlain = /^[!-~]+$/.test(name);
-  const shown = isPlain ? name : name.toWellFormed().replace(/[^!-~]+/g, encodeURIComponent);
-  return shown.slice(0, longestModelName);
 }
 
 function newAnswerId(prefix: string): string {

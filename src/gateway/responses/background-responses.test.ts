@@ -22,6 +22,7 @@ let other: BackgroundResponses;
 const clientTurns: BackgroundResponsesOptions['clientTurns'] = {
   check: () => undefined,
   admit: () => undefined,
+  refused: () => {},
   run: (turn) => {
     turns.push(turn);
     return new Promise((resolve) => turn.signal.addEventListener('abort', () => resolve(undefined)));

@@ -26,7 +26,7 @@ import type { ReadRequest } from './responses-request.ts';
 import { isUnderWay, type StoredResponse, type StoredResponses } from './stored-responses.ts';
 
 export interface BackgroundResponsesOptions {
-  readonly clientTurns: Pick<ClientTurns, 'check' | 'admit' | 'run'>;
+  readonly clientTurns: Pick<ClientTurns, 'check' | 'admit' | 'refused' | 'run'>;
   readonly routes: Pick<Routes, 'plan'>;
   readonly running: RunningTurns;
   readonly responses: StoredResponses;

@@ -70,6 +70,7 @@ beforeEach(() => {
   const clientTurns: ResponsesSocketsOptions['clientTurns'] = {
     check: () => undefined,
     admit: () => undefined,
+    refused: () => {},
     run: (turn) => new Promise((resolve) => turns.push({ turn, end: () => resolve(undefined) })),
   };
   running = new RunningTurns(clock);

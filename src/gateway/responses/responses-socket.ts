@@ -311,6 +311,7 @@ class Connection implements Carrier {
     this.#turns += 1;
     const requestId = `${this.#client.requestId}.${this.#turns}`;
     let isGood = false;
+    let isNoted = false;
     try {
       this.client = this.#options.keys.renewed(this.client);
       const request = await this.#readRequest(fields, held);
@@ -333,6 +334,7 @@ class Connection implements Carrier {
         const admitted = this.#options.clientTurns.admit(asked);
         const allowance = admitted instanceof Promise ? await admitted : admitted;
         output = this.#outputOf(request, requestId, streamId ?? undefined, allowance);
+        isNoted = true;
         const record = this.#options.records.begin({
           requestId,
           client: this.client,
@@ -368,6 +370,18 @@ class Connection implements Carrier {
           { err: thrown, request_id: requestId },
           'a request over a WebSocket failed',
         );
+      }
+      if (!isNoted) {
+        const { model } = fields;
+        this.#options.clientTurns.refused({
+          client: this.client,
+          requestId,
+          dialect: 'responses',
+          model: typeof model === 'string' ? model : undefined,
+          isStream: true,
+          status: error.status,
+          error,
+        });
       }
       sendErrorFrame(this.#socket, error, streamId ?? undefined);
     }

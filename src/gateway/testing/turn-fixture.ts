@@ -129,6 +129,7 @@ export async function createTurnFixture(aliases: Record<string, string> = {}): P
       affinity: new Affinity(clock.monotonic, 30_000),
       limits: new AccountLimits(clock),
       records: new TurnRecords(clock),
+      ledger: { isOn: false, note() {}, figures: { waiting: 0, written: 0, dropped: 0 } },
       schemas,
       maxChoices: 4,
       dispatcher,

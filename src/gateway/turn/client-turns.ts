@@ -12,6 +12,7 @@ import type { RoutePlan } from '../models/route.ts';
 import type { Admission } from './admission.ts';
 import { checkRequest } from './candidates.ts';
 import type { GatewayMetrics } from './metrics.ts';
+import { notedRefusal, notedTurn, type RefusedTurn } from './noted-turn.ts';
 import { runTurn, type TurnDependencies, type TurnResult } from './run-turn.ts';
 import type { TurnImages } from './turn-images.ts';
 import type { TurnOutput } from './turn-output.ts';
@@ -105,7 +106,7 @@ export class ClientTurns {
 
   /** Resolves to the error that ended it, if one did. */
   async run(turn: ClientTurn, output: TurnOutput): Promise<AppError | undefined> {
-    const { clock, logger, records, content } = this.#dependencies;
+    const { clock, logger, records, content, ledger } = this.#dependencies;
     const startedAt = clock.monotonic();
     debugLog(logger)?.debug(askedFields(turn), 'a turn begins');
     const result = await runTurn(this.#dependencies, turn, output).catch((error: unknown) => {
@@ -117,17 +118,25 @@ export class ClientTurns {
     const { error, firstContentMs, usage, attempt } = result;
     turn.allowance?.settle(useOf(result));
     if (content?.isOf(turn.client)) content.note(turn, result);
+    const status = statusOf(error, output);
     records.end(turn.record, {
       outcome: error?.code ?? 'success',
       message: error?.message,
-      status: statusOf(error, output),
+      status,
       durationMs,
       firstContentMs,
       finish: attempt?.answer.end?.reason,
       usage,
     });
-    this.#log(turn, result, durationMs, statusOf(error, output));
+    if (ledger.isOn) ledger.note(notedTurn(turn, result, { at: clock.now(), status, durationMs }));
+    this.#log(turn, result, durationMs, status);
     return result.error;
+  }
+
+  /** Notes a request that was refused before a turn began. */
+  refused(refusal: RefusedTurn): void {
+    const { clock, ledger } = this.#dependencies;
+    if (ledger.isOn) ledger.note(notedRefusal(refusal, clock.now()));
   }
 
   #log(

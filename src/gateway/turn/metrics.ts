@@ -3,6 +3,7 @@ import { callSeconds, metricsText } from '../../lib/api/metrics.ts';
 import type { Telemetry } from '../../lib/telemetry/telemetry.ts';
 import type { Limits } from '../limits/limits.ts';
 import type { BufferedStore } from '../state/buffered-store.ts';
+import type { UsageLedger } from '../usage/ledger.ts';
 import type { Admission } from './admission.ts';
 import type { ClientTurn } from './client-turns.ts';
 import type { TurnResult } from './run-turn.ts';
@@ -51,6 +52,7 @@ export function createGatewayMetrics(options: {
   openCircuits(): readonly string[];
   readonly telemetry: Pick<Telemetry, 'droppedSpans'> | undefined;
   readonly keep: Pick<BufferedStore, 'figures' | 'failures'>;
+  readonly ledger: Pick<UsageLedger, 'figures'>;
   readonly admission: Pick<Admission, 'load' | 'reason' | 'refused'>;
   readonly limits: Pick<Limits, 'refused' | 'passed'>;
 }): GatewayMetrics {
@@ -152,6 +154,7 @@ export function createGatewayMetrics(options: {
     isPoolReachable: 'pool_up',
   };
   noteKeep(options.keep, registers);
+  noteLedger(options.ledger, registers);
   noteLoad(options.admission, registers);
   if (options.telemetry) noteDroppedSpans(options.telemetry, registers);
   noteLimits(options.limits, registers);
@@ -294,6 +297,28 @@ function noteKeep(keep: Pick<BufferedStore, 'figures' | 'failures'>, registers: 
     collect() {
       this.reset();
       this.inc(keep.failures);
+    },
+  });
+}
+
+function noteLedger(ledger: Pick<UsageLedger, 'figures'>, registers: Registry[]): void {
+  new Gauge({
+    name: `${prefix}ledger_waiting_turns`,
+    help: 'Turns that are not written to the usage ledger yet.',
+    registers,
+    collect() {
+      this.set(ledger.figures.waiting);
+    },
+  });
+  new Counter({
+    name: `${prefix}ledger_turns_total`,
+    help: 'Turns by what became of them: written to the usage ledger, or dropped since its database took no more.',
+    labelNames: ['result'] as const,
+    registers,
+    collect() {
+      this.reset();
+      this.inc({ result: 'written' }, ledger.figures.written);
+      this.inc({ result: 'dropped' }, ledger.figures.dropped);
     },
   });
 }

@@ -9,6 +9,7 @@ import { sumUsage } from '../emulation/token-count.ts';
 import type { TurnLease } from '../leases/lease-cache.ts';
 import { AttemptReports, type Reporter, type ReportResult, reported } from '../leases/reporter.ts';
 import type { Route } from '../models/route.ts';
+import type { UsageLedger } from '../usage/ledger.ts';
 import { appErrorFromPool, isAboutOthers } from './app-errors.ts';
 import { Attempt, type AttemptDependencies } from './attempt.ts';
 import { type Borrowed, Borrowing, type BorrowingDependencies } from './borrowing.ts';
@@ -32,6 +33,7 @@ export interface TurnDependencies
   readonly reporter: Reporter;
   readonly reach: ProviderReach;
   readonly records: TurnRecords;
+  readonly ledger: Pick<UsageLedger, 'isOn' | 'note' | 'figures'>;
   /** Answers to one request, at most. */
   readonly maxChoices: number;
 }

@@ -2,8 +2,8 @@ import { describe, expect, it } from 'vitest';
 import { AppError } from '../../core/errors.ts';
 import { PoolError } from '../../pool-api/errors.ts';
 import type { Route } from '../models/route.ts';
-import { routeSummary } from '../output/answer-head.ts';
 import { createManualClock } from '../testing/manual-clock.ts';
+import { routeSummary } from './route-summary.ts';
 import { shownTurn } from './shown-turn.ts';
 import { type AskedTurn, type TurnEnded, type TurnRecord, TurnRecords } from './turn-record.ts';
 

@@ -1,0 +1,249 @@
+// What the page of usage asks, on a ledger of ten million turns in 90 days: on SQLite and on a PostgreSQL of its own.
+// node bench/ledger.ts [--turns 10000000] [--only sqlite|postgres]
+import { mkdtempSync, rmSync, statSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import type { Database } from '../src/db/database.ts';
+import { openPostgres } from '../src/db/postgres.ts';
+import { migratePostgres } from '../src/db/postgres-migrate.ts';
+import { openSqlite } from '../src/db/sqlite.ts';
+import { SqliteDatabase } from '../src/db/sqlite-database.ts';
+import { startPostgresServer } from '../src/db/testing/postgres-server.ts';
+import { gatewayMigrations } from '../src/gateway/database/gateway-verbs.ts';
+import {
+  dayMs,
+  dimensions,
+  faces,
+  figures,
+  hourMs,
+  type LedgerTurn,
+} from '../src/gateway/usage/ledger-turn.ts';
+import { usageVerbs } from '../src/gateway/usage/usage-verbs.ts';
+
+const { values } = parseArgs({
+  options: { turns: { type: 'string', default: '10000000' }, only: { type: 'string' } },
+});
+const turnCount = Number(values.turns);
+const days = 90;
+const limitMs = 300;
+const end = Math.floor(Date.now() / dayMs) * dayMs;
+const start = end - days * dayMs;
+
+/** 40 keys with three of 30 models each; each of ten providers has three models and ten accounts. */
+function combinations(): LedgerTurn[] {
+  const turns: LedgerTurn[] = [];
+  for (let key = 0; key < 40; key += 1)
+    for (let choice = 0; choice < 3; choice += 1)
+      for (let account = 0; account < 10; account += 1) {
+        const model = (key * 7 + choice * 11) % 30;
+        const provider = model % 10;
+        for (const outcome of account === 0 ? ['success', 'upstream_rate_limited', 'cancelled'] : ['success'])
+          turns.push({
+            at: end - 1,
+            requestId: `seed-${turns.length}`,
+            keyId: `key_${key}`,
+            keyName: `team ${key}`,
+            model: `model-${model}`,
+            answeredModel: `model-${model}-2026`,
+            provider: `provider-${provider}`,
+            accountId: `acc_${provider}_${account}`,
+            dialect: key % 3 === 0 ? 'messages' : 'chat',
+            outcome,
+            isStream: true,
+            status: 200,
+            attempts: 1,
+            inputTokens: 1,
+            outputTokens: 1,
+            cachedTokens: null,
+            cacheWriteTokens: null,
+            reasoningTokens: null,
+            costNanos: 1,
+            creditMicros: null,
+            isEstimated: false,
+            firstContentMs: 500,
+            durationMs: 1_000,
+            record: null,
+          });
+      }
+  return turns;
+}
+
+/** The i-th turn, out of nothing but `i`: some combinations are far more frequent than others. */
+async function fill(db: Database, numbers: string, run: (sql: string) => Promise<unknown>): Promise<void> {
+  const verbs = usageVerbs(db);
+  const seeds = combinations();
+  await verbs.noteTurns({ id: 'seeds', turns: seeds });
+  const widest = faces.length - 1;
+  await run('CREATE TABLE bench_series (n INTEGER PRIMARY KEY, id bigint NOT NULL)');
+  await run(
+    `INSERT INTO bench_series SELECT ROW_NUMBER() OVER (ORDER BY id) - 1, id FROM usage_series WHERE face = ${widest}`,
+  );
+  const random = (factor: number) => `((i * ${factor} + 12345) / 65536)`;
+  const n = `(${random(1_103_515_245)} % ${seeds.length}) * (${random(22_695_477)} % ${seeds.length}) / ${seeds.length}`;
+  await run(
+    `${numbers} INSERT INTO usage_turns (at, series_id, request_id, is_stream, status, attempts, input_tokens, output_tokens,
+       cached_tokens, cost_nanos, is_estimated, first_content_ms, duration_ms)
+     SELECT ${start} + i * ${Math.floor((days * dayMs) / turnCount)}, b.id, '0b7e7a2c-66f1-4b57-93a5-' || i, 1, 200, 1,
+       ${random(134_775_813)} % 20000, ${random(69_069)} % 2000, ${random(214_013)} % 10000, ${random(16_807)} % 90000000, 0,
+       100 + ${random(48_271)} % 5000, 500 + ${random(39_373)} % 20000
+     FROM numbers JOIN bench_series AS b ON b.n = ${n}`,
+  );
+  const names = figures.map(({ name }) => name).join(', ');
+  const sums = figures.map(({ name, sql }) => [name, sql] as const);
+  await run('DELETE FROM usage_hours');
+  await run('DELETE FROM usage_days');
+  await run(
+    `INSERT INTO usage_hours (series_id, hour, ${names})
+     SELECT s.id, t.at / ${hourMs}, ${sums.map(([, sql]) => `SUM(${sql})`).join(', ')}
+     FROM usage_turns AS t JOIN usage_series AS s ON s.id = t.series_id GROUP BY s.id, t.at / ${hourMs}`,
+  );
+  for (const [face, given] of faces.slice(0, widest).entries()) {
+    const same = given.map((name) => `f.${dimensions[name].column} = s.${dimensions[name].column}`);
+    await run(
+      `INSERT INTO usage_hours (series_id, hour, ${names})
+       SELECT m.id, h.hour, ${sums.map(([name]) => `SUM(h.${name})`).join(', ')}
+       FROM (
+         SELECT s.id AS wide, f.id AS id FROM usage_series AS s JOIN usage_series AS f ON f.face = ${face} AND ${same.join(' AND ')}
+         WHERE s.face = ${widest}
+       ) AS m CROSS JOIN usage_hours AS h WHERE h.series_id = m.wide GROUP BY m.id, h.hour`,
+    );
+  }
+  await run(
+    `INSERT INTO usage_days (series_id, day, ${names})
+     SELECT series_id, hour / 24, ${sums.map(([name]) => `SUM(${name})`).join(', ')} FROM usage_hours GROUP BY series_id, hour / 24`,
+  );
+}
+
+const range = (count: number) => [{ n: 0, from: end - count * dayMs, to: end }];
+const byDay = (count: number) =>
+  Array.from({ length: count }, (_, n) => ({
+    n,
+    from: end - (count - n) * dayMs,
+    to: end - (count - n - 1) * dayMs,
+  }));
+
+async function measure(name: string, db: Database): Promise<void> {
+  const verbs = usageVerbs(db);
+  const all = { filter: {}, groups: [], byHour: false, hasTimes: false, ranges: range(90) };
+  const sums = (title: string, question: Partial<Parameters<typeof verbs.sumUsage>[0]>) => ({
+    title,
+    ask: () =>
+      verbs.sumUsage({ ...all, source: 'days', hasTimes: question.ranges === undefined, ...question }),
+  });
+  const hours = (title: string, question: Partial<Parameters<typeof verbs.sumUsage>[0]>) =>
+    sums(title, { source: 'hours', ...question });
+  const questions = [
+    hours('90 days by day', { hasTimes: true, ranges: byDay(90) }),
+    sums('90 days by key', { groups: ['key'] }),
+    sums('90 days by model', { groups: ['model'] }),
+    sums('90 days by provider', { groups: ['provider'] }),
+    sums('90 days by account', { groups: ['account'] }),
+    hours('90 days by day and model', { groups: ['model'], ranges: byDay(90) }),
+    hours('90 days by day and account', { groups: ['account'], ranges: byDay(90) }),
+    hours('7 days by hour and model', { groups: ['model'], byHour: true, ranges: range(7) }),
+    hours('one key, 90 days by day', { filter: { key: 'key_3' }, ranges: byDay(90) }),
+    sums('one key, 90 days by model', { filter: { key: 'key_3' }, groups: ['model'] }),
+    sums('one key, 90 days by account', { filter: { key: 'key_3' }, groups: ['account'] }),
+    sums('one model, 90 days by key', { filter: { model: 'model-7' }, groups: ['key'] }),
+    sums('one provider, 30 days by key', {
+      filter: { provider: 'provider-7' },
+      groups: ['key'],
+      ranges: range(30),
+    }),
+    {
+      title: 'a part of an hour, by key',
+      ask: () =>
+        verbs.sumUsage({
+          ...all,
+          source: 'turns',
+          hasTimes: true,
+          groups: ['key'],
+          ranges: [{ n: 0, from: end - dayMs - 1_900_000, to: end - dayMs }],
+        }),
+    },
+    {
+      title: '100 turns',
+      ask: () => verbs.listTurns({ filter: {}, from: start, before: { at: end, id: 0 }, limit: 100 }),
+    },
+    {
+      title: '100 turns of one key, after 60 days',
+      ask: () =>
+        verbs.listTurns({
+          filter: { key: 'key_39' },
+          from: start,
+          before: { at: end - 60 * dayMs, id: 0 },
+          limit: 100,
+        }),
+    },
+    { title: 'one record', ask: () => verbs.recordOf('req-1') },
+    {
+      title: 'a portion of pruning',
+      ask: () => verbs.pruneUsage(end, { keptMs: 89.9 * dayMs, maxBytes: 1e12 }),
+    },
+  ];
+  const rows = [];
+  for (const { title, ask } of questions) {
+    const times: number[] = [];
+    const cpus: number[] = [];
+    let found = 0;
+    for (let round = 0; round < 5; round += 1) {
+      const began = performance.now();
+      const cpu = process.cpuUsage();
+      const answer = await ask();
+      times.push(performance.now() - began);
+      const { user, system } = process.cpuUsage(cpu);
+      cpus.push((user + system) / 1_000);
+      found = Array.isArray(answer) ? answer.length : 1;
+    }
+    const sorted = times.toSorted((one, other) => one - other);
+    rows.push({
+      question: title,
+      'median ms': Math.round(sorted[2] ?? 0),
+      'least ms': Math.round(sorted[0] ?? 0),
+      'CPU ms here': Math.round(Math.min(...cpus)),
+      rows: found,
+      ok: (sorted[2] ?? 0) <= limitMs,
+    });
+  }
+  console.log(`\n${name}, ${turnCount} turns`);
+  console.table(rows);
+}
+
+async function onSqlite(): Promise<void> {
+  const folder = mkdtempSync(join(tmpdir(), 'warp2api-ledger-'));
+  try {
+    const path = join(folder, 'usage.db');
+    const sqlite = openSqlite(path, gatewayMigrations('sqlite'), Date.now());
+    const db = new SqliteDatabase(sqlite);
+    const numbers = `WITH RECURSIVE numbers (i) AS (VALUES (0) UNION ALL SELECT i + 1 FROM numbers WHERE i < ${turnCount - 1})`;
+    await fill(db, numbers, async (sql) => sqlite.run(sql));
+    await measure('SQLite', db);
+    console.log(`${Math.round(statSync(path).size / 2 ** 20)} MB`);
+    await db.close();
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
+
+async function onPostgres(): Promise<void> {
+  const server = await startPostgresServer();
+  try {
+    const db = await openPostgres(server.url('postgres'), { settings: { jit: 'off' } });
+    await migratePostgres(db, gatewayMigrations('postgres'), Date.now(), 'gateway_migrations');
+    const numbers = `WITH numbers AS (SELECT generate_series(0::bigint, ${turnCount - 1}) AS i)`;
+    await fill(db, numbers, (sql) => db.writing.script(`SET statement_timeout = 0; ${sql}`));
+    await db.writing.script('SET statement_timeout = 0; ANALYZE');
+    await measure('PostgreSQL', db);
+    const size = await db.reading.get<{ bytes: number }>(
+      'SELECT pg_database_size(current_database()) AS bytes',
+    );
+    console.log(`${Math.round((size?.bytes ?? 0) / 2 ** 20)} MB`);
+    await db.close();
+  } finally {
+    await server.dispose();
+  }
+}
+
+if (values.only !== 'postgres') await onSqlite();
+if (values.only !== 'sqlite') await onPostgres();

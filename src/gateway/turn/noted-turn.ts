@@ -1,0 +1,106 @@
+import type { AppError } from '../../core/errors.ts';
+import type { Dialect } from '../../core/protocol.ts';
+import { plainLine, shortened } from '../../lib/shown-text.ts';
+import type { ClientKey } from '../keys/client-key.ts';
+import { costOf } from '../models/catalogue.ts';
+import type { LedgerTurn } from '../usage/ledger-turn.ts';
+import type { ClientTurn } from './client-turns.ts';
+import { routeSummary } from './route-summary.ts';
+import type { TurnResult } from './run-turn.ts';
+import { shownClient, shownTurn } from './shown-turn.ts';
+
+/** A request of a client that no turn was made of. */
+export interface RefusedTurn {
+  readonly client: ClientKey;
+  readonly requestId: string;
+  readonly dialect: Dialect;
+  /** As far as the request could be read. */
+  readonly model: string | undefined;
+  readonly isStream: boolean;
+  readonly status: number;
+  readonly error: AppError;
+}
+
+/** Names come from clients: longer ones are no model's. */
+const longestName = 200;
+const nanosOfDollar = 1_000_000_000;
+const microsOfCredit = 1_000_000;
+
+/** A turn that has ended as the ledger has it. */
+export function notedTurn(
+  turn: ClientTurn,
+  result: TurnResult,
+  ended: { readonly at: number; readonly status: number; readonly durationMs: number },
+): LedgerTurn {
+  const { decoded, record, requestId, protocol } = turn;
+  const { usage, route, attempt, error, attempts, firstContentMs } = result;
+  const cost = costOf(usage, route?.price);
+  return {
+    ...ended,
+    requestId,
+    ...keyOf(turn.client),
+    model: nameOf(decoded.request.model),
+    answeredModel: route ? nameOf(route.model) : null,
+    provider: route?.provider.name ?? null,
+    accountId: attempt?.lease.account.id ?? null,
+    dialect: protocol,
+    outcome: error?.code ?? 'success',
+    isStream: decoded.isStream,
+    attempts,
+    inputTokens: usage?.inputTokens ?? null,
+    outputTokens: usage?.outputTokens ?? null,
+    cachedTokens: usage?.cachedInputTokens ?? null,
+    cacheWriteTokens: usage?.cacheWriteTokens ?? null,
+    reasoningTokens: usage?.reasoningTokens ?? null,
+    costNanos: cost === undefined ? null : Math.round(cost * nanosOfDollar),
+    creditMicros: usage?.credits === undefined ? null : Math.round(usage.credits * microsOfCredit),
+    isEstimated: usage?.isEstimated === true,
+    firstContentMs: firstContentMs ?? null,
+    record: JSON.stringify(shownTurn(record, routeSummary(record))),
+  };
+}
+
+export function notedRefusal(
+  { client, requestId, dialect, model, isStream, status, error }: RefusedTurn,
+  at: number,
+): LedgerTurn {
+  return {
+    at,
+    requestId,
+    ...keyOf(client),
+    model: nameOf(model ?? ''),
+    answeredModel: null,
+    provider: null,
+    accountId: null,
+    dialect,
+    outcome: error.code,
+    isStream,
+    status,
+    attempts: 0,
+    inputTokens: null,
+    outputTokens: null,
+    cachedTokens: null,
+    cacheWriteTokens: null,
+    reasoningTokens: null,
+    costNanos: null,
+    creditMicros: null,
+    isEstimated: false,
+    firstContentMs: null,
+    durationMs: 0,
+    record: null,
+  };
+}
+
+function keyOf(client: ClientKey): Pick<LedgerTurn, 'keyId' | 'keyName'> {
+  const { managed } = client;
+  return { keyId: keyIdOf(client), keyName: managed ? nameOf(managed.name) : null };
+}
+
+/** What the ledger has of a key: the id of a managed one, of others enough to tell them apart. */
+export function keyIdOf({ id, managed }: ClientKey): string {
+  return managed?.keyId ?? shownClient(id);
+}
+
+function nameOf(text: string): string {
+  return plainLine(shortened(text, longestName));
+}

@@ -1,0 +1,40 @@
+import type { Route } from '../models/route.ts';
+import { shortId } from './shown-turn.ts';
+import type { AttemptNote, TurnRecord } from './turn-record.ts';
+
+const longestModelName = 1_000;
+const longestRoute = 1_000;
+const mostInRoute = 8;
+
+/** `openai/gpt-5-mini#acc_0a1b2c3d; attempts=2; tried=openai/gpt-5-mini#acc_4e5f6071:upstream_rate_limited` */
+export function routeSummary({ attempts, candidates }: TurnRecord): string {
+  const last = attempts.at(-1);
+  const looked = candidates.at(-1);
+  const reached = last ? attemptName(last) : looked ? modelOf(looked.route) : 'none';
+  const summary = `${reached}; attempts=${attempts.length}`;
+  // Nearly every turn.
+  if (attempts.length === 1 && candidates.length === 1 && last?.outcome === undefined) return summary;
+  const failed = attempts.filter(({ outcome }) => outcome !== undefined && outcome !== 'success');
+  const tried = failed.map((note) => `${attemptName(note)}:${note.outcome}`);
+  const passed = candidates.flatMap(({ route, skipped }) => {
+    const why = skipped.find(({ kind }) => kind === 'none-lent' || kind === 'field' || kind === 'circuit');
+    return why ? [`${modelOf(route)}:${why.kind}`] : [];
+  });
+  return (summary + listed('tried', tried) + listed('passed', passed)).slice(0, longestRoute);
+}
+
+function listed(name: string, items: readonly string[]): string {
+  return items.length === 0 ? '' : `; ${name}=${items.slice(0, mostInRoute).join(',')}`;
+}
+
+function attemptName({ route, accountId }: AttemptNote): string {
+  return `${modelOf(route)}#${shortId(accountId)}`;
+}
+
+/** In characters that a header may hold. */
+export function modelOf({ provider, model }: Route): string {
+  const name = `${provider.name}/${model}`;
+  const isPlain = /^[!-~]+$/.test(name);
+  const shown = isPlain ? name : name.toWellFormed().replace(/[^!-~]+/g, encodeURIComponent);
+  return shown.slice(0, longestModelName);
+}

@@ -1,0 +1,115 @@
+import { Writable } from 'node:stream';
+import { beforeEach, expect, it } from 'vitest';
+import { DatabaseError } from '../../db/database.ts';
+import { createLogger } from '../../lib/log/logger.ts';
+import { createManualClock, type ManualClock } from '../testing/manual-clock.ts';
+import { UsageLedger } from './ledger.ts';
+import type { Batch } from './note-turns.ts';
+import { ledgerTurn } from './testing/ledger-turns.ts';
+import type { UsageVerbs } from './usage-verbs.ts';
+
+let clock: ManualClock;
+let log: string;
+let sent: Batch[];
+let ledger: UsageLedger;
+let answer: (batch: Batch) => Promise<void>;
+
+beforeEach(() => {
+  clock = createManualClock();
+  log = '';
+  sent = [];
+  answer = async () => {};
+  const destination = new Writable({
+    write(chunk, _encoding, done) {
+      log += chunk;
+      done();
+    },
+  });
+  const verbs = {
+    async noteTurns(batch: Batch) {
+      sent.push(batch);
+      await answer(batch);
+    },
+    pruneUsage: async () => false,
+  } as unknown as UsageVerbs;
+  ledger = new UsageLedger({
+    database: { ask: (question) => question(verbs) },
+    clock,
+    logger: createLogger('INFO', destination),
+    keepDays: 90,
+    maxBytes: 1e9,
+  });
+});
+
+const noted = () => sent.flatMap(({ turns }) => turns.map(({ requestId }) => requestId));
+const note = (...ids: string[]) => {
+  for (const requestId of ids) ledger.note(ledgerTurn({ requestId }));
+};
+const away = async () => {
+  throw new DatabaseError('database_unreachable', 'it does not answer');
+};
+
+it('writes the turns of half a second together', async () => {
+  note('a', 'b');
+  await clock.advance(400);
+  note('c');
+  expect(sent).toEqual([]);
+  await clock.advance(200);
+  expect(sent).toHaveLength(1);
+  expect(noted()).toEqual(['a', 'b', 'c']);
+  expect(ledger.figures).toEqual({ waiting: 0, written: 3, dropped: 0 });
+});
+
+it('sends a batch again under its id until the database has it, and what came meanwhile after it', async () => {
+  answer = away;
+  note('a');
+  await clock.advance(600);
+  note('b');
+  await clock.advance(2_500);
+  expect(new Set(sent.map(({ id }) => id)).size).toBe(1);
+  expect(sent.length).toBeGreaterThan(2);
+  expect(ledger.figures).toEqual({ waiting: 2, written: 0, dropped: 0 });
+  sent = [];
+  answer = async () => {};
+  await clock.advance(1_500);
+  expect(noted()).toEqual(['a', 'b']);
+  expect(ledger.figures).toEqual({ waiting: 0, written: 2, dropped: 0 });
+});
+
+it('drops and counts what is beyond its bound, and says so once a minute', async () => {
+  answer = away;
+  note('first');
+  await clock.advance(600);
+  note(...Array.from({ length: 20_050 }, (_, at) => `${at}`));
+  expect(ledger.figures).toEqual({ waiting: 20_001, written: 0, dropped: 50 });
+  expect(log.match(/turns are missing in the usage ledger/g)).toHaveLength(1);
+  answer = async () => {};
+  await clock.advance(2_000);
+  expect(ledger.figures).toEqual({ waiting: 0, written: 20_001, dropped: 50 });
+});
+
+it('gives up a batch that the database refuses again and again, and goes on', async () => {
+  answer = async ({ turns }) => {
+    if (turns[0]?.requestId === 'bad') throw new Error('value out of range');
+  };
+  note('bad');
+  await clock.advance(600);
+  note('good');
+  await clock.advance(10_000);
+  expect(ledger.figures).toEqual({ waiting: 0, written: 1, dropped: 1 });
+  expect(log).toContain('value out of range');
+});
+
+it('writes what waits when it is closed', async () => {
+  note('a');
+  await ledger.close();
+  expect(noted()).toEqual(['a']);
+});
+
+it('says how many are lost when it is closed without its database', async () => {
+  answer = away;
+  note('a', 'b');
+  await ledger.close();
+  expect(ledger.figures).toEqual({ waiting: 2, written: 0, dropped: 2 });
+  expect(log).toContain('could not be reached before the gateway stopped');
+});

@@ -1,0 +1,177 @@
+import { randomUUID } from 'node:crypto';
+import { DatabaseError } from '../../db/database.ts';
+import type { Clock } from '../../lib/clock.ts';
+import type { Logger } from '../../lib/log/logger.ts';
+import { onceAMinute } from '../../lib/log/once-a-minute.ts';
+import { dayMs, type LedgerTurn } from './ledger-turn.ts';
+import type { Batch } from './note-turns.ts';
+import type { UsageVerbs } from './usage-verbs.ts';
+
+/** Where the ledger is kept: see `GatewayDatabase`. */
+export interface UsageDatabase {
+  ask<Answer>(question: (verbs: UsageVerbs) => Promise<Answer>): Promise<Answer>;
+}
+
+export interface LedgerOptions {
+  readonly database: UsageDatabase;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** 0: nothing is kept. */
+  readonly keepDays: number;
+  readonly maxBytes: number;
+}
+
+export interface LedgerFigures {
+  /** Turns that are not written yet. */
+  readonly waiting: number;
+  readonly written: number;
+  /** Turns that will never be. */
+  readonly dropped: number;
+}
+
+/** A turn is written after this at most, unless the database is slow. */
+const gatherMs = 500;
+const againMs = 1_000;
+/** Of one transaction. */
+const mostInBatch = 500;
+const mostWaiting = 20_000;
+const mostWaitingBytes = 32 * 1024 * 1024;
+/** A batch that the database refuses so often, though it can be reached, is given up. */
+const mostTries = 5;
+const pruneEveryMs = 60_000;
+const mostPortions = 50;
+
+/**
+ * The turns on their way to the ledger. They wait here while the database cannot be reached, up to a bound; what is beyond it
+ * is dropped, counted and reported.
+ */
+export class UsageLedger {
+  readonly #options: LedgerOptions;
+  readonly #sayDropped: (reason: string) => void;
+  #waiting: LedgerTurn[] = [];
+  #waitingBytes = 0;
+  /** Is sent until the database says that it has it. */
+  #batch: Batch | undefined;
+  #tries = 0;
+  #written = 0;
+  #dropped = 0;
+  #writing: Promise<void> | undefined;
+  #cancelWriting: (() => void) | undefined;
+  #cancelPruning = (): void => {};
+  #isClosed = false;
+
+  constructor(options: LedgerOptions) {
+    this.#options = options;
+    this.#sayDropped = onceAMinute(options.clock, (count, reason: string) => {
+      options.logger.error(
+        { turns: count, dropped: this.#dropped },
+        `turns are missing in the usage ledger: ${reason}`,
+      );
+    });
+    if (this.isOn) this.#pruneLater();
+  }
+
+  get isOn(): boolean {
+    return this.#options.keepDays > 0;
+  }
+
+  get figures(): LedgerFigures {
+    const waiting = this.#waiting.length + (this.#batch?.turns.length ?? 0);
+    return { waiting, written: this.#written, dropped: this.#dropped };
+  }
+
+  note(turn: LedgerTurn): void {
+    if (!this.isOn) return;
+    if (this.#waiting.length >= mostWaiting || this.#waitingBytes >= mostWaitingBytes) {
+      this.#drop(1, 'more wait for its database than are held');
+      return;
+    }
+    this.#waiting.push(turn);
+    this.#waitingBytes += bytesOf(turn);
+    this.#writeLater(gatherMs);
+  }
+
+  /** Writes what waits, if the database takes it. */
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    this.#cancelWriting?.();
+    this.#cancelPruning();
+    await this.#writing;
+    await this.#write();
+    const { waiting } = this.figures;
+    if (waiting > 0) this.#drop(waiting, 'its database could not be reached before the gateway stopped');
+  }
+
+  #writeLater(delayMs: number): void {
+    if (this.#cancelWriting || this.#writing || this.#isClosed) return;
+    this.#cancelWriting = this.#options.clock.after(delayMs, () => {
+      this.#cancelWriting = undefined;
+      this.#writing = this.#write().finally(() => {
+        this.#writing = undefined;
+        if (this.figures.waiting > 0) this.#writeLater(this.#tries > 0 ? againMs : gatherMs);
+      });
+    });
+  }
+
+  /** Until nothing waits or the database fails. */
+  async #write(): Promise<void> {
+    const { database, logger } = this.#options;
+    while (this.#next()) {
+      const batch = this.#batch as Batch;
+      try {
+        await database.ask(({ noteTurns }) => noteTurns(batch));
+        this.#written += batch.turns.length;
+      } catch (error) {
+        // Whether it was committed is not always known: the same batch is sent again, under the same id.
+        this.#tries += 1;
+        if (error instanceof DatabaseError || this.#tries < mostTries) return;
+        logger.error(
+          { err: error, turns: batch.turns.length },
+          'the database does not take a batch of turns',
+        );
+        this.#drop(batch.turns.length, 'its database does not take them');
+      }
+      this.#batch = undefined;
+      this.#tries = 0;
+    }
+  }
+
+  #next(): boolean {
+    if (!this.#batch && this.#waiting.length > 0) {
+      const turns = this.#waiting.splice(0, mostInBatch);
+      for (const turn of turns) this.#waitingBytes -= bytesOf(turn);
+      this.#batch = { id: randomUUID(), turns };
+    }
+    return this.#batch !== undefined;
+  }
+
+  #drop(count: number, reason: string): void {
+    this.#dropped += count;
+    this.#sayDropped(reason);
+  }
+
+  #pruneLater(): void {
+    this.#cancelPruning = this.#options.clock.after(pruneEveryMs, () => {
+      void this.#prune().finally(() => {
+        if (!this.#isClosed) this.#pruneLater();
+      });
+    });
+  }
+
+  async #prune(): Promise<void> {
+    const { database, clock, logger, keepDays, maxBytes } = this.#options;
+    const bounds = { keptMs: keepDays * dayMs, maxBytes };
+    try {
+      for (let portion = 0; portion < mostPortions && !this.#isClosed; portion += 1) {
+        if (!(await database.ask(({ pruneUsage }) => pruneUsage(clock.now(), bounds)))) return;
+      }
+    } catch (error) {
+      if (!(error instanceof DatabaseError))
+        logger.error({ err: error }, 'old turns could not be removed from the ledger');
+    }
+  }
+}
+
+function bytesOf({ record }: LedgerTurn): number {
+  return 300 + 2 * (record?.length ?? 0);
+}

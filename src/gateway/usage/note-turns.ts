@@ -1,0 +1,289 @@
+import { createHash } from 'node:crypto';
+import { crc32 } from 'node:zlib';
+import type { Database, Queries, Value } from '../../db/database.ts';
+import {
+  allDimensions,
+  dayOf,
+  dimensions,
+  faces,
+  figures,
+  hourOf,
+  type LedgerTurn,
+  widestFace,
+} from './ledger-turn.ts';
+
+export interface Batch {
+  readonly id: string;
+  /** At least one. */
+  readonly turns: readonly LedgerTurn[];
+}
+
+/** Combinations of one face within an hour, noted by one gateway; all further ones count as one. */
+const mostSeries = [200, 2_000, 2_000, 2_000, 20_000] as const;
+const otherName = '(other)';
+/** What a row takes on disk, roughly, with its place in an index. */
+const turnBytes = 150;
+
+interface Series {
+  readonly id: number;
+  readonly face: number;
+  readonly place: string;
+  readonly turn: LedgerTurn;
+  readonly isOther: boolean;
+}
+
+interface Sum {
+  readonly series: number;
+  /** The hour or the day. */
+  readonly time: number;
+  readonly values: number[];
+}
+
+/** Notes a batch of turns and adds them to the sums of their hours and days. A batch that was noted before changes nothing. */
+export function createNoteTurns(db: Database): (batch: Batch) => Promise<void> {
+  const known = new KnownSeries();
+  return async ({ id, turns }) => {
+    const at = Math.max(...turns.map((turn) => turn.at));
+    const { added, rows, hours, days } = known.collect(turns, hourOf(at));
+    await db.transaction(async (queries) => {
+      const isNew = await queries.run(
+        'INSERT INTO usage_batches (id, at) VALUES ($1, $2) ON CONFLICT (id) DO NOTHING',
+        id,
+        at,
+      );
+      if (isNew === 0) return;
+      // Several gateways write the same rows: all lock them in the same order.
+      await insertSeries.run(
+        queries,
+        added.map((series) => seriesRow(series, hourOf(at))),
+      );
+      await addHours.run(queries, hours);
+      await addDays.run(queries, days);
+      await addSizes.run(queries, sizesOf(turns));
+      await insertTurns.run(queries, rows);
+      await insertRecords(queries, at, turns);
+    });
+    known.keep(added);
+  };
+}
+
+/** The series that this process has written within the hour, by what they stand for. */
+class KnownSeries {
+  readonly #ids = faces.map(() => new Map<string, number>());
+  #hour = 0;
+
+  /** What a batch adds. */
+  collect(turns: readonly LedgerTurn[], hour: number) {
+    if (hour !== this.#hour) {
+      // Once an hour they are written again: that keeps them from being pruned, and learns new names of keys.
+      for (const ids of this.#ids) ids.clear();
+      this.#hour = hour;
+    }
+    const added = new Map<string, Series>();
+    const hours = new Map<string, Sum>();
+    const days = new Map<string, Sum>();
+    const rows = turns.map((turn) => {
+      const values = figures.map(({ of }) => of(turn));
+      let series = 0;
+      for (let face = 0; face <= widestFace; face += 1) {
+        series = this.#idOf(turn, face, added);
+        addTo(hours, series, hourOf(turn.at), values);
+        addTo(days, series, dayOf(turn.at), values);
+      }
+      return turnRow(turn, series);
+    });
+    return {
+      added: [...added.values()].toSorted((one, other) => one.id - other.id),
+      rows,
+      hours: rowsOf(hours),
+      days: rowsOf(days),
+    };
+  }
+
+  /** Once they are surely written. */
+  keep(added: readonly Series[]): void {
+    for (const { face, place, id } of added) this.#ids[face]?.set(place, id);
+  }
+
+  #idOf(turn: LedgerTurn, face: number, added: Map<string, Series>): number {
+    const ids = this.#ids[face] as Map<string, number>;
+    const name = nameOf(turn, face);
+    const known = ids.get(name) ?? added.get(`${face} ${name}`)?.id;
+    if (known !== undefined) return known;
+    const isOther = ids.size + added.size >= (mostSeries[face] ?? 0);
+    const place = isOther ? otherName : name;
+    const found = ids.get(place) ?? added.get(`${face} ${place}`)?.id;
+    if (found !== undefined) return found;
+    const id = seriesId(face, place);
+    added.set(`${face} ${place}`, { id, face, place, turn, isOther });
+    return id;
+  }
+}
+
+function addTo(sums: Map<string, Sum>, series: number, time: number, values: readonly number[]): void {
+  const place = `${series} ${time}`;
+  const sum = sums.get(place);
+  if (!sum) sums.set(place, { series, time, values: [...values] });
+  else
+    for (let at = 0; at < values.length; at += 1) sum.values[at] = (sum.values[at] ?? 0) + (values[at] ?? 0);
+}
+
+/** In the order in which every gateway locks them. */
+function rowsOf(sums: ReadonlyMap<string, Sum>): Value[][] {
+  return [...sums.values()]
+    .toSorted((one, other) => one.series - other.series || one.time - other.time)
+    .map(({ series, time, values }) => [series, time, ...values]);
+}
+
+function nameOf(turn: LedgerTurn, face: number): string {
+  let name = '';
+  for (const dimension of faces[face] ?? []) name += `${dimensions[dimension].of(turn)}\u0001`;
+  return name;
+}
+
+/** The same in every gateway, without a look at the database; a whole number that JavaScript holds. */
+function seriesId(face: number, place: string): number {
+  return createHash('sha256').update(`${face} ${place}`).digest().readUIntBE(0, 6);
+}
+
+function seriesRow({ id, face, turn, isOther }: Series, hour: number): Value[] {
+  const given = faces[face] ?? [];
+  const values = allDimensions.map((dimension) => {
+    if (!given.includes(dimension)) return '';
+    return isOther ? otherName : dimensions[dimension].of(turn);
+  });
+  const keyName = given.includes('key') && !isOther ? turn.keyName : null;
+  return [id, face, hour, keyName, ...values];
+}
+
+function turnRow(turn: LedgerTurn, series: number): Value[] {
+  return [
+    turn.at,
+    series,
+    turn.requestId,
+    Number(turn.isStream),
+    turn.status,
+    turn.attempts,
+    turn.inputTokens,
+    turn.outputTokens,
+    turn.cachedTokens,
+    turn.cacheWriteTokens,
+    turn.reasoningTokens,
+    turn.costNanos,
+    turn.creditMicros,
+    Number(turn.isEstimated),
+    turn.firstContentMs,
+    turn.durationMs,
+  ];
+}
+
+function sizesOf(turns: readonly LedgerTurn[]): Value[][] {
+  const sizes = new Map<number, [number, number]>();
+  for (const { at, record } of turns) {
+    const [turn, records] = sizes.get(hourOf(at)) ?? [0, 0];
+    sizes.set(hourOf(at), [turn + turnBytes, records + (record?.length ?? 0)]);
+  }
+  return [...sizes].toSorted(([one], [other]) => one - other).map(([hour, bytes]) => [hour, ...bytes]);
+}
+
+async function insertRecords(queries: Queries, at: number, turns: readonly LedgerTurn[]): Promise<void> {
+  const kept = turns.filter(({ record }) => record !== null);
+  if (kept.length === 0) return;
+  const requests = kept.map(({ requestId }) => requestDigest(requestId)).join(' ');
+  const records = `[${kept.map(({ record }) => record).join(',')}]`;
+  await queries.run(
+    'INSERT INTO usage_records (at, requests, records) VALUES ($1, $2, $3)',
+    at,
+    requests,
+    records,
+  );
+}
+
+/** Enough to find the few batches where a request may be. */
+export function requestDigest(requestId: string): string {
+  return crc32(requestId).toString(16).padStart(8, '0');
+}
+
+const mostRows = 64;
+
+/** Inserts rows in as few statements as it takes, each of a power of two of them, so that they are prepared once. */
+class Insert {
+  readonly #into: string;
+  readonly #columns: number;
+  readonly #then: string;
+  readonly #texts = new Map<number, string>();
+
+  constructor(table: string, columns: readonly string[], then = '') {
+    this.#into = `INSERT INTO ${table} (${columns.join(', ')})`;
+    this.#columns = columns.length;
+    this.#then = then;
+  }
+
+  async run(queries: Queries, rows: readonly Value[][]): Promise<void> {
+    for (let at = 0; at < rows.length; ) {
+      let count = mostRows;
+      while (count > rows.length - at) count /= 2;
+      await queries.run(this.#text(count), ...rows.slice(at, at + count).flat());
+      at += count;
+    }
+  }
+
+  #text(rows: number): string {
+    let text = this.#texts.get(rows);
+    if (text === undefined) {
+      const places = Array.from({ length: rows }, (_row, at) => {
+        const row = Array.from(
+          { length: this.#columns },
+          (_column, column) => `$${at * this.#columns + column + 1}`,
+        );
+        return `(${row.join(', ')})`;
+      });
+      text = `${this.#into} VALUES ${places.join(', ')} ${this.#then}`;
+      this.#texts.set(rows, text);
+    }
+    return text;
+  }
+}
+
+const insertSeries = new Insert(
+  'usage_series',
+  ['id', 'face', 'last_hour', 'key_name', ...allDimensions.map((name) => dimensions[name].column)],
+  `ON CONFLICT (id) DO UPDATE SET last_hour = GREATEST(usage_series.last_hour, excluded.last_hour),
+    key_name = excluded.key_name`,
+);
+
+const insertTurns = new Insert('usage_turns', [
+  'at',
+  'series_id',
+  'request_id',
+  'is_stream',
+  'status',
+  'attempts',
+  'input_tokens',
+  'output_tokens',
+  'cached_tokens',
+  'cache_write_tokens',
+  'reasoning_tokens',
+  'cost_nanos',
+  'credit_micros',
+  'is_estimated',
+  'first_content_ms',
+  'duration_ms',
+]);
+
+const names = figures.map(({ name }) => name);
+const addSums = (table: string, time: string): Insert =>
+  new Insert(
+    table,
+    ['series_id', time, ...names],
+    `ON CONFLICT (series_id, ${time}) DO UPDATE SET ${names.map((name) => `${name} = ${table}.${name} + excluded.${name}`).join(', ')}`,
+  );
+const addHours = addSums('usage_hours', 'hour');
+const addDays = addSums('usage_days', 'day');
+
+const addSizes = new Insert(
+  'usage_sizes',
+  ['hour', 'turn_bytes', 'record_bytes'],
+  `ON CONFLICT (hour) DO UPDATE SET turn_bytes = usage_sizes.turn_bytes + excluded.turn_bytes,
+    record_bytes = usage_sizes.record_bytes + excluded.record_bytes`,
+);

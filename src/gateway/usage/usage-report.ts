@@ -1,0 +1,172 @@
+import { windowAt } from '../limits/windows.ts';
+import type { UsageDatabase } from './ledger.ts';
+import { type Dimension, dayMs, figures, firstContentBounds, hourMs } from './ledger-turn.ts';
+import type { UsageFilter, UsageRange, UsageSource, UsageSum } from './read-usage.ts';
+
+export interface AskedReport {
+  readonly from: number;
+  readonly to: number;
+  readonly filter: UsageFilter;
+  readonly groups: readonly Dimension[];
+  readonly step: 'hour' | 'day' | undefined;
+  readonly timeZone: string;
+}
+
+/** One line of a report. */
+export interface ReportRow {
+  /** The day, or when the hour began (ISO 8601); null where it is not by time. */
+  readonly start: string | null;
+  readonly names: { readonly [Name in Dimension]?: string };
+  readonly keyName: string | null;
+  /** Of the figures. */
+  readonly sums: ReadonlyMap<string, number>;
+}
+
+export interface Report {
+  readonly rows: readonly ReportRow[];
+  readonly total: ReportRow['sums'];
+}
+
+/** So many hours or days, and parts of hours, go into one question: other callers of the database do not wait for it long. */
+const mostSumsAtOnce = 31 * 24;
+const mostEdgesAtOnce = 20;
+const mostRows = 50_000;
+
+/** What was used in a period. Figures of whole hours and days come from their sums, the parts at its ends from the turns. */
+export async function reportUsage(database: UsageDatabase, asked: AskedReport, now: number): Promise<Report> {
+  const { groups, step, filter } = asked;
+  const oldest = (await database.ask(({ oldestTurn }) => oldestTurn())) ?? now;
+  const { days, pieces } = piecesOf(asked, oldest, now);
+  const byHour = step === 'hour';
+  // Times for each step and each group would double the work of the largest questions.
+  const hasTimes = step === undefined || groups.length === 0;
+  const rows = new Map<string, ReportRow & { keyName: string | null; readonly sums: Map<string, number> }>();
+  const total = new Map<string, number>();
+  for (const piece of pieces) {
+    for (const ranges of inPortions(piece)) {
+      const question = { source: piece.source, filter, groups, byHour, hasTimes, ranges };
+      for (const found of await database.ask(({ sumUsage }) => sumUsage(question))) {
+        const names = Object.fromEntries(groups.map((name) => [name, String(found[name])]));
+        const place = JSON.stringify([found.n, names]);
+        const start = byHour ? new Date(found.n * hourMs).toISOString() : (days[found.n] ?? null);
+        const row = rows.get(place) ?? { start, names, keyName: null, sums: new Map() };
+        row.keyName = found.key_name ?? row.keyName;
+        rows.set(place, row);
+        add(row.sums, found);
+        add(total, found);
+      }
+      if (rows.size > mostRows) throw new TooManyRows();
+    }
+  }
+  return { rows: [...rows.values()].toSorted(byTimeAndSize), total };
+}
+
+/** A report would have more rows than it may. */
+export class TooManyRows extends Error {
+  override readonly name = 'TooManyRows';
+}
+
+/** Below how many milliseconds this share of the turns had their first content; undefined where none had any. */
+export function quantileOf(sums: ReportRow['sums'], share: number): number | undefined {
+  const counts = figures.filter(({ isTime }) => isTime).map(({ name }) => sums.get(name) ?? 0);
+  const all = counts.reduce((sum, count) => sum + count, 0);
+  if (all === 0) return undefined;
+  let below = 0;
+  for (const [at, count] of counts.entries()) {
+    if (count > 0 && below + count >= share * all) {
+      const lower = firstContentBounds[at - 1] ?? 0;
+      const upper = firstContentBounds[at] ?? lower;
+      return Math.round(lower + ((share * all - below) / count) * (upper - lower));
+    }
+    below += count;
+  }
+  return undefined;
+}
+
+interface Piece {
+  readonly source: UsageSource;
+  readonly ranges: UsageRange[];
+}
+
+/**
+ * What to ask where. Where the turns of a part of an hour are no longer kept, the whole hour counts to the period or day that it
+ * begins in.
+ */
+function piecesOf({ from, to, step, timeZone }: AskedReport, oldest: number, now: number) {
+  const firstWhole = ceil(oldest, hourMs);
+  const snapped = (at: number, round: typeof ceil): number =>
+    floor(at, hourMs) >= firstWhole ? at : round(at, hourMs);
+  const begin = snapped(from, floor);
+  // All of the hour that runs now has happened.
+  const end = to < now ? snapped(to, ceil) : ceil(now, hourMs);
+  const pieces: Piece[] = [
+    { source: 'days', ranges: [] },
+    { source: 'hours', ranges: [] },
+    { source: 'turns', ranges: [] },
+  ];
+  const put = (source: UsageSource, n: number, a: number, b: number): void => {
+    if (a < b) pieces.find((piece) => piece.source === source)?.ranges.push({ n, from: a, to: b });
+  };
+  const days: string[] = [];
+  for (let at = begin; at < end; ) {
+    const day = step === 'day' ? windowAt('day', at, timeZone) : undefined;
+    const next = day ? Math.min(end, snapped(day.endsAt, ceil)) : end;
+    if (day) days.push(day.period);
+    split(Math.max(0, days.length - 1), at, next);
+    at = next;
+  }
+  return { days, pieces };
+
+  function split(n: number, a: number, b: number): void {
+    const [firstHour, lastHour] = [ceil(a, hourMs), floor(b, hourMs)];
+    if (firstHour > lastHour) {
+      put('turns', n, a, b);
+      return;
+    }
+    put('turns', n, a, firstHour);
+    const [firstDay, lastDay] = [ceil(firstHour, dayMs), floor(lastHour, dayMs)];
+    if (step === 'hour' || firstDay >= lastDay) put('hours', n, firstHour, lastHour);
+    else {
+      put('hours', n, firstHour, firstDay);
+      put('days', n, firstDay, lastDay);
+      put('hours', n, lastDay, lastHour);
+    }
+    put('turns', n, lastHour, b);
+  }
+}
+
+/** Ranges of about as much work each. */
+function inPortions({ source, ranges }: Piece): UsageRange[][] {
+  const unitMs = source === 'days' ? dayMs : hourMs;
+  const portions: UsageRange[][] = [];
+  let left = 0;
+  for (const { n, from, to } of ranges) {
+    for (let at = from; at < to; ) {
+      if (left <= 0) {
+        portions.push([]);
+        left = source === 'turns' ? mostEdgesAtOnce : mostSumsAtOnce;
+      }
+      const end = Math.min(to, at + left * unitMs);
+      portions.at(-1)?.push({ n, from: at, to: end });
+      left -= Math.ceil((end - at) / unitMs);
+      at = end;
+    }
+  }
+  return portions;
+}
+
+function add(sums: Map<string, number>, found: UsageSum): void {
+  for (const { name } of figures) {
+    const value = found[name];
+    if (value !== undefined) sums.set(name, (sums.get(name) ?? 0) + Number(value));
+  }
+}
+
+/** By time, then the most expensive first, then the largest. */
+function byTimeAndSize(one: ReportRow, other: ReportRow): number {
+  const by = (name: string): number => (other.sums.get(name) ?? 0) - (one.sums.get(name) ?? 0);
+  return (one.start ?? '').localeCompare(other.start ?? '') || by('cost_nanos') || by('turns');
+}
+
+const floor = (at: number, unitMs: number): number => Math.floor(at / unitMs) * unitMs;
+const ceil = (at: number, unitMs: number): number => Math.ceil(at / unitMs) * unitMs;

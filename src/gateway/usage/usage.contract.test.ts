@@ -1,0 +1,309 @@
+import { randomUUID } from 'node:crypto';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import type { Database } from '../../db/database.ts';
+import { openPostgres, type Postgres } from '../../db/postgres.ts';
+import { migratePostgres } from '../../db/postgres-migrate.ts';
+import { openSqlite } from '../../db/sqlite.ts';
+import { SqliteDatabase } from '../../db/sqlite-database.ts';
+import { newDatabase } from '../../db/testing/shared-postgres.ts';
+import { gatewayMigrations } from '../database/gateway-verbs.ts';
+import { type Dimension, dayMs, figures, hourMs, type LedgerTurn } from './ledger-turn.ts';
+import { ledgerTurn } from './testing/ledger-turns.ts';
+import { reportUsage } from './usage-report.ts';
+import { type UsageVerbs, usageVerbs } from './usage-verbs.ts';
+
+const start = Date.UTC(2026, 2, 27);
+const now = start + 4 * dayMs;
+
+async function openSqliteDatabase(): Promise<Database> {
+  const folder = mkdtempSync(join(tmpdir(), 'warp2api-usage-'));
+  onTestFinished(() => rmSync(folder, { recursive: true }));
+  const path = join(folder, 'usage.db');
+  return new SqliteDatabase(openSqlite(path, gatewayMigrations('sqlite'), 0));
+}
+
+async function openPostgresDatabase(): Promise<Database> {
+  const db = await openPostgres(await newDatabase(), { connections: 4, settings: { jit: 'off' } });
+  await migratePostgres(db, gatewayMigrations('postgres'), 0, 'gateway_migrations');
+  return db;
+}
+
+async function opened(open: () => Promise<Database>) {
+  const db = await open();
+  onTestFinished(() => db.close());
+  const verbs = usageVerbs(db) as UsageVerbs;
+  return {
+    db,
+    verbs,
+    database: { ask: <Answer>(question: (asked: UsageVerbs) => Promise<Answer>) => question(verbs) },
+  };
+}
+
+let seed = 1;
+function random(below: number): number {
+  seed = (seed * 48_271) % 2_147_483_647;
+  return seed % below;
+}
+
+/** Of all kinds, over four days with a change of clocks in Europe. */
+function someTurns(count: number): LedgerTurn[] {
+  return Array.from({ length: count }, (_, index) => {
+    const outcome = ['success', 'success', 'success', 'cancelled', 'key_rate_limited'][random(5)] ?? '';
+    const isUsed = outcome !== 'key_rate_limited';
+    return ledgerTurn({
+      at: start + random(4 * dayMs),
+      requestId: `req-${index}`,
+      keyId: `key_${random(3)}`,
+      model: `model-${random(3)}`,
+      provider: isUsed ? `provider-${random(2)}` : null,
+      accountId: isUsed ? `acc_${random(4)}` : null,
+      dialect: random(2) === 0 ? 'chat' : 'messages',
+      outcome,
+      inputTokens: isUsed ? random(10_000) : null,
+      outputTokens: isUsed ? random(1_000) : null,
+      costNanos: isUsed && random(4) > 0 ? random(1_000_000) : null,
+      creditMicros: random(9) === 0 ? random(5_000_000) : null,
+      isEstimated: random(7) === 0,
+      firstContentMs: isUsed ? random(40_000) : null,
+      durationMs: random(60_000),
+      record: random(2) === 0 ? JSON.stringify({ request_id: `req-${index}`, outcome }) : null,
+    });
+  });
+}
+
+/** What a report should say, by the turns alone. */
+function sumsOf(turns: readonly LedgerTurn[]): Record<string, number> {
+  return Object.fromEntries(
+    figures.map(({ name, of }) => [name, turns.reduce((sum, turn) => sum + of(turn), 0)]),
+  );
+}
+
+describe.each([
+  ['SQLite', openSqliteDatabase],
+  ['PostgreSQL', openPostgresDatabase],
+] as const)('the ledger in %s', (_name, open) => {
+  it('sums up the same from days, hours and turns, for every zone, group and filter', async () => {
+    const { verbs, database } = await opened(open);
+    const turns = someTurns(1_500);
+    for (let at = 0; at < turns.length; at += 300)
+      await verbs.noteTurns({ id: randomUUID(), turns: turns.slice(at, at + 300) });
+    const dayIn = (at: number, timeZone: string) => new Intl.DateTimeFormat('sv', { timeZone }).format(at);
+    const periods = [
+      [start, now],
+      [start + 5 * hourMs + 17 * 60_000, now - 7 * hourMs - 1],
+      [start + dayMs + 60_000, start + dayMs + 120_000],
+    ] as const;
+    const groupings: Dimension[][] = [['key'], ['model', 'outcome']];
+    for (const [from, to] of periods)
+      for (const timeZone of ['Europe/Berlin', 'Asia/Kolkata'])
+        for (const groups of groupings)
+          for (const filter of [{}, { provider: 'provider-1' }, { outcome: 'error', key: 'key_2' }]) {
+            const asked = { from, to, filter, groups, step: 'day' as const, timeZone };
+            const { rows, total } = await reportUsage(database, asked, now);
+            const fitting = turns.filter(
+              (turn) =>
+                turn.at >= from &&
+                turn.at < to &&
+                (!('provider' in filter) || turn.provider === filter.provider) &&
+                (!('key' in filter) || (turn.keyId === filter.key && turn.outcome === 'key_rate_limited')),
+            );
+            const expected = Map.groupBy(fitting, (turn) =>
+              JSON.stringify([dayIn(turn.at, timeZone), ...groups.map((name) => dimensionOf(turn, name))]),
+            );
+            const found = new Map(
+              rows.map(({ start: day, names, sums }) => [
+                JSON.stringify([day, ...groups.map((name) => names[name])]),
+                Object.fromEntries(sums),
+              ]),
+            );
+            expect([...found.keys()].sort()).toEqual([...expected.keys()].sort());
+            for (const [place, some] of expected) expect(sumsOf(some)).toMatchObject(found.get(place) ?? {});
+            expect(total.get('turns') ?? 0).toBe(fitting.length);
+          }
+  });
+
+  it('sums up by hour, over an hour boundary, with a histogram of first contents', async () => {
+    const { verbs, database } = await opened(open);
+    const times = [0, hourMs - 1, hourMs, hourMs + 1, 2 * hourMs];
+    await verbs.noteTurns({ id: 'a', turns: times.map((ms) => ledgerTurn({ at: start + ms })) });
+    const asked = {
+      from: start,
+      to: start + 3 * hourMs,
+      filter: {},
+      groups: [],
+      step: 'hour' as const,
+      timeZone: 'UTC',
+    };
+    const { rows } = await reportUsage(database, asked, now);
+    expect(rows.map((row) => [row.start, row.sums.get('turns'), row.sums.get('first_4')])).toEqual([
+      ['2026-03-27T00:00:00.000Z', 2, 2],
+      ['2026-03-27T01:00:00.000Z', 2, 2],
+      ['2026-03-27T02:00:00.000Z', 1, 1],
+    ]);
+  });
+
+  it('counts a batch once however often it is sent, and loses no cent over many small turns', async () => {
+    const { verbs, database } = await opened(open);
+    const turns = Array.from({ length: 500 }, () => ledgerTurn({ at: start, costNanos: 333_333 }));
+    await Promise.all(Array.from({ length: 4 }, () => verbs.noteTurns({ id: 'same', turns })));
+    await verbs.noteTurns({ id: 'same', turns });
+    const { total } = await reportUsage(
+      database,
+      { from: start, to: now, filter: {}, groups: [], step: undefined, timeZone: 'UTC' },
+      now,
+    );
+    expect([total.get('turns'), total.get('cost_nanos')]).toEqual([500, 500 * 333_333]);
+    const { turns: listed } = await verbs.listTurns({
+      filter: {},
+      from: 0,
+      before: { at: now, id: 0 },
+      limit: 1_000,
+    });
+    expect(listed).toHaveLength(500);
+  });
+
+  it('rolls a batch back as a whole', async () => {
+    const { db, verbs } = await opened(open);
+    const broken = { ...ledgerTurn(), durationMs: null as unknown as number };
+    await expect(verbs.noteTurns({ id: 'a', turns: [ledgerTurn(), broken] })).rejects.toThrow();
+    for (const table of ['batches', 'series', 'hours', 'days', 'turns', 'sizes'])
+      expect(await db.reading.get(`SELECT 1 FROM usage_${table} LIMIT 1`)).toBeUndefined();
+    await verbs.noteTurns({ id: 'a', turns: [ledgerTurn()] });
+    expect(await db.reading.all('SELECT 1 FROM usage_turns')).toHaveLength(1);
+  });
+
+  it('lists turns by time with a cursor that misses and repeats none, also while old ones are removed', async () => {
+    const { verbs } = await opened(open);
+    const turns = someTurns(700);
+    await verbs.noteTurns({ id: 'a', turns });
+    const keptMs = 2 * dayMs;
+    const seen: string[] = [];
+    let before: { at: number; id: number } | null = { at: now, id: 0 };
+    while (before) {
+      const page: Awaited<ReturnType<typeof verbs.listTurns>> = await verbs.listTurns({
+        filter: { key: 'key_1' },
+        from: start,
+        before,
+        limit: 20,
+      });
+      seen.push(...page.turns.map(({ requestId }) => requestId));
+      before = page.next;
+      await verbs.pruneUsage(now, { keptMs, maxBytes: 1e12 });
+    }
+    const fitting = turns.filter(({ keyId, at }) => keyId === 'key_1' && at >= now - keptMs);
+    expect(seen).toEqual(
+      fitting.toSorted((one, other) => other.at - one.at).map(({ requestId }) => requestId),
+    );
+    expect(new Set(seen).size).toBe(seen.length);
+  });
+
+  it('finds the newest decision record of a request', async () => {
+    const { verbs } = await opened(open);
+    const record = (id: string, n: number) =>
+      ledgerTurn({ requestId: id, record: JSON.stringify({ request_id: id, n }) });
+    await verbs.noteTurns({ id: 'a', turns: [record('one', 1), record('two', 1)] });
+    await verbs.noteTurns({ id: 'b', turns: [record('one', 2), record('one', 3)] });
+    expect(JSON.parse((await verbs.recordOf('one')) ?? '')).toEqual({ request_id: 'one', n: 3 });
+    expect(JSON.parse((await verbs.recordOf('two')) ?? '')).toEqual({ request_id: 'two', n: 1 });
+    expect(await verbs.recordOf('three')).toBeUndefined();
+  });
+
+  it('removes what is too old or too much, the records before the turns, and keeps the sums', async () => {
+    const { db, verbs, database } = await opened(open);
+    const record = JSON.stringify({ request_id: 'x', says: 'a'.repeat(1_000) });
+    for (let hour = 0; hour < 10; hour += 1) {
+      const turns = Array.from({ length: 10 }, () => ledgerTurn({ at: start + hour * hourMs, record }));
+      await verbs.noteTurns({ id: `batch ${hour}`, turns });
+    }
+    const later = start + 10 * hourMs;
+    const count = async (table: string) =>
+      (await db.reading.get<{ n: number }>(`SELECT COUNT(*) AS n FROM usage_${table}`))?.n;
+    // Half of it is for three hours of records, the other for all turns.
+    await verbs.pruneUsage(later, { keptMs: dayMs, maxBytes: 2 * 3.5 * 10 * record.length });
+    expect([await count('records'), await count('turns')]).toEqual([3, 100]);
+    await verbs.pruneUsage(later, { keptMs: 4.5 * hourMs, maxBytes: 1e12 });
+    expect([await count('records'), await count('turns')]).toEqual([3, 40]);
+    const asked = { from: start, to: later, filter: {}, groups: [], step: undefined, timeZone: 'UTC' };
+    expect((await reportUsage(database, asked, later)).total.get('turns')).toBe(100);
+    // Where the turns are gone whole hours count.
+    const parts = { ...asked, from: start + 30 * 60_000 };
+    expect((await reportUsage(database, parts, later)).total.get('turns')).toBe(100);
+
+    const muchLater = start + 900 * dayMs;
+    while (await verbs.pruneUsage(muchLater, { keptMs: dayMs, maxBytes: 1e12 }));
+    for (const table of ['turns', 'records', 'series', 'hours', 'days', 'batches'])
+      expect(await count(table)).toBe(0);
+  });
+
+  it('takes odd names as they are and holds no more combinations than it may', async () => {
+    const { verbs, database, db } = await opened(open);
+    const odd = 'a"b\'c,%_\\u{0}\u{1F600}é';
+    await verbs.noteTurns({ id: 'odd', turns: [ledgerTurn({ model: odd, keyName: odd, at: start })] });
+    const asked = {
+      from: start,
+      to: now,
+      filter: { model: odd },
+      groups: ['model' as const],
+      step: undefined,
+      timeZone: 'UTC',
+    };
+    const { rows } = await reportUsage(database, asked, now);
+    expect(rows.map(({ names }) => names)).toEqual([{ model: odd }]);
+
+    for (let batch = 0; batch < 5; batch += 1) {
+      const turns = Array.from({ length: 600 }, (_, n) =>
+        ledgerTurn({ keyId: `key_${batch}_${n}`, at: start }),
+      );
+      await verbs.noteTurns({ id: `many ${batch}`, turns });
+    }
+    const series = await db.reading.all('SELECT 1 FROM usage_series WHERE face = 1');
+    expect(series.length).toBeLessThanOrEqual(2_001);
+    const byKey = await reportUsage(database, { ...asked, filter: {}, groups: ['key'] }, now);
+    expect(byKey.total.get('turns')).toBe(3_001);
+    expect(byKey.rows.find(({ names }) => names.key === '(other)')?.sums.get('turns')).toBeGreaterThan(900);
+  });
+});
+
+it('twenty gateways on one PostgreSQL count every turn once', async () => {
+  const url = await newDatabase();
+  const databases = await Promise.all(
+    Array.from({ length: 20 }, () => openPostgres(url, { connections: 2, settings: { jit: 'off' } })),
+  );
+  await migratePostgres(databases[0] as Postgres, gatewayMigrations('postgres'), 0, 'gateway_migrations');
+  onTestFinished(async () => void (await Promise.all(databases.map((db) => db.close()))));
+  const gateways = databases.map((db) => usageVerbs(db) as UsageVerbs);
+  await Promise.all(
+    gateways.map(async (verbs, gateway) => {
+      for (let batch = 0; batch < 4; batch += 1) {
+        const turns = someTurns(20).map((turn) => ({ ...turn, keyId: `key_${(gateway + batch) % 5}` }));
+        await Promise.all([
+          verbs.noteTurns({ id: `${gateway} ${batch}`, turns }),
+          verbs.pruneUsage(now, { keptMs: 100 * dayMs, maxBytes: 1e12 }),
+        ]);
+      }
+    }),
+  );
+  const database = {
+    ask: <Answer>(question: (verbs: UsageVerbs) => Promise<Answer>) => question(gateways[0] as UsageVerbs),
+  };
+  for (const groups of [[], ['key'], ['account'], ['model', 'key']] as Dimension[][]) {
+    const asked = { from: start, to: now, filter: {}, groups, step: undefined, timeZone: 'UTC' };
+    expect((await reportUsage(database, asked, now)).total.get('turns')).toBe(1_600);
+  }
+});
+
+function dimensionOf(turn: LedgerTurn, name: Dimension): string {
+  const values = {
+    key: turn.keyId,
+    model: turn.model,
+    answered_model: turn.answeredModel,
+    provider: turn.provider,
+    account: turn.accountId,
+    dialect: turn.dialect,
+    outcome: turn.outcome,
+  };
+  return values[name] ?? '';
+}
