@@ -10,7 +10,7 @@ import { migratePostgres } from '../src/db/postgres-migrate.ts';
 import { openSqlite } from '../src/db/sqlite.ts';
 import { SqliteDatabase } from '../src/db/sqlite-database.ts';
 import { startPostgresServer } from '../src/db/testing/postgres-server.ts';
-import { gatewayMigrations } from '../src/gateway/database/gateway-verbs.ts';
+import { gatewayMigrations, planning } from '../src/gateway/database/gateway-verbs.ts';
 import {
   dayMs,
   dimensions,
@@ -229,17 +229,19 @@ async function onSqlite(): Promise<void> {
 async function onPostgres(): Promise<void> {
   const server = await startPostgresServer();
   try {
-    const db = await openPostgres(server.url('postgres'), { settings: { jit: 'off' } });
+    const db = await openPostgres(server.url('postgres'), { settings: planning });
     await migratePostgres(db, gatewayMigrations('postgres'), Date.now(), 'gateway_migrations');
     const numbers = `WITH numbers AS (SELECT generate_series(0::bigint, ${turnCount - 1}) AS i)`;
-    await fill(db, numbers, (sql) => db.writing.script(`SET statement_timeout = 0; ${sql}`));
+    await fill(db, numbers, (sql) => db.writing.script(`SET statement_timeout = 0; SET enable_seqscan = on; SET enable_hashjoin = on; SET join_collapse_limit = 8; ${sql}`));
     await db.writing.script('SET statement_timeout = 0; ANALYZE');
-    await measure('PostgreSQL', db);
-    const size = await db.reading.get<{ bytes: number }>(
+    await db.close();
+    const asked = await openPostgres(server.url('postgres'), { settings: planning });
+    await measure('PostgreSQL', asked);
+    const size = await asked.reading.get<{ bytes: number }>(
       'SELECT pg_database_size(current_database()) AS bytes',
     );
     console.log(`${Math.round((size?.bytes ?? 0) / 2 ** 20)} MB`);
-    await db.close();
+    await asked.close();
   } finally {
     await server.dispose();
   }

@@ -5,7 +5,7 @@ import { thisCommand } from '../../db/holder.ts';
 import { connectVerbs, type RemoteVerbs } from '../../db/verbs.ts';
 import type { Clock } from '../../lib/clock.ts';
 import type { Logger } from '../../lib/log/logger.ts';
-import { type GatewayVerbs, gatewayMigrations, gatewayVerbs } from './gateway-verbs.ts';
+import { type GatewayVerbs, gatewayMigrations, gatewayVerbs, planning } from './gateway-verbs.ts';
 
 export interface GatewayDatabaseOptions {
   /** `sqlite:` and an absolute path or `:memory:`, or `postgres://…`. */
@@ -132,7 +132,7 @@ export class GatewayDatabase {
       setting: 'GATEWAY_DATABASE_URL',
       connections: 4,
       patienceMs: 1_000,
-      settings: { jit: 'off' },
+      settings: planning,
       onTrouble: (error) => this.#say(error),
       onBack: () => {
         this.#isTroubleSaid = false;

@@ -14,6 +14,18 @@ export function gatewayMigrations(kind: 'sqlite' | 'postgres'): readonly Migrati
   return steps.map(({ version, name, [kind]: sql }) => ({ version, name, sql }));
 }
 
+/**
+ * How PostgreSQL plans these statements: row by row through indexes, in the order in which the tables are written, as SQLite
+ * does. Plans are made while tables are empty and kept while they grow to millions of rows.
+ */
+export const planning = {
+  enable_seqscan: 'off',
+  enable_hashjoin: 'off',
+  enable_mergejoin: 'off',
+  join_collapse_limit: '1',
+  jit: 'off',
+};
+
 export type GatewayVerbs = ReturnType<typeof gatewayVerbs>;
 
 /** All that is asked of the gateway's database, whichever it is. */
