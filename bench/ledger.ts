@@ -232,7 +232,11 @@ async function onPostgres(): Promise<void> {
     const db = await openPostgres(server.url('postgres'), { settings: planning });
     await migratePostgres(db, gatewayMigrations('postgres'), Date.now(), 'gateway_migrations');
     const numbers = `WITH numbers AS (SELECT generate_series(0::bigint, ${turnCount - 1}) AS i)`;
-    await fill(db, numbers, (sql) => db.writing.script(`SET statement_timeout = 0; SET enable_seqscan = on; SET enable_hashjoin = on; SET join_collapse_limit = 8; ${sql}`));
+    await fill(db, numbers, (sql) =>
+      db.writing.script(
+        `SET statement_timeout = 0; SET enable_seqscan = on; SET enable_hashjoin = on; SET join_collapse_limit = 8; ${sql}`,
+      ),
+    );
     await db.writing.script('SET statement_timeout = 0; ANALYZE');
     await db.close();
     const asked = await openPostgres(server.url('postgres'), { settings: planning });
