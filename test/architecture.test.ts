@@ -86,6 +86,23 @@ test('every layer imports only what it may', () => {
   expect(files.flatMap((file) => violations(file, readFileSync(join(root, file), 'utf8')))).toEqual([]);
 });
 
+test('the admin page takes only types from the services', () => {
+  const pages = readdirSync(join(root, 'web/src'), { recursive: true, encoding: 'utf8' })
+    .filter((name) => /\.tsx?$/.test(name))
+    .map((name) => join('web/src', name));
+  expect(pages.length).toBeGreaterThan(20);
+  const isForeign = (file: string, target: string): boolean =>
+    relative(join(root, 'web'), resolve(dirname(join(root, file)), target)).startsWith('..');
+  const foreign = (file: string, text: string): string[] =>
+    [...text.matchAll(/(?:^|\n)(?:import|export)(?! type\b)[^;]*?'(\.[^']+)'/g)]
+      .map(([, target = '']) => target)
+      .filter((target) => isForeign(file, target))
+      .map((target) => `${file} imports ${target}`);
+  expect(pages.flatMap((file) => foreign(file, readFileSync(join(root, file), 'utf8')))).toEqual([]);
+  const planted = "import type { A } from '../../src/core/a.ts';\nimport { b } from '../../src/core/b.ts';";
+  expect(foreign('web/src/planted.ts', planted)).toHaveLength(1);
+});
+
 test('ARCHITECTURE.md shows the same table', () => {
   const text = readFileSync(join(root, 'ARCHITECTURE.md'), 'utf8');
   const rows = [...text.matchAll(/^\| (`.*) \| (nothing|`.*`) \|$/gm)];

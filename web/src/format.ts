@@ -68,7 +68,8 @@ export function shownDuration(ms: number): string {
   };
   if (seconds < 3_600) return parts(seconds, 60, 'minute', 'second');
   if (seconds < 86_400) return parts(seconds / 60, 60, 'hour', 'minute');
-  return parts(seconds / 3_600, 24, 'day', 'hour');
+  if (seconds < 30 * 86_400) return parts(seconds / 3_600, 24, 'day', 'hour');
+  return unit(seconds / 86_400, 'day');
 }
 
 /** To the second, in the viewer's zone, which is named. */

@@ -13,6 +13,10 @@ export interface Session {
   readonly expires_at?: string;
 }
 
+/** What this page sends can be read on the way. */
+export const isPlainHttp =
+  location.protocol === 'http:' && !/^(localhost|127\.|\[::1\])/.test(location.hostname);
+
 export const session = signal<Session | undefined>(undefined);
 /** Why the service did not say who is signed in. */
 export const sessionFault = signal<ApiError | undefined>(undefined);
@@ -21,7 +25,9 @@ export const hasExpired = signal(false);
 
 export async function openSession(): Promise<void> {
   try {
-    take(await api.get<Session>('/api/session'));
+    const given = await api.get<Session>('/api/session');
+    if (session.peek()?.state === 'signed_in' && given.state === 'signed_out') hasExpired.value = true;
+    take(given);
     sessionFault.value = undefined;
   } catch (error) {
     sessionFault.value = error instanceof ApiError ? error : new ApiError(0, 'error', String(error));
@@ -40,6 +46,17 @@ export async function signOut(): Promise<void> {
 function take(given: Session): void {
   csrf.value = given.csrf;
   session.value = given;
+}
+
+/** While someone uses the page its session is kept alive; what the page loads by itself does not count. */
+const renewEveryMs = 5 * 60_000;
+let renewedAt = Date.now();
+for (const type of ['pointerdown', 'keydown']) {
+  addEventListener(type, () => {
+    if (session.peek()?.state !== 'signed_in' || Date.now() - renewedAt < renewEveryMs) return;
+    renewedAt = Date.now();
+    void openSession();
+  });
 }
 
 let seen = 0;

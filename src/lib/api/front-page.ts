@@ -21,6 +21,7 @@ export interface FrontLink {
 
 /** In every front page. */
 export const commonLinks = {
+  admin: { place: '/admin', says: 'the admin page' },
   docs: { place: '/docs', says: 'all calls, as a page' },
   openapi: { place: '/openapi.json', says: 'the same for programs' },
   health: { place: '/health', says: 'whether it works' },

@@ -41,6 +41,8 @@ interface Found extends Session {
 const minuteMs = 60_000;
 const idleMs = 8 * 60 * minuteMs;
 const longestMs = 7 * 24 * 60 * minuteMs;
+/** Browsers keep the cookie for longer than it is good: it tells one that was signed in from those that guess keys. */
+const rememberedSeconds = 90 * 24 * 60 * 60;
 /** A session that was renewed since is not written again. */
 const renewAfterMs = minuteMs;
 
@@ -126,8 +128,7 @@ export class SignIn {
   #write(signer: Signer, begunAt: number, renewedAt: number, nonce: string, request: Request) {
     const text = [begunAt.toString(36), renewedAt.toString(36), nonce].join('.');
     const session = sessionFrom(signer, begunAt, renewedAt, nonce);
-    const seconds = Math.ceil((session.expiresAt - this.#clock.now()) / 1_000);
-    const cookie = `${signer.cookie}=${text}.${sign(signer, 'session', text)}; Max-Age=${seconds}; ${attributesFor(request)}`;
+    const cookie = `${signer.cookie}=${text}.${sign(signer, 'session', text)}; Max-Age=${rememberedSeconds}; ${attributesFor(request)}`;
     return { session, cookie };
   }
 

@@ -75,7 +75,10 @@ function optionsOf(given: ChartProps, place: HTMLElement): uPlot.Options {
     height: given.height ?? 180,
     padding: [10, 8, 0, 0],
     cursor: { points: { size: 6 }, drag: { x: false, y: false } },
-    legend: { live: true },
+    legend: {
+      live: true,
+      markers: { width: 0, fill: (_plot, at) => colourOf(place, given.lines[at - 1]?.tone ?? 'axis') },
+    },
     scales: { y: { range: (_plot, _least, most) => [0, most > 0 ? most * 1.08 : 1] } },
     axes: [
       {
@@ -84,6 +87,7 @@ function optionsOf(given: ChartProps, place: HTMLElement): uPlot.Options {
         ticks: { show: false },
         font,
         gap: 6,
+        size: 26,
         values: timesShown,
       },
       {

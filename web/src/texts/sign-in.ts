@@ -11,6 +11,8 @@ export const signInText = texts({
     empty: 'Enter the key.',
     wrong: 'This is not the admin key.',
     slow: (seconds: string) => `Too many wrong keys were tried. Try again in ${seconds} s.`,
+    plainHttp:
+      'This page came over plain HTTP: the key can be read on the way. Use an address with https, or a tunnel to the machine.',
     expired: 'You were signed out, as the session had ended. Sign in again to go on where you were.',
   },
   zh: {
@@ -23,6 +25,7 @@ export const signInText = texts({
     empty: '请输入密钥。',
     wrong: '管理密钥不正确。',
     slow: (seconds: string) => `错误次数过多，请在 ${seconds} 秒后重试。`,
+    plainHttp: '此页面通过未加密的 HTTP 加载，密钥可能被窃听。请使用 https 地址，或通过隧道访问。',
     expired: '登录已过期。重新登录后可继续刚才的操作。',
   },
 });

@@ -109,7 +109,8 @@ function TurnStats() {
               { label: text.failed, values: minutes.failed, tone: 'bad' },
             ]}
             shown={(value) => shownNumber(value, 1)}
-            height={150}
+            height={190}
+            kind="bars"
           />
         ) : (
           minutes && <Empty title={text.noTurns} />

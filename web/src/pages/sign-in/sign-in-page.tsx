@@ -5,7 +5,7 @@ import { Button } from '../../components/button.tsx';
 import { TextField } from '../../components/field.tsx';
 import { Notice } from '../../components/page.tsx';
 import { Preferences } from '../../components/preferences.tsx';
-import { hasExpired, session, signIn } from '../../session.ts';
+import { hasExpired, isPlainHttp, session, signIn } from '../../session.ts';
 import mark from '../../style/icon.svg';
 import { frameText } from '../../texts/frame.ts';
 import { signInText } from '../../texts/sign-in.ts';
@@ -60,6 +60,7 @@ export function SignInPage() {
         </p>
         <h1>{text.title}</h1>
         <p class="lead">{text.lead}</p>
+        {isPlainHttp && <Notice tone="rest">{text.plainHttp}</Notice>}
         {hasExpired.value && <Notice tone="rest">{text.expired}</Notice>}
         <TextField
           label={text.key}

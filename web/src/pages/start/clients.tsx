@@ -4,10 +4,9 @@ import { api, useLoaded } from '../../api.ts';
 import { Snippet } from '../../components/button.tsx';
 import { SelectField, TextField } from '../../components/field.tsx';
 import { Card, Notice } from '../../components/page.tsx';
+import { isPlainHttp } from '../../session.ts';
 import { startText } from '../../texts/start.ts';
 import { clients } from './snippets.ts';
-
-const isPlain = location.protocol === 'http:' && !/^(localhost|127\.|\[::1\])/.test(location.hostname);
 
 /** What each client needs to call this gateway, with the address that this page came from. */
 export function Clients({ isKeyNeeded }: { readonly isKeyNeeded: boolean | undefined }) {
@@ -21,7 +20,7 @@ export function Clients({ isKeyNeeded }: { readonly isKeyNeeded: boolean | undef
   const access = { address: location.origin, key: key.value.trim() || 'KEY', model: model.value };
   return (
     <Card title={text.clients} class="clients">
-      {isPlain && <Notice tone="rest">{text.plainHttp}</Notice>}
+      {isPlainHttp && <Notice tone="rest">{text.plainHttp}</Notice>}
       <div class="client-fields">
         <SelectField
           label={text.client}
