@@ -1,6 +1,5 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import {
-  chmodSync,
   chownSync,
   cpSync,
   existsSync,
@@ -10,6 +9,7 @@ import {
   readFileSync,
   realpathSync,
   rmSync,
+  statSync,
   symlinkSync,
 } from 'node:fs';
 import { createServer } from 'node:net';
@@ -212,7 +212,8 @@ function run(command: string, words: readonly string[], env: NodeJS.ProcessEnv =
 /** Runs what the image runs, as a container would: as process 1, with a read-only root and a volume at /data. */
 async function tryOut(image: Stage, scratch: string): Promise<void> {
   const volume = join(scratch, 'volume');
-  mkdirSync(volume, { mode: 0o700 });
+  // As a folder of the host may be.
+  mkdirSync(volume, { mode: 0o755 });
   chownSync(volume, 1000, 1000);
   run('mount', ['--rbind', image.folder, image.folder]);
   run('mount', ['-o', 'remount,bind,ro', image.folder]);
@@ -249,9 +250,10 @@ async function tryOut(image: Stage, scratch: string): Promise<void> {
   process.kill(pid, 'SIGTERM');
   const end = await exited;
   expect(end.code === 0, `process 1 ends with 0 at SIGTERM: ${JSON.stringify(end)}`);
+  const mode = statSync(volume).mode & 0o777;
+  expect(mode === 0o700, `the volume is closed to other users: ${mode.toString(8)}`);
 
   chownSync(volume, 0, 0);
-  chmodSync(volume, 0o755);
   const foreign = await ended(start(image, keys, image.command));
   expect(
     foreign.code === 1 && foreign.said.includes('/data'),

@@ -1,5 +1,14 @@
 import { execFile, spawn } from 'node:child_process';
-import { chmodSync, chownSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  chownSync,
+  copyFileSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -7,7 +16,7 @@ import { promisify } from 'node:util';
 
 /**
  * Packs the package, installs the tarball from the registry into empty folders with each Node that it is for, and uses it
- * there as an operator would: serve, a turn, status, stop.
+ * there as an operator would: serve, a turn, the page, status, backup, stop, restore.
  */
 
 const nodes = ['24', '26'];
@@ -74,11 +83,16 @@ async function tryWith(major: string, tarball: string): Promise<void> {
       throw new Error(`The admin page was answered ${page.status}.`);
     const { stdout: status } = await run(program, ['status', '--json'], { ...user, cwd: empty, env });
     if (JSON.parse(status).sandbox !== true) throw new Error(`The status is not as expected: ${status}`);
+    await run(program, ['backup', join(home, 'kept')], { ...user, cwd: empty, env });
   } finally {
     service.kill('SIGTERM');
   }
   const code = await exited;
   if (code !== 0) throw new Error(`After SIGTERM it exited with ${code}.`);
+  const restored = { ...env, DATA_DIR: join(home, 'restored') };
+  mkdirSync(restored.DATA_DIR);
+  copyFileSync(join(home, '.local/share/warp2api/master.key'), join(restored.DATA_DIR, 'master.key'));
+  await run(program, ['restore', join(home, 'kept')], { cwd: empty, env: restored });
   const data = readdirSync(join(home, '.local', 'share', 'warp2api'));
   for (const name of ['accounts.db', 'master.key']) {
     if (!data.includes(name)) throw new Error(`${name} is not in the user's data folder: ${data}.`);
