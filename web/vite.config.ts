@@ -4,7 +4,8 @@ import { defineConfig } from 'vite';
 export default defineConfig({
   root: import.meta.dirname,
   base: '/admin/',
-  oxc: { jsx: { runtime: 'automatic', importSource: 'preact' } },
+  // Said here, since it else follows NODE_ENV, and a build for tests had the paths of its sources in it.
+  oxc: { jsx: { runtime: 'automatic', importSource: 'preact', development: false } },
   build: {
     target: 'es2023',
     // A file of its own for each picture: the page's policy allows no data: addresses.
