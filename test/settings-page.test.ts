@@ -71,6 +71,10 @@ test.skipIf(withoutBrowser)('the pool shows its own, in Chinese and on a phone',
   for (const service of ['pool', 'gateway'] as const) {
     const page = await openPage(services, { path, service, language: 'zh', size: 'narrow' });
     await page.getByText('存储与磁盘').waitFor();
+    await page.getByText('会话空闲多少分钟后失去其账号。').waitFor();
+    await page.getByRole('searchbox').fill('空闲多少分钟');
+    await expect.poll(() => page.locator('.setting-name').count()).toBe(1);
+    await page.getByRole('searchbox').fill('');
     const width = await page.evaluate('document.documentElement.scrollWidth');
     expect(width).toBeLessThanOrEqual(390);
     await expectAccessible(page);

@@ -34,6 +34,7 @@ export function AskBox({ named, names }: Named) {
   const tokens = useSignal('');
   const effort = useSignal<'' | 'low' | 'medium' | 'high'>('');
   const labels = useSignal('');
+  const key = useSignal('');
   const fault = useSignal<string | undefined>(undefined);
   const error = useSignal<ApiError | undefined>(undefined);
   const found = useSignal<ExplainedTurn | undefined>(undefined);
@@ -51,6 +52,7 @@ export function AskBox({ named, names }: Named) {
         ...(tokens.value !== '' && { tokens: Number(tokens.value) }),
         ...(effort.value !== '' && { effort: effort.value }),
         ...(list.length > 0 && { labels: list }),
+        ...(key.value.trim() !== '' && { key: key.value.trim() }),
       });
       error.value = undefined;
     } catch (thrown) {
@@ -96,6 +98,7 @@ export function AskBox({ named, names }: Named) {
                 ]}
               />
               <TextField label={text.labels} value={labels} hint={text.labelsHint} />
+              <TextField label={text.keyName} value={key} hint={text.keyNameHint} />
             </div>
           </details>
           <div class="actions wide">

@@ -135,7 +135,7 @@ function Places(given: {
   readonly text: Text;
 }) {
   const { places, text } = given;
-  if (places.length === 0) return <span class="quiet">{text.notThere}</span>;
+  if (places.length === 0) return <Nothing means={text.notThere} />;
   return (
     <span class="row">
       {places.map(({ provider, accounts: { open, without, spent } }) => (
@@ -152,6 +152,16 @@ function Places(given: {
   );
 }
 
+/** A dash for the eye, and the word for readers. */
+function Nothing({ means }: { readonly means: string }) {
+  return (
+    <span class="quiet" title={means}>
+      <span aria-hidden="true">–</span>
+      <span class="read-out">{means}</span>
+    </span>
+  );
+}
+
 function sourceWords(from: ShownModel['price_from'], text: Text): string | undefined {
   if (from === null) return undefined;
   return { own: text.fromOwn, provider: text.fromProvider, catalogue: text.fromCatalogue }[from];
@@ -159,7 +169,7 @@ function sourceWords(from: ShownModel['price_from'], text: Text): string | undef
 
 function Context({ one, text }: { readonly one: ShownModel; readonly text: Text }) {
   const { context_window: window, context_window_from: from } = one;
-  if (window === null) return <span class="quiet">{text.unknown}</span>;
+  if (window === null) return <Nothing means={text.unknown} />;
   return (
     <span title={`${shownNumber(window)}. ${sourceWords(from, text) ?? ''}`}>{shownCompact(window)}</span>
   );
@@ -188,6 +198,6 @@ function Abilities({ one, text }: { readonly one: ShownModel; readonly text: Tex
     reasoning === true && text.reasoning,
     structured === true && text.structured,
   ].filter((word) => word !== false);
-  if (known.length === 0) return <span class="quiet">{text.unknown}</span>;
+  if (known.length === 0) return <Nothing means={text.unknown} />;
   return <small>{known.join(', ')}</small>;
 }
