@@ -145,7 +145,8 @@ export async function startServices(
       clock,
       logger: logger.child({ service: 'gateway' }),
     });
-    if (config.corsOrigins.includes('*') && config.gateway.apiKeys.length === 0) {
+    const isOpen = config.gateway.apiKeys.length === 0 && !needsClientKey(config);
+    if (config.corsOrigins.includes('*') && isOpen) {
       logger.warn(
         'CORS_ORIGINS=* without API_KEYS lets every web page in a browser on this machine use your accounts: name the origins, or set API_KEYS.',
       );

@@ -103,7 +103,6 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
     running,
     clock: gatewaysClock,
     logger,
-    secrets,
   });
   await managedKeys.open();
   const ledger = new UsageLedger({ database, clock, logger, ...options.usage });

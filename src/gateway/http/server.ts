@@ -147,7 +147,6 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
     ...options,
     keys: apiKeys,
     managed: managedKeys,
-    secrets: dependencies.secrets,
     onWrongKey,
   });
   const operator = new OperatorAccess({ ...options, managed: managedKeys, onWrongKey });

@@ -2,7 +2,6 @@ import { hash, timingSafeEqual } from 'node:crypto';
 import type { IncomingHttpHeaders } from 'node:http';
 import { AppError } from '../../core/errors.ts';
 import { shownKeys } from '../../lib/http/shown-keys.ts';
-import type { KnownSecrets } from '../../lib/secrets/known-secrets.ts';
 import type { ClientKey } from './client-key.ts';
 import type { ManagedKeys } from './managed-keys.ts';
 
@@ -21,7 +20,6 @@ export interface ClientKeysOptions {
   readonly managed?: Pick<ManagedKeys, 'find' | 'renewed' | 'areKnown' | 'areNone'> | undefined;
   /** Also with no key anywhere: other machines can reach the gateway. */
   readonly isKeyNeeded?: boolean | undefined;
-  readonly secrets?: Pick<KnownSecrets, 'use'>;
   /** Called for every request whose keys are none of these. */
   readonly onWrongKey?: () => void;
 }
@@ -72,7 +70,7 @@ export class ClientKeys {
       if (raw) this.#lastShown.set(raw.socket, { keys: shown, client });
       return client;
     }
-    return this.#managedIn(shown, digests) ?? this.#anyIn(digests) ?? this.#refuse(shown, headers);
+    return this.#managedIn(digests) ?? this.#anyIn(digests) ?? this.#refuse(shown, headers);
   }
 
   /** The same client as its key is now. Throws as `identify` does where that is not good any more. */
@@ -93,15 +91,12 @@ export class ClientKeys {
   }
 
   /** One of those made by operators. One that is good counts also beside one that is not. */
-  #managedIn(shown: readonly string[], digests: readonly Buffer[]): ClientKey | undefined {
-    const { managed, secrets } = this.#options;
+  #managedIn(digests: readonly Buffer[]): ClientKey | undefined {
     let fault: unknown;
-    for (const [at, one] of digests.entries()) {
+    for (const one of digests) {
       try {
-        const client = managed?.find(one.toString('base64url'));
-        if (!client) continue;
-        secrets?.use(shown[at] as string);
-        return client;
+        const client = this.#options.managed?.find(one.toString('base64url'));
+        if (client) return client;
       } catch (error) {
         fault ??= error;
       }

@@ -3,7 +3,6 @@ import { AppError } from '../../core/errors.ts';
 import type { RemoteVerbs } from '../../db/verbs.ts';
 import type { Clock } from '../../lib/clock.ts';
 import type { Logger } from '../../lib/log/logger.ts';
-import type { KnownSecrets } from '../../lib/secrets/known-secrets.ts';
 import type { ClientKey } from './client-key.ts';
 import type { KeyChange, KeyWritten, keyVerbs, NewKey, StoredKey } from './key-verbs.ts';
 
@@ -19,7 +18,6 @@ export interface ManagedKeysOptions {
   readonly running: { endOf(clientId: string, error: AppError): void };
   readonly clock: Clock;
   readonly logger: Logger;
-  readonly secrets: Pick<KnownSecrets, 'use'>;
 }
 
 /** What an operator says of a new key. */
@@ -182,7 +180,6 @@ export class ManagedKeys {
 
   #newSecret(): { readonly secret: string } & Pick<NewKey, 'digest' | 'prefix'> {
     const secret = `w2a_${randomBytes(secretBytes).toString('base64url')}`;
-    this.#options.secrets.use(secret);
     return { secret, digest: digestOf(secret), prefix: secret.slice(0, prefixLength) };
   }
 

@@ -233,3 +233,12 @@ it('searches what a reader has sent at its length, megabytes too, and answers in
   expect(secrets.redact(`bad key ${guess}`, long)).toBe(`bad key ${guess}`);
   expect(secrets.redact(`bad key ${key}`, long)).toBe('bad key [secret]');
 });
+
+it('takes keys of clients out by their form, but for those that the reader has sent', () => {
+  const secrets = knowing();
+  const issued = `w2a_${'aB3-_'.repeat(8)}xyz`;
+  expect(secrets.isIn(`?key=${issued}`)).toBe(true);
+  expect(secrets.redact(`?key=${issued}&alt=sse`)).toBe('?key=[secret]&alt=sse');
+  expect(secrets.redact(issued, () => `bearer ${issued}`)).toBe(issued);
+  expect(secrets.isIn(`${issued.slice(0, 10)}…`)).toBe(false);
+});
