@@ -47,6 +47,14 @@ async function turn(url: string, key?: string): Promise<number> {
   return answer.status;
 }
 
+/** How many turns of the key the ledger has. */
+async function turnsOf(url: string, key: string): Promise<number> {
+  const answer = await fetch(`${url}/api/usage/me?from=2020-01-01`, {
+    headers: { authorization: `Bearer ${key}` },
+  });
+  return ((await answer.json()) as { total: { turns: number } }).total.turns;
+}
+
 /** A place whose backup `kept` has one account, and whose services do not run. */
 async function backedUp() {
   const place = await createWorkplace();
@@ -79,6 +87,7 @@ it('backs up services under load, and what is restored elsewhere answers turns',
   ]);
   expect(statuses).toEqual(Array.from({ length: 200 }, () => 200));
   expect(said).toMatch(/accounts\.db .*usage\.db .*master\.key\) is not in it/s);
+  await eventually('all turns are in the ledger', async () => (await turnsOf(service.url, secret)) === 200);
   await done(place, 'backup kept/second');
   expect(readdirSync(join(place.folder, 'kept'))).toEqual(['first', 'second']);
   expect(readdirSync(join(place.folder, 'kept/second')).sort()).toEqual([
@@ -95,6 +104,7 @@ it('backs up services under load, and what is restored elsewhere answers turns',
   await done(place, 'restore kept/second', { DATA_DIR: 'other' });
   expect(await accountsOf(place, 'other')).toBe(5);
   const restored = await place.serve([], { DATA_DIR: 'other' });
+  expect(await turnsOf(restored.url, secret)).toBe(200);
   // Its credentials can be opened, and the keys of clients are known.
   expect(await turn(restored.url, secret)).toBe(200);
   expect(await turn(restored.url)).toBe(401);
