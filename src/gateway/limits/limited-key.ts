@@ -15,12 +15,14 @@ export type KeyWithLimits = Pick<ManagedKey, 'keyId' | 'name' | 'limits'>;
 /** What is counted for a managed key: a slice for each of its limits, in the window that it is now. */
 export class LimitedKey {
   readonly keyId: string;
+  /** Write that a limit refused turns, by its name: once a minute each. */
+  readonly refusalLines = new Map<string, (requestId: string, code: string) => void>();
   #managed: KeyWithLimits;
   #limits: readonly KeyLimit[];
   #current: Slice[] = [];
   /** Of windows that begin soon. */
   readonly #ready = new Map<string, Slice>();
-  /** Of windows that have ended, while something of theirs is to be said. */
+  /** Of windows that have ended, and limits the key has no more, while something of theirs is to be said. */
   #ended: Slice[] = [];
   /** All current windows hold until then, and since then. */
   #until = Number.NEGATIVE_INFINITY;
@@ -77,9 +79,12 @@ export class LimitedKey {
     });
   }
 
-  /** Drops what is over. */
-  dropEnded(): void {
-    this.#ended = this.#ended.filter(({ isUnsaid, reserved }) => isUnsaid || reserved > 0);
+  /** Drops what is over. What is held of a window that goes on has to be given back first. */
+  dropEnded(now: number): void {
+    this.#ended = this.#ended.filter(
+      ({ isUnsaid, reserved, isHolding, counted: { window } }) =>
+        isUnsaid || reserved > 0 || (isHolding && window.endsAt > now),
+    );
   }
 
   get #zone(): string {
@@ -102,7 +107,7 @@ export class LimitedKey {
       return slice;
     });
     this.#ended = [...known.values()];
-    this.dropEnded();
+    this.dropEnded(now);
   }
 
   #sliceOf(limit: KeyLimit, window: LimitWindow): Slice {

@@ -298,6 +298,17 @@ describe('several gateways', () => {
     await expect.poll(() => gateways[0]?.used(key)).toEqual([5]);
   });
 
+  it('get back what one held of a limit that the key had for a while', async () => {
+    const url = await newDatabase();
+    const [one, other] = [await gateway(url), await gateway(url)];
+    const key = keyWith({ budgets: [{ meter: 'requests', window: 'total', limit: 100 }] });
+    end(await one.reserve(key), 10);
+    const without = { ...key, limits: { budgets: [], tokens_per_minute: 1_000 } };
+    end(await one.reserve(without), 10);
+    for (let turn = 0; turn < 99; turn += 1) end(await other.reserve(key), 10);
+    await expect(other.reserve(key)).rejects.toMatchObject({ code: 'key_quota_exhausted' });
+  });
+
   it('get back what a killed one held, after a while', async () => {
     const url = await newDatabase();
     const [killed, other] = [await gateway(url), await gateway(url)];

@@ -4,6 +4,7 @@ import type { KeyUse } from '../../core/shown-key.ts';
 import { DatabaseError } from '../../db/database.ts';
 import type { Clock } from '../../lib/clock.ts';
 import type { Logger } from '../../lib/log/logger.ts';
+import { onceAMinute } from '../../lib/log/once-a-minute.ts';
 import { sleep } from '../../lib/sleep.ts';
 import { within } from '../../lib/within.ts';
 import type { ClientKey } from '../keys/client-key.ts';
@@ -164,11 +165,21 @@ export class Limits {
     const limit = limitName(slice);
     const error = refusal(slice, now, rateHeaders(key.current, turn.dialect, now));
     this.refused.set(limit, (this.refused.get(limit) ?? 0) + 1);
-    this.#logger.info(
-      { request_id: turn.requestId, key: key.name, key_id: key.keyId, limit, outcome: error.code },
-      'a limit of its key refused a turn',
-    );
+    this.#lineOf(key, limit)(turn.requestId, error.code);
     return error;
+  }
+
+  /** Clients that come again and again must not fill the log. */
+  #lineOf(key: LimitedKey, limit: string): (requestId: string, code: string) => void {
+    let line = key.refusalLines.get(limit);
+    if (!line) {
+      line = onceAMinute(this.#clock, (refused, request_id: string, outcome: string) => {
+        const fields = { request_id, key: key.name, key_id: key.keyId, limit, outcome, refused };
+        this.#logger.info(fields, 'a limit of a client key refused turns');
+      });
+      key.refusalLines.set(limit, line);
+    }
+    return line;
   }
 
   /** How much of each limit is used now, by key. */
@@ -300,7 +311,7 @@ export class Limits {
         const isOwed = isShared && slice.isHolding && (slice.free > 0 || isBeat);
         if (slice.isUnsaid || isOwed) this.#enqueue(slice);
       }
-      key.dropEnded();
+      key.dropEnded(now);
       if (!isBusy && key.all.every(isOver)) this.#keys.delete(key.keyId);
     }
     if (this.#queue.length > 0 && monotonic - this.#failedAt >= tryAgainMs) this.#exchangeInBackground();
