@@ -148,7 +148,7 @@ export const accountsText = texts({
     lastUsed: '最近使用',
     label: '标签',
     source: '来源',
-    tier: (tier: string) => `第 ${tier} 级`,
+    tier: (tier: string) => `优先级 ${tier}`,
     actions: '操作',
     never: '从未',
     free: '免费版',

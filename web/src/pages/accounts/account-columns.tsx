@@ -68,7 +68,7 @@ export function accountColumns(
         <>
           <div>{source}</div>
           {(tier > 0 || free) && (
-            <div class="note">
+            <div class="note source-note">
               {[tier > 0 && text.tier(String(tier)), free && text.free].filter(Boolean).join(', ')}
             </div>
           )}

@@ -142,7 +142,7 @@ function BulkQuestion(given: {
       {action === 'set' ? (
         <>
           <p>{text.bulkSetHint}</p>
-          <SettingsFields settings={settings} />
+          <SettingsFields settings={settings} isForMany />
           {error.value && (
             <p class="error" role="alert">
               {error.value}

@@ -166,7 +166,7 @@ function ImportInput(given: {
           onChange={({ currentTarget }) => void choose(currentTarget)}
         />
         <Button kind="primary" onClick={begin}>
-          {isSealedFile ? text.importing : text.countedLines(shownNumber(count))}
+          {isSealedFile || count === 0 ? text.importing : text.countedLines(shownNumber(count))}
         </Button>
       </div>
     </div>

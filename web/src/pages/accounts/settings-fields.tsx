@@ -95,6 +95,8 @@ export function SettingsFields(given: {
   readonly settings: SettingsForm;
   readonly hasTeams?: boolean;
   readonly isLabelElsewhere?: boolean;
+  /** Of many accounts: what is left empty stays as it is. */
+  readonly isForMany?: boolean;
   readonly fault?: { readonly field: string; readonly text: string } | undefined;
 }) {
   const text = addingText();
@@ -139,7 +141,12 @@ export function SettingsFields(given: {
         value={settings.free}
         options={settings.before.free === '' ? [unset, ...plans] : plans}
       />
-      <TextField label={text.models} hint={text.modelsHint} value={settings.models} isCode />
+      <TextField
+        label={text.models}
+        hint={given.isForMany ? undefined : text.modelsHint}
+        value={settings.models}
+        isCode
+      />
       {given.hasTeams && <TextField label={text.team} hint={text.teamHint} value={settings.team} isCode />}
     </div>
   );
