@@ -1,35 +1,202 @@
+import type { Page } from 'playwright-core';
 import { expect, test } from 'vitest';
 import { expectAccessible, expectFaults, openPage, snapshot, withoutBrowser } from './support/browser.ts';
-import { servicesForTest } from './support/services.ts';
+import { servicesForTest, type TestServices } from './support/services.ts';
 
-test.skipIf(withoutBrowser)('the page shows its frame in the language of the browser', async () => {
-  const services = await servicesForTest();
-  for (const [language, heading] of [
-    ['en', 'Start'],
-    ['zh', '开始'],
-  ] as const) {
-    const page = await openPage(services, { language });
-    expect(await page.locator('h1').textContent()).toBe(heading);
-    await expectAccessible(page);
-    await snapshot(page, `start-${language}`);
-  }
-});
+const adminKey = 'admin-key-1234567890';
+
+async function signIn(page: Page): Promise<void> {
+  await page.getByLabel('Admin key').fill(adminKey);
+  await page.keyboard.press('Enter');
+  await page.getByRole('navigation').waitFor();
+}
 
 test.skipIf(withoutBrowser)('signing in takes the admin key, and signing out ends it', async () => {
-  const adminKey = 'admin-key-1234567890';
   const services = await servicesForTest({ ADMIN_KEY: adminKey });
   const page = await openPage(services);
+  await page.getByRole('button', { name: 'Sign in' }).click();
+  await page.getByText('Enter the key.').waitFor();
   await page.getByLabel('Admin key').fill('not-the-admin-key');
   await page.getByRole('button', { name: 'Sign in' }).click();
   await page.getByText('This is not the admin key.').waitFor();
   await expectFaults(page, /401/);
   await expectAccessible(page);
   await snapshot(page, 'sign-in');
-  await page.getByLabel('Admin key').fill(adminKey);
-  await page.keyboard.press('Enter');
-  await page.getByRole('navigation').waitFor();
+  await signIn(page);
+  expect(await page.evaluate('document.cookie')).toBe('');
   // The cookie is good at the other service as well.
   await page.goto(`${services.poolUrl}/admin`);
   await page.getByRole('button', { name: 'Sign out' }).click();
   await page.getByLabel('Admin key').waitFor();
+  await page.reload();
+  await page.getByLabel('Admin key').waitFor();
 });
+
+test.skipIf(withoutBrowser)(
+  'a session that has ended is said so, and one goes on where one was',
+  async () => {
+    const services = await servicesForTest({ ADMIN_KEY: adminKey });
+    const page = await openPage(services, { path: '#/turns' });
+    await signIn(page);
+    await page.context().clearCookies();
+    await page.getByRole('link', { name: 'Settings' }).click();
+    await page.getByText('You were signed out').waitFor();
+    await expectFaults(page, /401/);
+    await expectAccessible(page);
+    await signIn(page);
+    expect(await page.locator('h1').textContent()).toBe('Settings');
+  },
+);
+
+test.skipIf(withoutBrowser)('too many wrong keys are answered with how long to wait', async () => {
+  const services = await servicesForTest({ ADMIN_KEY: adminKey });
+  const page = await openPage(services);
+  for (let count = 0; count < 6; count += 1) {
+    await fetch(`${services.gatewayUrl}/api/session`, { method: 'POST', body: JSON.stringify({ key: 'x' }) });
+  }
+  await page.getByLabel('Admin key').fill(adminKey);
+  await page.keyboard.press('Enter');
+  await page.getByText(/Too many wrong keys were tried\. Try again in \d+ s\./).waitFor();
+  await expectFaults(page, /429/);
+});
+
+test.skipIf(withoutBrowser)(
+  'language and theme follow the browser until they are chosen, and are remembered',
+  async () => {
+    const services = await servicesForTest();
+    const page = await openPage(services, { language: 'zh', theme: 'dark' });
+    const look = () =>
+      page.evaluate(
+        '[document.documentElement.lang, getComputedStyle(document.body).colorScheme, getComputedStyle(document.body).backgroundColor]',
+      );
+    const [lang, , dark] = (await look()) as string[];
+    expect(lang).toBe('zh-CN');
+    await page.getByText('偏好设置').click();
+    await page.getByText('English').click();
+    await page.getByText('Light', { exact: true }).click();
+    await expect.poll(async () => ((await look()) as string[]).slice(0, 2)).toEqual(['en', 'light']);
+    await page.reload();
+    await page.getByRole('link', { name: 'Overview' }).waitFor();
+    const [, , light] = (await look()) as string[];
+    expect(light).not.toBe(dark);
+  },
+);
+
+test.skipIf(withoutBrowser)('all of the frame works with the keyboard alone', async () => {
+  const services = await servicesForTest();
+  const page = await openPage(services, { size: 'narrow' });
+  const focused = () =>
+    page.evaluate('document.activeElement.textContent || document.activeElement.ariaLabel');
+  await page.locator('.step').first().waitFor();
+  await page.keyboard.press('Tab');
+  expect(await focused()).toBe('Skip to the content');
+  await page.keyboard.press('Enter');
+  expect(await page.evaluate('document.activeElement.id')).toBe('content');
+  await page.getByRole('button', { name: 'Menu' }).focus();
+  await page.keyboard.press('Enter');
+  await expectAccessible(page);
+  await page.keyboard.press('Tab');
+  expect(await focused()).toBe('Start');
+  await page.keyboard.press('Escape');
+  expect(await focused()).toBe('Menu');
+  await page.keyboard.press('Enter');
+  for (let count = 0; count < 2; count += 1) await page.keyboard.press('Tab');
+  await page.keyboard.press('Enter');
+  await expect.poll(() => page.evaluate('document.activeElement.tagName')).toBe('H1');
+  expect(await focused()).toBe('Overview');
+  expect(await page.getByRole('navigation').isVisible()).toBe(false);
+});
+
+/** A page of another site in the same browser. */
+async function foreignPage(services: TestServices, html: string): Promise<Page> {
+  const page = await openPage(services);
+  await signIn(page);
+  const other = await page.context().newPage();
+  await other.route('http://evil.localhost:9/', (route) =>
+    route.fulfill({ contentType: 'text/html', body: html }),
+  );
+  await other.goto('http://evil.localhost:9/');
+  return other;
+}
+
+test.skipIf(withoutBrowser)(
+  'a page of another site can neither frame it nor write with its session',
+  async () => {
+    const services = await servicesForTest({ ADMIN_KEY: adminKey });
+    const { gatewayUrl, poolUrl } = services;
+    const other = await foreignPage(
+      services,
+      `<iframe src="${gatewayUrl}/admin"></iframe>
+     <form method="post" enctype="text/plain" action="${poolUrl}/api/accounts">
+       <input name='{"provider":"warp","api_key":"wk-planted-1234567890","label":"' value='"}'></form>`,
+    );
+    await expect.poll(() => other.frames().length).toBe(2);
+    await expect.poll(() => other.frames()[1]?.url()).toBe('chrome-error://chromewebdata/');
+    const posted = other.waitForResponse((answer) => answer.url().endsWith('/api/accounts'));
+    await other.evaluate('document.forms[0].submit()');
+    expect([401, 403]).toContain((await posted).status());
+    const headers = { authorization: `Bearer ${adminKey}` };
+    const { accounts } = (await (await fetch(`${poolUrl}/api/accounts`, { headers })).json()) as {
+      accounts: unknown[];
+    };
+    expect(accounts).toEqual([]);
+  },
+);
+
+test.skipIf(withoutBrowser)('what others wrote is text on it, and scripts of others do not run', async () => {
+  const services = await servicesForTest();
+  const attack = '<img src=x onerror="document.title=1"><script>document.title=2</script>';
+  const id = await services.addAccount('wk-one-1234567890', { label: attack });
+  await services.chat({ model: attack, messages: [{ role: 'user', content: 'hello' }] });
+  const page = await openPage(services);
+  for (const name of ['accounts', `accounts/${id}`, 'turns', 'overview', 'models']) {
+    await page.goto(`${services.gatewayUrl}/admin#/${name}`);
+    await page.locator('h1').waitFor();
+    await page.waitForLoadState('networkidle').catch(() => {});
+    expect(await page.locator('img[src="x"]').count()).toBe(0);
+  }
+  await page.getByRole('link', { name: 'Accounts' }).click();
+  await page.getByText(attack).first().waitFor();
+  const trusted = page.evaluate(`document.body.insertAdjacentHTML('beforeend', '<b>x</b>')`);
+  await expect(trusted).rejects.toThrow(/TrustedHTML/);
+  await expectFaults(page, /TrustedHTML/);
+});
+
+test('a page that is not built says what to do', async () => {
+  const { fastify } = await import('fastify');
+  const { adminRoutes } = await import('../src/lib/api/admin-page.ts');
+  const app = fastify();
+  for (const { method, path, handle } of adminRoutes<undefined>('/nowhere')) {
+    app.route({
+      method,
+      url: path.replace('{id}', ':id'),
+      handler: (request, reply) => handle(undefined, request as never, reply),
+    });
+  }
+  const answer = await app.inject('/admin');
+  expect([answer.statusCode, answer.body]).toEqual([503, expect.stringContaining('npm run build')]);
+  await app.close();
+});
+
+test.skipIf(withoutBrowser)(
+  'its files are compressed, kept by the browser, and known by their names',
+  async () => {
+    const services = await servicesForTest();
+    await openPage(services);
+    const html = await fetch(`${services.gatewayUrl}/admin`);
+    const [script = ''] = /\/admin\/assets\/[\w.-]+\.js/.exec(await html.text()) ?? [];
+    const etag = html.headers.get('etag') ?? '';
+    expect((await fetch(`${services.gatewayUrl}/admin`, { headers: { 'if-none-match': etag } })).status).toBe(
+      304,
+    );
+    for (const coding of ['br', 'gzip', 'identity', 'br;q=0, gzip']) {
+      const answer = await fetch(services.gatewayUrl + script, { headers: { 'accept-encoding': coding } });
+      const expected = coding === 'identity' ? null : (coding.split(', ').at(-1) ?? null);
+      expect([coding, answer.headers.get('content-encoding')]).toEqual([coding, expected]);
+      expect(answer.headers.get('cache-control')).toContain('immutable');
+      expect(await answer.text()).toContain('Warp2API');
+    }
+    const missing = await fetch(`${services.gatewayUrl}/admin/assets/..%2f..%2fpackage.json`);
+    expect(missing.status).toBe(404);
+  },
+);

@@ -62,6 +62,7 @@ describe('a key', () => {
   const opening: Readonly<Record<string, readonly string[]>> = {
     'gateway clientKey': [keys.client, keys.neighbour],
     'gateway adminKey': [keys.admin],
+    'gateway strictAdminKey': [keys.admin],
     'pool adminKey': [keys.admin],
     'pool poolKey': [keys.admin, keys.pool, keys.gateway],
   };

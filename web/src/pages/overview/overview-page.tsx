@@ -1,14 +1,14 @@
 import { Chart } from '../../components/chart.tsx';
 import { Card, Empty, Fault, Loading, Notice, PageHead, Stat, Stats } from '../../components/page.tsx';
 import { Countdown } from '../../components/time.tsx';
-import { shownCompact, shownDuration, shownNumber } from '../../format.ts';
+import { shownCents, shownCompact, shownDuration, shownNumber } from '../../format.ts';
 import { figures } from '../../live.ts';
 import { linkTo } from '../../navigation.ts';
 import { session } from '../../session.ts';
 import { overviewText } from '../../texts/overview.ts';
 import { Attention } from './attention.tsx';
 import './overview.css';
-import { type Standing, useMinutes, useStanding } from './standing.ts';
+import { type Standing, useMinutes, useStanding, useToday } from './standing.ts';
 
 export function OverviewPage() {
   const text = overviewText();
@@ -75,6 +75,7 @@ function TurnStats() {
   const text = overviewText();
   const now = figures.value;
   const minutes = useMinutes().value.value;
+  const today = useToday().value.value;
   const failed = minutes?.failed.reduce((sum, count) => sum + count, 0) ?? 0;
   return (
     <div class="turn-stats">
@@ -95,6 +96,18 @@ function TurnStats() {
           value={now?.first_content_ms == null ? '–' : shownDuration(now.first_content_ms)}
           note={text.firstContentNote}
         />
+        <Stat
+          name={text.costToday}
+          value={today?.cost_cents == null ? '–' : shownCents(today.cost_cents)}
+          note={
+            today && today.unpriced_turns > 0 ? text.unpriced(shownNumber(today.unpriced_turns)) : undefined
+          }
+        />
+        <Stat
+          name={text.tokensToday}
+          value={today ? shownCompact(today.input_tokens + today.output_tokens) : '–'}
+          note={today ? text.ofTurns(shownNumber(today.turns)) : undefined}
+        />
       </Stats>
       <Card
         title={text.chart}
@@ -109,7 +122,7 @@ function TurnStats() {
               { label: text.failed, values: minutes.failed, tone: 'bad' },
             ]}
             shown={(value) => shownNumber(value, 1)}
-            height={190}
+            height={240}
             kind="bars"
           />
         ) : (

@@ -1,5 +1,6 @@
 import type { z } from 'zod';
 import type { ShownTurn } from '../../../../src/core/shown-turn.ts';
+import type { UsageFigures, UsageReport } from '../../../../src/core/shown-usage.ts';
 import type { healthAnswer } from '../../../../src/gateway/http/api-answers.ts';
 import type { Account, ListAnswer, StatusAnswer } from '../../../../src/pool-api/schema.ts';
 import { ApiError, api, type Loaded, useLoaded } from '../../api.ts';
@@ -58,6 +59,19 @@ async function poolStanding(abort: AbortSignal) {
     broken: broken?.accounts ?? [],
     returnsAt: out.length === 0 ? undefined : (ends[0] ?? null),
   };
+}
+
+/** Of the viewer's day. */
+export function useToday(): Loaded<UsageFigures> {
+  return useLoaded(
+    async (abort) => {
+      const tz = Intl.DateTimeFormat().resolvedOptions().timeZone;
+      const { total } = await api.get<UsageReport>('/api/usage', { period: 'today', tz }, abort);
+      return total;
+    },
+    [],
+    60_000,
+  );
 }
 
 export interface Minutes {
