@@ -22,7 +22,7 @@ import {
 import type { ModelLists } from './model-lists.ts';
 import { ModelNames, type ModelNamesOptions } from './model-names.ts';
 import { type Route, type RoutedRequest, type RoutedTurn, type RoutePlan, routeTo } from './route.ts';
-import { leadsTo, shownModel, shownRoute } from './shown-models.ts';
+import { NamesOfModels, shownModel, shownRoute } from './shown-models.ts';
 
 export interface RoutesOptions extends ModelNamesOptions {
   readonly routing: RoutingSettings;
@@ -236,6 +236,7 @@ export class Routes {
       const { provider, model } = this.#names.addressOf(target);
       return { name, place: `${provider.name}/${model}` };
     });
+    const names = new NamesOfModels(this.#configured.all, aliases);
     const rows: ShownModel[] = [];
     for (const provider of present) {
       const list = await models.get(provider);
@@ -252,10 +253,7 @@ export class Routes {
         const name = this.#names.shownName(provider, id);
         rows.push({
           ...shownModel(name, provider, listed, list, facts, standing),
-          aliases: aliases.filter(({ place }) => place === `${provider.name}/${id}`).map((one) => one.name),
-          routes: this.#configured.all
-            .filter((route) => leadsTo(route, provider.name, id))
-            .map((one) => one.model),
+          ...names.of(provider.name, id),
         });
       }
     }

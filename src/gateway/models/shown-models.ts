@@ -63,15 +63,38 @@ function shownPrice(price: ModelPrice | undefined): ShownModel['price'] {
   return { input, output, cache_read: cacheRead ?? null, cache_write: cacheWrite ?? null };
 }
 
-/** Whether some candidate of the route is that model. */
-export function leadsTo(
-  { model: pattern, candidates }: ConfiguredRoute,
-  provider: string,
-  model: string,
-): boolean {
-  return candidates.some(
-    (one) => one.provider === provider && (one.model === '*' ? matches(pattern, model) : one.model === model),
-  );
+/** By which names of the configuration file a model may be asked for. Thousands of names are gone through once. */
+export class NamesOfModels {
+  readonly #aliases = new Map<string, string[]>();
+  readonly #routes = new Map<string, string[]>();
+  /** Candidates that stand for any model that the route's pattern fits. */
+  readonly #open: { readonly provider: string; readonly pattern: string }[] = [];
+
+  /** `aliases`: the names with the place, `provider/model`, that each leads to. */
+  constructor(
+    routes: readonly ConfiguredRoute[],
+    aliases: readonly { readonly name: string; readonly place: string }[],
+  ) {
+    for (const { name, place } of aliases) add(this.#aliases, place, name);
+    for (const { model: pattern, candidates } of routes)
+      for (const { provider, model } of candidates) {
+        if (model === '*') this.#open.push({ provider, pattern });
+        else add(this.#routes, `${provider}/${model}`, pattern);
+      }
+  }
+
+  of(provider: string, model: string): Pick<ShownModel, 'aliases' | 'routes'> {
+    const place = `${provider}/${model}`;
+    const fitting = this.#open.filter((one) => one.provider === provider && matches(one.pattern, model));
+    const routes = [...(this.#routes.get(place) ?? []), ...fitting.map(({ pattern }) => pattern)];
+    return { aliases: this.#aliases.get(place) ?? [], routes: [...new Set(routes)] };
+  }
+}
+
+function add(names: Map<string, string[]>, place: string, name: string): void {
+  const known = names.get(place);
+  if (known) known.push(name);
+  else names.set(place, [name]);
 }
 
 export function shownConditionsOf(when: ConfiguredCandidate['when'] | undefined): ShownConditions {

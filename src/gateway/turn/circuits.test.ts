@@ -40,6 +40,15 @@ it('lets one turn through now and then, and all of them once that one is being a
   expect(circuits.open).toEqual(['one/m']);
 });
 
+it('is looked at without taking the place of the turn that is let through', async () => {
+  const { clock, circuits } = failing();
+  expect(circuits.wouldBeOpenUntil(primary)).toBe(5_000);
+  await clock.advance(5_000);
+  for (let look = 0; look < 3; look += 1) expect(circuits.wouldBeOpenUntil(primary)).toBeUndefined();
+  expect(circuits.openUntil(primary)).toBeUndefined();
+  expect(circuits.wouldBeOpenUntil(primary)).toBe(10_000);
+});
+
 it('is tried again within 30 seconds, however long it has failed', async () => {
   const { clock, circuits } = failing();
   for (let probe = 0; probe < 20; probe += 1) {
