@@ -112,6 +112,8 @@ test.skipIf(withoutBrowser).each([
   await makeKeys(services);
   const page = await openPage(services, { path: '#/keys', ...look });
   await row(page, 'alice').waitFor();
+  await page.locator('.notice').filter({ hasText: 'alice' }).waitFor();
+  expect(await row(page, 'alice').getByRole('meter').count()).toBe(2);
   await expectAccessible(page);
   await snapshot(page, `keys-${look.language}`, { isWhole: true });
   await page.locator('tbody tr').filter({ hasText: 'alice' }).getByRole('button').first().click();

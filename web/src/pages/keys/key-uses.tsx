@@ -3,18 +3,7 @@ import { Bar } from '../../components/bar.tsx';
 import { now, relativeTime, shownCents, shownCompact, shownNumber } from '../../format.ts';
 import { keysText } from '../../texts/keys.ts';
 
-interface KeyUse {
-  readonly meter: 'requests' | 'tokens' | 'cost_cents' | 'credits' | 'turns';
-  readonly window: 'minute' | 'day' | 'week' | 'month' | 'total' | 'now';
-  readonly limit: number;
-  readonly used: number;
-  readonly unpriced_turns?: number | undefined;
-  readonly resets_at: string | null;
-}
-
-export function usesOf(key: ShownKey): readonly KeyUse[] {
-  return (key as { readonly uses?: readonly KeyUse[] }).uses ?? [];
-}
+type KeyUse = ShownKey['uses'][number];
 
 const nearShare = 0.8;
 
@@ -24,7 +13,7 @@ export function shareOf({ used, limit }: KeyUse): number {
 
 /** How full the fullest of its budgets is; rates that pass within a minute do not count. */
 export function fullest(key: ShownKey): number {
-  const budgets = usesOf(key).filter(({ window }) => window !== 'minute' && window !== 'now');
+  const budgets = key.uses.filter(({ window }) => window !== 'minute' && window !== 'now');
   return Math.max(0, ...budgets.map(shareOf));
 }
 

@@ -11,7 +11,7 @@ import { Time } from '../../components/time.tsx';
 import { shortTime, shownNumber } from '../../format.ts';
 import { keysText } from '../../texts/keys.ts';
 import { type Asked, KeyDialogs, setEnabled } from './key-dialogs.tsx';
-import { fullest, isNear, KeyUses, usesOf } from './key-uses.tsx';
+import { fullest, isNear, KeyUses } from './key-uses.tsx';
 
 const loadEveryMs = 10_000;
 const pageSize = 1_000;
@@ -105,7 +105,7 @@ function columns(ask: (what: Asked) => void, reload: () => void): readonly Colum
     {
       id: 'limits',
       label: text.limits,
-      cell: (key) => <KeyUses uses={usesOf(key)} />,
+      cell: (key) => <KeyUses uses={key.uses} />,
       sort: fullest,
       isDescendingFirst: true,
     },
