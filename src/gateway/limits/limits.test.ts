@@ -11,7 +11,7 @@ import { GatewayDatabase } from '../database/gateway-database.ts';
 import type { KeyLimits, ManagedKey } from '../keys/client-key.ts';
 import { createManualClock, type ManualClock } from '../testing/manual-clock.ts';
 import type { Allowance } from './allowance.ts';
-import { Limits } from './limits.ts';
+import { Limits, type LimitsDatabase } from './limits.ts';
 
 let lines: Record<string, unknown>[] = [];
 afterEach(() => {
@@ -43,7 +43,18 @@ const budget = (limit: number, window: 'day' | 'total' = 'day') =>
 /** A gateway as far as limits are concerned; at a time of the test's choosing, or now. */
 async function gateway(url: string, clock: ManualClock | typeof systemClock = systemClock) {
   const database = await GatewayDatabase.open({ url, clock, logger: logger() });
-  const limits = new Limits(database, clock, logger());
+  const pending = new Set<Promise<unknown>>();
+  const watched: LimitsDatabase = {
+    isShared: database.isShared,
+    ask(question) {
+      const answer = database.ask(question);
+      pending.add(answer);
+      const remove = () => void pending.delete(answer);
+      answer.then(remove, remove);
+      return answer;
+    },
+  };
+  const limits = new Limits(watched, clock, logger());
   let isClosed = false;
   const close = async () => {
     if (isClosed) return;
@@ -55,6 +66,10 @@ async function gateway(url: string, clock: ManualClock | typeof systemClock = sy
   return {
     limits,
     close,
+    /** The database has answered all that it was asked. */
+    async quiet() {
+      while (pending.size > 0) await Promise.allSettled(pending);
+    },
     /** As if it was killed: nothing is given back. */
     async die() {
       isClosed = true;
@@ -171,7 +186,7 @@ describe.each(Object.entries(databases))('limits counted in %s', (_name, open) =
 
   it('ask the database only when the key was idle here, and make ready for the next minute', async () => {
     const clock = createManualClock(Date.parse('2026-11-26T12:00:30Z'));
-    const { limits, reserve } = await gateway(await open(), clock);
+    const { limits, reserve, quiet } = await gateway(await open(), clock);
     const managed = keyWith({ requests_per_minute: 1_000, tokens_per_minute: 1_000_000 });
     end(await passing(clock, reserve(managed)), 10);
     const key = limits.keyOf({ id: 'client', managed });
@@ -183,7 +198,7 @@ describe.each(Object.entries(databases))('limits counted in %s', (_name, open) =
       end(await passing(clock, Promise.resolve(reserved)), 100);
       for (let step = 0; step < 10; step += 1) {
         await clock.advance(100);
-        await new Promise((resolve) => setTimeout(resolve, 1));
+        await quiet();
       }
     }
     expect(waits).toBe(0);
