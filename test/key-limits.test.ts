@@ -385,14 +385,15 @@ test.each(['SQLite', 'PostgreSQL'])('limits in %s survive a gateway that is kill
   await first.kill('SIGKILL');
   const second = await start();
   expect(await used(second, secret)).toEqual(before);
-  const spent = 'insufficient_quota';
-  const outcomes: string[] = [];
-  for (let at = 0; at < 6; at += 1) {
+  let good = 0;
+  await eventually('the budget is used up', async () => {
     const answer = await turn(second, secret, userTurn('sandbox', 'Hello'));
-    const { error } = (await answer.json()) as { error?: { code: string; message: string } };
-    outcomes.push(error?.code === spent ? spent : (error?.message ?? 'good'));
-  }
-  expect(outcomes).toEqual(['good', 'good', 'good', 'good', spent, spent]);
+    const { error } = (await answer.json()) as { error?: { code: string } };
+    if (answer.ok) good += 1;
+    // What the killed gateway held comes free in half a minute at most.
+    return error?.code === 'insufficient_quota';
+  });
+  expect(good).toBe(4);
   await second.kill('SIGTERM');
   const third = await start();
   expect((await used(third, secret))[0]).toBe(10);
