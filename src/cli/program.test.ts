@@ -26,6 +26,8 @@ interface Setup {
   readonly logins?: readonly (Login | Error)[];
   readonly isTerminal?: boolean;
   readonly terminalWidth?: number;
+  /** Of the gateway. */
+  readonly answer?: object;
 }
 
 async function* exported(): AsyncGenerator<string> {
@@ -185,6 +187,7 @@ async function run(command: string | readonly string[], setup: Setup = {}) {
     async askGateway(path, url, call) {
       calls.push(call ? ['ask', path, url, call] : ['ask', path, url]);
       if (setup.failure) throw setup.failure;
+      if (setup.answer) return setup.answer;
       return path === '/api/models/explain' ? explained : failedOver;
     },
     async importConfig(file) {
@@ -405,6 +408,66 @@ describe('why', () => {
     expect((await run('why')).code).toBe(2);
     expect((await run('why req --model coding')).code).toBe(2);
     expect((await run('why --model x --dialect morse')).code).toBe(2);
+  });
+});
+
+describe('usage', () => {
+  const figures = {
+    turns: 3,
+    errors: 1,
+    cancelled: 0,
+    input_tokens: 1_200,
+    output_tokens: 300,
+    cached_input_tokens: 0,
+    cache_write_tokens: 0,
+    reasoning_tokens: 0,
+    cost_cents: 0.5,
+    credits: null,
+    unpriced_turns: 1,
+    estimated_turns: 0,
+    mean_duration_ms: 900,
+    first_content_p50_ms: 250,
+    first_content_p95_ms: 900,
+  };
+  const report = {
+    from: '2026-11-26T00:00:00.000Z',
+    to: '2026-11-26T10:30:00.000Z',
+    time_zone: 'UTC',
+    group: ['model'],
+    total: figures,
+    rows: [
+      { model: '=1+1', ...figures },
+      { model: 'free', ...figures, cost_cents: null, errors: 0 },
+    ],
+    before: null,
+  };
+
+  it('shows what models used today, and says what is not known', async () => {
+    const { code, out, calls } = await run('usage --tz UTC', { answer: report });
+    expect(code).toBe(0);
+    expect(calls).toEqual([['ask', '/api/usage?tz=UTC&group=model', undefined]]);
+    expect(out).toMatch(/^2026-11-26 00:00 to 2026-11-26 10:30 \(UTC\)\n/);
+    expect(out).toMatch(/=1\+1 +3 +1 +1200 +300 +\$0\.0050 +250 ms\n/);
+    expect(out).toMatch(/free +3 +- +1200 +300 +unknown +250 ms\n/);
+    expect(out).toMatch(/all +3 +1 /);
+    expect(out).toContain('1 turn without a known price.');
+  });
+
+  it('prints CSV without formulas, JSON and JSON lines', async () => {
+    const csv = await run(['usage', '--tz', 'UTC', '--csv', '--period', '7d', '--key', 'team one'], {
+      answer: report,
+    });
+    expect(csv.calls[0]?.[1]).toMatch(/\?tz=.*&period=7d&key=team\+one&group=model$/);
+    expect(csv.out).toMatch(/^model,turns,errors,/);
+    expect(csv.out).toContain(`\r\n"'=1+1",3,1,`);
+    const lines = await run('usage --jsonl', { answer: report });
+    expect(
+      lines.out
+        .trimEnd()
+        .split('\n')
+        .map((line) => JSON.parse(line)),
+    ).toEqual(report.rows);
+    expect(JSON.parse((await run('usage --json', { answer: report })).out)).toEqual(report);
   });
 });
 

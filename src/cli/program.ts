@@ -17,6 +17,7 @@ import { UsageError } from './option-values.ts';
 import { addPool } from './pool.ts';
 import { addConfig, addSandbox, addServe, addSettings } from './services.ts';
 import { addStatus } from './status.ts';
+import { addUsage } from './usage.ts';
 import { addBackup, addMigrate, addRestore, addVault } from './whole-store.ts';
 import { addWhy } from './why.ts';
 
@@ -63,6 +64,7 @@ Exit codes: 0 done, 1 failed, 2 called wrongly.`,
   addPool(program, actions);
   addStatus(program, actions);
   addWhy(program, actions);
+  addUsage(program, actions);
   addAudit(program, actions);
   addVault(program, actions);
   addDoctor(program, actions);

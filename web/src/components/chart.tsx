@@ -79,7 +79,10 @@ function optionsOf(given: ChartProps, place: HTMLElement): uPlot.Options {
       live: true,
       markers: { width: 0, fill: (_plot, at) => colourOf(place, given.lines[at - 1]?.tone ?? 'axis') },
     },
-    scales: { y: { range: (_plot, _least, most) => [0, most > 0 ? most * 1.08 : 1] } },
+    scales: {
+      ...(given.kind === 'bars' ? { x: { range: withHalfBars } } : {}),
+      y: { range: (_plot, _least, most) => [0, most > 0 ? most * 1.08 : 1] },
+    },
     axes: [
       {
         stroke: colourOf(place, 'axis'),
@@ -89,6 +92,7 @@ function optionsOf(given: ChartProps, place: HTMLElement): uPlot.Options {
         gap: 6,
         size: 26,
         values: timesShown,
+        ...(isByDay(given.times) ? { incrs: daySteps } : {}),
       },
       {
         stroke: colourOf(place, 'axis'),
@@ -117,6 +121,18 @@ function optionsOf(given: ChartProps, place: HTMLElement): uPlot.Options {
       }),
     ],
   };
+}
+
+/** Marks of days stand at days. */
+const daySteps = [1, 2, 7, 14, 28, 91, 182, 364].map((days) => days * 86_400);
+function isByDay(times: readonly number[]): boolean {
+  return times.length > 1 && (times[1] ?? 0) - (times[0] ?? 0) > 80_000;
+}
+
+/** The first and the last bar are whole. */
+function withHalfBars({ data: [times] }: uPlot, least: number, most: number): [number, number] {
+  const half = ((times[1] ?? 0) - (times[0] ?? 0)) / 2;
+  return half > 0 ? [least - half, most + half] : [least - 1_800, most + 1_800];
 }
 
 function timesShown(_plot: uPlot, splits: number[], _axis: number, _space: number, step: number): string[] {

@@ -1,0 +1,112 @@
+import type { Command } from 'commander';
+import { type UsageReport, type UsageRow, usageColumns, usageReport } from '../core/shown-usage.ts';
+import { csvLine } from '../lib/csv.ts';
+import { plainLine } from '../lib/shown-text.ts';
+import { formatJson } from './account/view.ts';
+import type { CliActions } from './actions.ts';
+import { formatTable } from './table.ts';
+
+interface Options {
+  readonly period?: string;
+  readonly from?: string;
+  readonly to?: string;
+  readonly tz: string;
+  readonly by: string;
+  readonly key?: string;
+  readonly model?: string;
+  readonly provider?: string;
+  readonly account?: string;
+  readonly outcome?: string;
+  readonly gateway?: string;
+  readonly csv?: true;
+  readonly jsonl?: true;
+  readonly json?: true;
+}
+
+export function addUsage(parent: Command, actions: CliActions): void {
+  parent
+    .command('usage')
+    .description('show what turns of the gateway used: tokens, cost, errors')
+    .option('--period <name>', 'today, yesterday, 24h, 7d, 30d, 90d or month (default: today)')
+    .option('--from <time>', 'a day, such as 2026-11-01, or a time with its offset, in place of a period')
+    .option('--to <time>', 'its end, which is not in it (default: now)')
+    .option('--tz <zone>', 'the time zone of days', Intl.DateTimeFormat().resolvedOptions().timeZone)
+    .option(
+      '--by <groups>',
+      'one or several of key, model, answered_model, provider, account, dialect, outcome, hour, day',
+      'model',
+    )
+    .option('--key <key>', 'only turns of this client key: its id or name')
+    .option('--model <name>', 'only of this model, as clients name it')
+    .option('--provider <name>', 'only of this provider')
+    .option('--account <id>', 'only of this account: how its id begins')
+    .option('--outcome <outcome>', 'success, the code of an error, or error for any')
+    .option('--gateway <url>', 'the gateway to ask (default: the one of these settings)')
+    .option('--csv', 'print the rows as CSV')
+    .option('--jsonl', 'print one row of JSON a line')
+    .option('--json', 'print what GET /api/usage answers')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  warp2api usage\n  warp2api usage --period 30d --by key\n  warp2api usage --from 2026-11-01 --by day,model --csv',
+    )
+    .action(async (options: Options) => {
+      const { by, gateway, csv, jsonl, json, ...query } = options;
+      const given = Object.entries({ ...query, group: by }).filter(([, value]) => value !== undefined);
+      const path = `/api/usage?${new URLSearchParams(given as [string, string][])}`;
+      const report = usageReport.parse(await actions.askGateway(path, gateway));
+      if (json) actions.write(formatJson(report));
+      else if (csv) actions.write(csvOf(report));
+      else if (jsonl) actions.write(report.rows.map((row) => `${JSON.stringify(row)}\n`).join(''));
+      else actions.write(describe(report));
+    });
+}
+
+function csvOf(report: UsageReport): string {
+  const columns = usageColumns(report);
+  const lines = report.rows.map((row) => csvLine(columns.map((name) => row[name] ?? null)));
+  return [csvLine(columns), ...lines].join('');
+}
+
+function describe(report: UsageReport): string {
+  const { rows, total, group, from, to, time_zone: zone } = report;
+  const head = `${dayAndTime(from, zone)} to ${dayAndTime(to, zone)} (${zone})\n`;
+  if (rows.length === 0) return `${head}\nNo turns.\n`;
+  const all: UsageRow[] = [...rows, { ...total }];
+  const names = group.map((name): [string, (row: UsageRow) => string] => [
+    name.replace('_', ' '),
+    (row) => (row === all.at(-1) ? (name === group[0] ? 'all' : '') : nameIn(row, name)),
+  ]);
+  const table = formatTable(all, [
+    ...names,
+    ['turns', ({ turns }) => turns],
+    ['errors', ({ errors }) => errors || null],
+    ['input', (row) => row.input_tokens],
+    ['output', (row) => row.output_tokens],
+    ['cost', costOf],
+    ['first content', (row) => (row.first_content_p50_ms === null ? null : `${row.first_content_p50_ms} ms`)],
+  ]);
+  const { unpriced_turns: unpriced } = total;
+  const note =
+    unpriced === 0 ? '' : `\n${unpriced} ${unpriced === 1 ? 'turn' : 'turns'} without a known price.\n`;
+  return `${head}\n${table}${note}`;
+}
+
+function nameIn(row: UsageRow, group: string): string {
+  if (group === 'key') return plainLine(row.key_name ?? row.key ?? '');
+  const value = group === 'hour' || group === 'day' ? row.start : row[group as 'model'];
+  return plainLine(value || '(none)');
+}
+
+function costOf({ cost_cents: cents, credits }: UsageRow): string {
+  const parts = [
+    ...(cents === null ? [] : [`$${(cents / 100).toFixed(cents < 100 ? 4 : 2)}`]),
+    ...(credits === null ? [] : [`${Number(credits.toPrecision(6))} credits`]),
+  ];
+  return parts.join(' + ') || 'unknown';
+}
+
+function dayAndTime(at: string, timeZone: string): string {
+  return new Intl.DateTimeFormat('sv', { timeZone, dateStyle: 'short', timeStyle: 'short' }).format(
+    new Date(at),
+  );
+}

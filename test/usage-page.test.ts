@@ -1,0 +1,88 @@
+import { text } from 'node:stream/consumers';
+import { expect, test } from 'vitest';
+import { expectAccessible, openPage, snapshot, withoutBrowser } from './support/browser.ts';
+import { servicesForTest, userTurn } from './support/services.ts';
+import { type UpstreamServices, withUpstreams } from './support/upstreams.ts';
+
+async function servicesWithUse(): Promise<UpstreamServices<'one' | 'two'>> {
+  const services = await withUpstreams(
+    { one: { protocol: 'chat' }, two: { protocol: 'chat' } },
+    `models:
+  one/chat-text: { price: { input: 3, output: 15 } }
+`,
+  );
+  const asked: [string, number][] = [
+    ['one/chat-text', 12],
+    ['two/chat-text', 5],
+    ['one/chat-text-too-long', 2],
+  ];
+  for (const [model, times] of asked)
+    for (let turn = 0; turn < times; turn += 1) await (await services.chat(userTurn(model, 'Hello'))).text();
+  await expect
+    .poll(async () => {
+      const answer = await fetch(`${services.gatewayUrl}/api/usage`);
+      return ((await answer.json()) as { total: { turns: number } }).total.turns;
+    })
+    .toBe(19);
+  return services;
+}
+
+test.skipIf(withoutBrowser)('usage is shown by time and by model, filtered and exported', async () => {
+  const services = await servicesWithUse();
+  const page = await openPage(services, { path: '#/usage' });
+  const rows = page.locator('.table-frame tbody tr');
+  await rows.first().waitFor();
+  await expect.poll(() => rows.count()).toBe(3);
+  await page.locator('.chart canvas').waitFor();
+  await expectAccessible(page);
+  await snapshot(page, 'usage', { isWhole: true });
+
+  const stat = (name: string) => page.locator('.stat', { has: page.locator('dt', { hasText: name }) });
+  expect(await stat('Turns').textContent()).toContain('19');
+  expect(await stat('Cost').textContent()).toContain('5 turns without a known price');
+  const unpriced = rows.filter({ hasText: 'two/chat-text' });
+  expect(await unpriced.textContent()).toContain('unknown');
+
+  await page.getByLabel('By', { exact: true }).selectOption('provider');
+  await expect.poll(() => rows.count()).toBe(2);
+  await page.getByRole('button', { name: 'two', exact: true }).click();
+  await expect.poll(() => stat('Turns').textContent()).toContain('5');
+  expect(page.url()).toContain('provider=two');
+  await page.getByRole('button', { name: /Remove the filter/ }).click();
+  await page.getByLabel('Split by').selectOption('model');
+  await expect.poll(() => page.locator('.chart .u-legend').textContent()).toContain('one/chat-text');
+  await page.getByText('Today').click();
+  await page.getByLabel('Time zone').selectOption('UTC');
+  await expect.poll(() => page.url()).toContain('tz=UTC');
+  await expectAccessible(page);
+
+  const [download] = await Promise.all([
+    page.waitForEvent('download'),
+    page.getByRole('button', { name: 'Export every turn' }).click(),
+  ]);
+  const csv = await text(await download.createReadStream());
+  expect(csv.trimEnd().split('\r\n')).toHaveLength(20);
+});
+
+test.skipIf(withoutBrowser)('usage reads well in Chinese, in the dark and on a phone', async () => {
+  const services = await servicesWithUse();
+  const dark = await openPage(services, { path: '#/usage?metric=tokens', language: 'zh', theme: 'dark' });
+  await dark.locator('tbody tr').first().waitFor();
+  await dark.getByText('请求数').first().waitFor();
+  await expectAccessible(dark);
+  await snapshot(dark, 'usage-zh-dark', { isWhole: true });
+
+  const narrow = await openPage(services, { path: '#/usage', size: 'narrow' });
+  await narrow.locator('tbody tr').first().waitFor();
+  expect(await narrow.evaluate('document.documentElement.scrollWidth')).toBeLessThanOrEqual(390);
+  await expectAccessible(narrow);
+  await snapshot(narrow, 'usage-narrow', { isWhole: true });
+});
+
+test.skipIf(withoutBrowser)('says so where nothing was used', async () => {
+  const services = await servicesForTest();
+  const page = await openPage(services, { path: '#/usage' });
+  await page.getByText('No turns in this period').waitFor();
+  await expectAccessible(page);
+  await snapshot(page, 'usage-empty');
+});
