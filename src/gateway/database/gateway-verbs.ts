@@ -22,6 +22,7 @@ export const planning = {
   enable_seqscan: 'off',
   enable_hashjoin: 'off',
   enable_mergejoin: 'off',
+  enable_memoize: 'off',
   join_collapse_limit: '1',
   jit: 'off',
 };
