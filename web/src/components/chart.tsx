@@ -112,7 +112,8 @@ function optionsOf(given: ChartProps, place: HTMLElement): uPlot.Options {
         return {
           label,
           stroke,
-          width: isFaint ? 1 : 1.75,
+          // With a line around them, bars of nothing would be seen.
+          width: isFaint ? 1 : given.kind === 'bars' ? 0 : 1.75,
           ...(isFaint ? { dash: [4, 4] } : given.kind === 'bars' ? { fill: stroke } : {}),
           ...(path ? { paths: path } : {}),
           points: { show: false },
