@@ -298,6 +298,20 @@ describe('several gateways', () => {
     }
   });
 
+  it('give a turn that waits what came for it, however slow the database is', async () => {
+    const { limits, reserve } = await gateway(await newDatabase());
+    for (let round = 0; round < 20; round += 1) {
+      const key = keyWith({ budgets: [{ meter: 'requests', window: 'total', limit: 10 }] });
+      for (let turn = 0; turn < 10; turn += 1) {
+        const allowance = await reserve(key);
+        await new Promise((resolve) => setTimeout(resolve, Math.random() * 12));
+        end(allowance, 10);
+        await new Promise((resolve) => setTimeout(resolve, Math.random() * 12));
+      }
+    }
+    expect(limits.refused.size).toBe(0);
+  });
+
   it('count running turns together', async () => {
     const url = await newDatabase();
     const gateways = [await gateway(url), await gateway(url)];

@@ -134,12 +134,13 @@ export class Limits {
     const { now, monotonic } = this.#clock;
     for (let looks = 1; ; looks += 1) {
       if (monotonic() - this.#failedAt < tryAgainMs) throw unreachable();
-      const needs = key.current
-        .filter(({ isOpen }) => !isOpen)
-        .map((slice) => ({ slice, units: estimatedUnits(slice.counted.meter, turn) }));
+      const needs = key.current.map((slice) => ({
+        slice,
+        units: estimatedUnits(slice.counted.meter, turn),
+      }));
       for (const { slice, units } of needs) {
         slice.waiting += units;
-        this.#enqueue(slice);
+        if (!slice.isOpen) this.#enqueue(slice);
       }
       try {
         await within(this.#exchanged(), this.#clock, patienceMs, () => {

@@ -42,7 +42,7 @@ export interface SliceAsk {
   readonly keeps: number;
   /** Of that, for turns that run. */
   readonly reserved: number;
-  /** What turns wait for. */
+  /** What running and waiting turns want beyond that. */
   readonly needs: number;
   /** It is in use: more is welcome, so that the next turns need not wait. */
   readonly isBusy: boolean;
@@ -204,14 +204,13 @@ export class Slice {
   /** What goes to the database. What is not kept must not be spent from now on, even if no answer comes. */
   ask(isBusy: boolean, share: number): SliceAsk {
     this.#held = Math.max(0, this.#held - this.#surplus(isBusy, share));
-    const short = Math.max(0, this.#reserved - this.#held);
     return {
       limit: this.#limit,
       spent: this.#spent,
       unknown: this.#unknown,
       keeps: this.#held,
       reserved: this.#reserved,
-      needs: short + this.waiting,
+      needs: Math.max(0, this.#reserved + this.waiting - this.#held),
       isBusy,
     };
   }
@@ -224,7 +223,8 @@ export class Slice {
 
   /** What is free and should be another gateway's. */
   #surplus(isBusy: boolean, share: number): number {
-    const free = Math.max(0, this.free);
+    // What came for a turn that waits is still its own.
+    const free = Math.max(0, this.free - this.waiting);
     if (!isBusy) return free;
     const fair = Math.floor(((this.#latest?.available ?? 0) + free) * share);
     // Not for every small difference.
