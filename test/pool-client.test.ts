@@ -201,6 +201,9 @@ test('every code a pool answers can be met, and reaches the caller as PoolError'
   await note(raw('POST', '/api/accounts', '{}', { 'content-encoding': 'lzma' }), 'unsupported_media_type');
   await note(raw('PUT', '/api/accounts/allocate', undefined), 'method_not_allowed');
   await note(raw('GET', '/api/logins/none', undefined), 'login_not_found');
+  const signIn = () => raw('POST', '/api/session', '{"key":"a-guess"}', { origin: pool.url });
+  for (let guess = 0; guess < 5; guess += 1) await note(signIn(), 'invalid_key');
+  await note(signIn(), 'too_many_attempts');
 
   const waiting = note(borrower.allocate({ wait_ms: 20_000 }), 'shutting_down');
   await sleep(300);

@@ -114,11 +114,11 @@ describe('a method that no route has', () => {
     ['gateway', 'OPTIONS /v1/chat/completions', 405, 'POST'],
     ['gateway', 'PURGE /nope', 404, undefined],
     ['gateway', 'FROB /v1/messages', 405, 'POST'],
-    ['gateway', 'CONNECT example.com:443', 405, 'GET, POST, DELETE'],
+    ['gateway', 'CONNECT example.com:443', 405, 'GET, POST, DELETE, PATCH'],
     ['pool', 'QUERY /api/accounts', 405, 'GET, POST'],
     ['pool', 'PROPFIND /api/accounts/one', 405, 'GET, PATCH, DELETE'],
     ['pool', 'FROB /api/accounts/allocate', 405, 'POST'],
-    ['pool', 'CONNECT example.com:443', 405, 'GET, POST, PATCH, DELETE'],
+    ['pool', 'CONNECT example.com:443', 405, 'GET, POST, DELETE, PATCH'],
   ])('learns which ones there are: %s, %s', async (service, line, status, allow) => {
     const url = service === 'gateway' ? services.gatewayUrl : services.poolUrl;
     const key = service === 'gateway' ? 'a-key-of-a-client' : 'the-key-of-the-owner';
