@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { beforeAll, describe, expect, onTestFinished, test } from 'vitest';
+import { AppError, errorCodes } from '../src/core/errors.ts';
 import { findFreePort } from '../src/core/testing/free-port.ts';
 import { eventually, startTestServices, userTurn } from './support/services.ts';
 
@@ -87,6 +88,18 @@ describe('the figures of both services', () => {
       expect([...asked].filter((name) => !known.has(name))).toEqual([]);
     },
   );
+});
+
+test('the alert and the panel of turns that fail count every error that is no fault of the client', () => {
+  const counted = ['prometheus/warp2api.rules.yaml', 'grafana/warp2api.json'].map((file) => {
+    const text = readFileSync(join(deploy, file), 'utf8');
+    return new RegExp(`^(${/outcome=~\\?"(.+?)\\?"/.exec(text)?.[1]})$`);
+  });
+  // A stop is meant, and a turn that was interrupted by one is counted by no gateway.
+  const meant = ['shutting_down', 'turn_interrupted'];
+  const failures = errorCodes.filter((code) => new AppError(code, '').status >= 500 && !meant.includes(code));
+  expect(failures).toContain('no_account_available');
+  for (const pattern of counted) expect(failures.filter((code) => !pattern.test(code))).toEqual([]);
 });
 
 describe.skipIf(!hasPrometheus)('Prometheus', () => {

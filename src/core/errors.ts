@@ -217,6 +217,7 @@ const table = {
 } as const satisfies Record<string, ErrorRow>;
 
 export type ErrorCode = keyof typeof table;
+export const errorCodes = Object.keys(table) as readonly ErrorCode[];
 
 /** The Google dialect's status and the word for it, by the status of a row: both always say the same there. */
 const googleStatuses: Readonly<

@@ -193,6 +193,7 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
     leases: () => dependencies.leases.held.accounts.length,
     bodyBytes: () => options.bodies.heldBytes,
     isPoolReachable: () => poolWatch.isReachable,
+    isDatabaseReachable: () => options.database.isReachable,
     providers: () => dependencies.reach.all,
     openCircuits: () => dependencies.circuits.open,
     keep: options.keep,

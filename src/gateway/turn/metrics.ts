@@ -46,6 +46,8 @@ export function createGatewayMetrics(options: {
   /** Of request bodies. */
   bodyBytes(): number;
   isPoolReachable(): boolean;
+  /** That of client keys and usage. */
+  isDatabaseReachable(): boolean;
   /** Every provider a turn has gone to, and whether it can be reached. */
   providers(): ReadonlyMap<string, boolean>;
   /** `provider/model` of those that turns pass over. */
@@ -144,6 +146,7 @@ export function createGatewayMetrics(options: {
     bodyBytes: 'Bytes of request bodies held, of which BODIES_MAX_MB sets the most.',
     leases: 'Accounts borrowed from the pool.',
     isPoolReachable: '1 when the pool answers.',
+    isDatabaseReachable: '1 when the database of client keys and usage answers.',
   };
   const names = {
     turns: 'turns',
@@ -152,6 +155,7 @@ export function createGatewayMetrics(options: {
     leases: 'leases',
     bodyBytes: 'request_body_bytes',
     isPoolReachable: 'pool_up',
+    isDatabaseReachable: 'database_up',
   };
   noteKeep(options.keep, registers);
   noteLedger(options.ledger, registers);

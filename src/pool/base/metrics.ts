@@ -51,6 +51,8 @@ export function createPoolMetrics(minPoolSize = 0) {
     'result',
   ]);
   const refreshes = counter('refreshes_total', 'Token refreshes by result.', ['result']);
+  // Prometheus sees no increase in a figure that begins with 1.
+  for (const result of ['refreshed', 'failed']) refreshes.inc({ result }, 0);
   const replenished = counter(
     'replenished_accounts_total',
     'Accounts that replenishing brought or could not.',
