@@ -70,6 +70,16 @@ export function CopyButton({ text, label }: { readonly text: string; readonly la
   );
 }
 
+/** An id or another short text that is taken over. */
+export function Copied({ value }: { readonly value: string }) {
+  return (
+    <span class="copied">
+      <code>{value}</code>
+      <CopyButton text={value} />
+    </span>
+  );
+}
+
 /** A text to take over, with its button. */
 export function Snippet({ text, label }: { readonly text: string; readonly label?: string }) {
   return (

@@ -7,9 +7,9 @@ import type {
   SessionsAnswer,
 } from '../../../../src/pool-api/schema.ts';
 import { api, useLoaded } from '../../api.ts';
-import { Button, CopyButton } from '../../components/button.tsx';
+import { Button, Copied } from '../../components/button.tsx';
 import { Menu } from '../../components/menu.tsx';
-import { Fault, Loading, Notice } from '../../components/page.tsx';
+import { Facts, Fault, Loading, Notice } from '../../components/page.tsx';
 import { Email, Time } from '../../components/time.tsx';
 import { shownCents, shownCompact, shownNumber } from '../../format.ts';
 import { session } from '../../session.ts';
@@ -162,25 +162,6 @@ function Part({ title, children }: { readonly title?: string; readonly children:
   );
 }
 
-type Fact = readonly [name: string, value: ComponentChildren];
-
-/** Names and values; one whose value is false is left out. */
-function Facts({ facts }: { readonly facts: readonly Fact[] }) {
-  return (
-    <dl class="facts">
-      {facts.map(
-        ([name, value]) =>
-          value !== false && (
-            <div key={name}>
-              <dt>{name}</dt>
-              <dd>{value}</dd>
-            </div>
-          ),
-      )}
-    </dl>
-  );
-}
-
 function State({ account, canLogIn }: { readonly account: AccountDetails; readonly canLogIn: boolean }) {
   const text = accountDetailsText();
   const { status, status_end: end, status_reason: reason, status_since: since, lendable } = account;
@@ -294,13 +275,7 @@ function Settings({ account }: { readonly account: AccountDetails }) {
     <Part title={text.settings}>
       <Facts
         facts={[
-          [
-            text.id,
-            <span key="id" class="copied">
-              <code>{account.id}</code>
-              <CopyButton text={account.id} />
-            </span>,
-          ],
+          [text.id, <Copied key="id" value={account.id} />],
           [accountsText().label, account.label !== null && <bdi>{account.label}</bdi>],
           [text.credential, hint],
           [text.capacity, shownNumber(account.capacity)],

@@ -1,5 +1,5 @@
 import type { ShownTurn } from '../../../../src/core/shown-turn.ts';
-import { Badge, Card, Stat, Stats } from '../../components/page.tsx';
+import { Badge, Card, Facts, Stat, Stats } from '../../components/page.tsx';
 import { shownDuration, shownNumber } from '../../format.ts';
 import { linkTo } from '../../navigation.ts';
 import { questionText } from '../../texts/model-question.ts';
@@ -17,16 +17,12 @@ export function TrialRecord({
   const usage = turn?.usage;
   return (
     <Card title={text.record} actions={<a href={linkTo('turns', [head.requestId])}>{text.openTurn}</a>}>
-      <dl class="facts">
-        <dt>x-warp2api-route</dt>
-        <dd>
-          <code class="place">{turn?.route || head.route || '–'}</code>
-        </dd>
-        <dt>{text.request}</dt>
-        <dd>
-          <code class="place">{head.requestId}</code>
-        </dd>
-      </dl>
+      <Facts
+        facts={[
+          ['x-warp2api-route', <code key="route">{turn?.route || head.route || '–'}</code>],
+          [text.request, <code key="request">{head.requestId}</code>],
+        ]}
+      />
       {turn && (
         <>
           <Stats>

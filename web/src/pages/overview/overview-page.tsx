@@ -1,5 +1,5 @@
 import { Chart } from '../../components/chart.tsx';
-import { Card, Empty, Fault, Loading, Notice, PageHead, Stat, Stats } from '../../components/page.tsx';
+import { Card, Empty, Facts, Fault, Loading, Notice, PageHead, Stat, Stats } from '../../components/page.tsx';
 import { Countdown } from '../../components/time.tsx';
 import { shownCents, shownCompact, shownDuration, shownNumber } from '../../format.ts';
 import { figures } from '../../live.ts';
@@ -143,37 +143,49 @@ function Forecast({
   const text = overviewText();
   const { remaining, unmetered_accounts: unmetered, spent_last_hour: spent, lasts_hours: hours } = forecast;
   return (
-    <Card title={text.forecast}>
-      <dl class="facts">
-        <dt>{text.left}</dt>
-        <dd>
-          {shownCompact(remaining)}
-          <small>
-            {text.leftNote}
-            {unmetered > 0 && `; ${text.unmetered(shownNumber(unmetered))}`}
-          </small>
-        </dd>
-        <dt>{text.spentHour}</dt>
-        <dd>
-          {shownCompact(spent.credits)}
-          <small>{text.inTurns(shownNumber(spent.turns))}</small>
-        </dd>
-        <dt>{text.lasts}</dt>
-        <dd>
-          {hours === null ? text.lastsNever : shownDuration(hours * 3_600_000)}
-          {hours !== null && <small>{text.lastsNote}</small>}
-        </dd>
-        <dt>{text.returns}</dt>
-        <dd>
-          {returnsAt === undefined ? (
-            text.returnsNone
-          ) : returnsAt === null ? (
-            text.returnsUnknown
-          ) : (
-            <Countdown to={returnsAt} />
-          )}
-        </dd>
-      </dl>
+    <Card title={text.forecast} class="forecast">
+      <Facts
+        facts={[
+          [
+            text.left,
+            <>
+              {shownCompact(remaining)}
+              <small>
+                {text.leftNote}
+                {unmetered > 0 && `; ${text.unmetered(shownNumber(unmetered))}`}
+              </small>
+            </>,
+          ],
+          [
+            text.spentHour,
+            <>
+              {shownCompact(spent.credits)}
+              <small>{text.inTurns(shownNumber(spent.turns))}</small>
+            </>,
+          ],
+          [
+            text.lasts,
+            hours === null ? (
+              text.lastsNever
+            ) : (
+              <>
+                {shownDuration(hours * 3_600_000)}
+                <small>{text.lastsNote}</small>
+              </>
+            ),
+          ],
+          [
+            text.returns,
+            returnsAt === undefined ? (
+              text.returnsNone
+            ) : returnsAt === null ? (
+              text.returnsUnknown
+            ) : (
+              <Countdown to={returnsAt} />
+            ),
+          ],
+        ]}
+      />
     </Card>
   );
 }

@@ -1,7 +1,6 @@
-import type { ComponentChildren } from 'preact';
 import type { ShownSettings } from '../../../../src/core/shown-settings.ts';
 import { Bar } from '../../components/bar.tsx';
-import { Badge, Card, Notice } from '../../components/page.tsx';
+import { Badge, Card, Facts, Notice } from '../../components/page.tsx';
 import { Time } from '../../components/time.tsx';
 import { locale } from '../../text.ts';
 import { settingsText } from '../../texts/settings.ts';
@@ -63,43 +62,32 @@ export function ConfigFileCard({ file }: { readonly file: ShownSettings['config_
         </Notice>
       )}
       {file.status !== 'absent' && (
-        <dl class="facts">
-          <Fact name={text.readAt}>
-            <Time at={file.loaded_at} relative />
-          </Fact>
-          <Fact name={text.reloaded}>{codes(file.reloaded)}</Fact>
-          <Fact name={text.afterRestart}>{codes(file.after_restart)}</Fact>
-          <Fact name={text.providers}>
-            {file.providers.length === 0
-              ? text.none
-              : file.providers.map(({ name, type, server }) => (
-                  <div key={name} class="named">
-                    <code>{name}</code> <small class="quiet">{server ? `${type}, ${server}` : type}</small>
-                  </div>
-                ))}
-          </Fact>
-          <Fact name={text.sources}>
-            {file.sources.length === 0
-              ? text.none
-              : file.sources.map(({ name, type }) => (
-                  <div key={name} class="named">
-                    <code>{name}</code> {name !== type && <small class="quiet">{type}</small>}
-                  </div>
-                ))}
-          </Fact>
-        </dl>
+        <Facts
+          facts={[
+            [text.readAt, <Time key="read" at={file.loaded_at} relative />],
+            [text.reloaded, codes(file.reloaded)],
+            [text.afterRestart, codes(file.after_restart)],
+            [
+              text.providers,
+              named(
+                file.providers.map(({ name, type, server }) => [name, server ? `${type}, ${server}` : type]),
+              ),
+            ],
+            [text.sources, named(file.sources.map(({ name, type }) => [name, name === type ? '' : type]))],
+          ]}
+        />
       )}
     </Card>
   );
 }
 
-function Fact({ name, children }: { readonly name: string; readonly children: ComponentChildren }) {
-  return (
-    <>
-      <dt>{name}</dt>
-      <dd>{children}</dd>
-    </>
-  );
+function named(entries: readonly (readonly [name: string, more: string])[]) {
+  if (entries.length === 0) return settingsText().none;
+  return entries.map(([name, more]) => (
+    <div key={name}>
+      <code>{name}</code> <small class="quiet">{more}</small>
+    </div>
+  ));
 }
 
 function codes(names: readonly string[]) {

@@ -44,7 +44,7 @@ export function SettingsPage() {
       {!shown && isLoading.value && <Loading />}
       {shown && (
         <>
-          <Facts shown={shown} />
+          <ServiceStats shown={shown} />
           <div class="grid">
             <StoresCard shown={shown} />
             <ConfigFileCard file={shown.config_file} />
@@ -56,7 +56,7 @@ export function SettingsPage() {
   );
 }
 
-function Facts({ shown }: { readonly shown: ShownSettings }) {
+function ServiceStats({ shown }: { readonly shown: ShownSettings }) {
   const text = settingsText();
   const { version, node, platform, runs, started_at, settings } = shown;
   const set = settings.filter(({ is_set }) => is_set).length;

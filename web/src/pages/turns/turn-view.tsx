@@ -1,8 +1,8 @@
 import { useSignal } from '@preact/signals';
 import type { ShownTurn, TurnContent } from '../../../../src/core/shown-turn.ts';
 import { api, useLoaded } from '../../api.ts';
-import { Button, CopyButton } from '../../components/button.tsx';
-import { Badge, Card, Empty, Fault, Loading, PageHead, Stat, Stats } from '../../components/page.tsx';
+import { Button, Copied } from '../../components/button.tsx';
+import { Badge, Card, Empty, Facts, Fault, Loading, PageHead, Stat, Stats } from '../../components/page.tsx';
 import { Time } from '../../components/time.tsx';
 import { toast } from '../../components/toast.tsx';
 import { now, shownCents, shownDuration, shownNumber } from '../../format.ts';
@@ -197,32 +197,6 @@ function Usage({ usage }: { readonly usage: NonNullable<ShownTurn['usage']> }) {
       />
       {usage.is_estimated && <p class="quiet small">{text.estimated}</p>}
     </Card>
-  );
-}
-
-type Shown = preact.ComponentChildren;
-
-/** Names and values; what there is nothing of is left out. */
-function Facts({ facts }: { readonly facts: readonly (readonly [string, Shown])[] }) {
-  const known = facts.filter(([, value]) => value !== null && value !== undefined && value !== false);
-  return (
-    <dl class="facts">
-      {known.map(([name, value]) => (
-        <div key={name}>
-          <dt>{name}</dt>
-          <dd>{value}</dd>
-        </div>
-      ))}
-    </dl>
-  );
-}
-
-function Copied({ value }: { readonly value: string }) {
-  return (
-    <span class="copied">
-      <code>{value}</code>
-      <CopyButton text={value} />
-    </span>
   );
 }
 
