@@ -1,3 +1,5 @@
+import { statSync } from 'node:fs';
+import { basename, join, resolve } from 'node:path';
 import type { Page } from 'playwright-core';
 import { expect, test } from 'vitest';
 import { expectAccessible, expectFaults, openPage, snapshot, withoutBrowser } from './support/browser.ts';
@@ -37,7 +39,9 @@ test.skipIf(withoutBrowser)(
   async () => {
     const services = await servicesForTest({ ADMIN_KEY: adminKey });
     const page = await openPage(services, { path: '#/turns' });
+    const listed = page.waitForResponse(/\/api\/turns/);
     await signIn(page);
+    await listed;
     await page.context().clearCookies();
     await page.getByRole('link', { name: 'Settings' }).click();
     await page.getByText('You were signed out').waitFor();
@@ -177,6 +181,43 @@ test('a page that is not built says what to do', async () => {
   expect([answer.statusCode, answer.body]).toEqual([503, expect.stringContaining('npm run build')]);
   await app.close();
 });
+
+const firstVisitBytes = 50_000;
+
+test.skipIf(withoutBrowser).each(['start', 'overview'])('a first visit of %s loads little', async (name) => {
+  const services = await servicesForTest();
+  const page = await (await openPage(services)).context().newPage();
+  // The other pages are loaded when the browser is idle.
+  await page.addInitScript('globalThis.requestIdleCallback = () => 0');
+  await page.goto(`${services.gatewayUrl}/admin#/${name}`);
+  await page.locator('h1').waitFor();
+  const loaded = (await page.evaluate(
+    `performance.getEntriesByType('resource').map(({ name }) => name).filter((name) => name.includes('/assets/'))`,
+  )) as string[];
+  const files = [...new Set(loaded.map((address) => basename(address)))];
+  expect(files.filter((file) => file.includes('-page-') && file.endsWith('.js'))).toEqual([
+    expect.stringContaining(`${name}-page-`),
+  ]);
+  const assets = resolve(import.meta.dirname, '../dist/web/assets');
+  const bytes = files.map((file) => statSync(join(assets, `${file}.br`)).size);
+  expect(bytes.reduce((sum, size) => sum + size, 0)).toBeLessThan(firstVisitBytes);
+});
+
+test.skipIf(withoutBrowser)(
+  'a page whose files are gone says so, and works once they are there',
+  async () => {
+    const services = await servicesForTest();
+    const page = await (await openPage(services)).context().newPage();
+    await page.addInitScript('globalThis.requestIdleCallback = () => 0');
+    await page.route(/usage-page-.*\.js/, (route) => route.abort());
+    await page.goto(`${services.gatewayUrl}/admin`);
+    await page.getByRole('link', { name: 'Usage' }).click();
+    await page.getByText('This page could not be loaded.').waitFor();
+    await page.unrouteAll();
+    await page.getByRole('button', { name: 'Try again' }).click();
+    await page.getByRole('heading', { level: 1, name: 'Usage' }).waitFor();
+  },
+);
 
 test.skipIf(withoutBrowser)(
   'its files are compressed, kept by the browser, and known by their names',

@@ -8,7 +8,7 @@ import { Toasts } from './components/toast.tsx';
 import { connection } from './live.ts';
 import { linkTo, place } from './navigation.ts';
 import { SignInPage } from './pages/sign-in/sign-in-page.tsx';
-import { pages } from './pages.ts';
+import { type Page, pages } from './pages.ts';
 import { openSession, type Session, session, sessionFault, signOut } from './session.ts';
 import mark from './style/icon.svg';
 import { frameText } from './texts/frame.ts';
@@ -48,7 +48,7 @@ function Frame({ present }: { readonly present: Session }) {
   const page =
     own.find(({ id }) => id === place.value.page) ?? (place.value.page === '' ? own[0] : undefined);
   const title = page ? text[page.id] : text.noSuchPage;
-  useShownPage(page?.id ?? '', title, () => {
+  useShownPage(page, title, () => {
     isMenuOpen.value = false;
   });
   useEffect(() => {
@@ -104,17 +104,40 @@ function Frame({ present }: { readonly present: Session }) {
         </div>
       </div>
       <main id="content" tabIndex={-1}>
-        {page ? <page.component /> : <Empty title={text.noSuchPage} />}
+        {page ? <ShownPage page={page} others={own} /> : <Empty title={text.noSuchPage} />}
       </main>
     </div>
   );
 }
 
+/** Safari has no idle callbacks. */
+const whenIdle = 'requestIdleCallback' in globalThis ? requestIdleCallback : setTimeout;
+
+/** The others are loaded once this one is shown, so that they are there when they are chosen. */
+function ShownPage({ page, others }: { readonly page: Page; readonly others: readonly Page[] }) {
+  const text = frameText();
+  const Component = page.component.value;
+  useEffect(() => {
+    if (Component === undefined) void page.load();
+    else whenIdle(() => others.map((other) => other.load()));
+  }, [page, Component]);
+  if (Component === undefined) return <Loading />;
+  if (Component !== 'missing') return <Component />;
+  return (
+    <Notice tone="bad" action={<Button onClick={() => location.reload()}>{text.tryAgain}</Button>}>
+      {text.missing}
+    </Notice>
+  );
+}
+
 /** The name of the page in the window's title, and focus on its heading: but not when it is the first. */
-function useShownPage(id: string, title: string, onChange: () => void): void {
+function useShownPage(page: Page | undefined, title: string, onChange: () => void): void {
   const shown = useRef<string>(undefined);
+  const isLoading = page !== undefined && page.component.value === undefined;
   useEffect(() => {
     document.title = `${title} · Warp2API`;
+    if (isLoading) return;
+    const id = page?.id ?? '';
     if (shown.current !== undefined && shown.current !== id) {
       onChange();
       scrollTo(0, 0);

@@ -1,29 +1,38 @@
+import { type Signal, signal } from '@preact/signals';
 import type { ComponentType } from 'preact';
 import type { PageId } from './navigation.ts';
-import { AccountsPage } from './pages/accounts/accounts-page.tsx';
-import { KeysPage } from './pages/keys/keys-page.tsx';
-import { ModelsPage } from './pages/models/models-page.tsx';
-import { OverviewPage } from './pages/overview/overview-page.tsx';
-import { SettingsPage } from './pages/settings/settings-page.tsx';
-import { StartPage } from './pages/start/start-page.tsx';
-import { TurnsPage } from './pages/turns/turns-page.tsx';
-import { UsagePage } from './pages/usage/usage-page.tsx';
 
 export interface Page {
   readonly id: PageId;
   /** The services that know what it shows. */
   readonly services: readonly ('gateway' | 'pool')[];
-  readonly component: ComponentType;
+  /** `missing`: its files could not be loaded; undefined until they are. */
+  readonly component: Signal<ComponentType | 'missing' | undefined>;
+  load(): Promise<void>;
 }
+
+const both = ['gateway', 'pool'] as const;
 
 /** In the order of the navigation. */
 export const pages: readonly Page[] = [
-  { id: 'start', services: ['gateway', 'pool'], component: StartPage },
-  { id: 'overview', services: ['gateway', 'pool'], component: OverviewPage },
-  { id: 'accounts', services: ['gateway', 'pool'], component: AccountsPage },
-  { id: 'turns', services: ['gateway'], component: TurnsPage },
-  { id: 'usage', services: ['gateway'], component: UsagePage },
-  { id: 'keys', services: ['gateway'], component: KeysPage },
-  { id: 'models', services: ['gateway'], component: ModelsPage },
-  { id: 'settings', services: ['gateway', 'pool'], component: SettingsPage },
+  lazyPage('start', both, async () => (await import('./pages/start/start-page.tsx')).StartPage),
+  lazyPage('overview', both, async () => (await import('./pages/overview/overview-page.tsx')).OverviewPage),
+  lazyPage('accounts', both, async () => (await import('./pages/accounts/accounts-page.tsx')).AccountsPage),
+  lazyPage('turns', ['gateway'], async () => (await import('./pages/turns/turns-page.tsx')).TurnsPage),
+  lazyPage('usage', ['gateway'], async () => (await import('./pages/usage/usage-page.tsx')).UsagePage),
+  lazyPage('keys', ['gateway'], async () => (await import('./pages/keys/keys-page.tsx')).KeysPage),
+  lazyPage('models', ['gateway'], async () => (await import('./pages/models/models-page.tsx')).ModelsPage),
+  lazyPage('settings', both, async () => (await import('./pages/settings/settings-page.tsx')).SettingsPage),
 ];
+
+function lazyPage(id: PageId, services: Page['services'], load: () => Promise<ComponentType>): Page {
+  const component = signal<ComponentType | 'missing' | undefined>(undefined);
+  return {
+    id,
+    services,
+    component,
+    load: async () => {
+      component.value ??= await load().catch(() => 'missing' as const);
+    },
+  };
+}

@@ -105,7 +105,7 @@ function sendFile(
   return reply.type(type).send((coding !== undefined && compressed.get(coding)) || bytes);
 }
 
-/** All of them stay in memory: some 200 kB. */
+/** All of them stay in memory: some 600 kB. */
 async function readFiles(folder: string): Promise<PageFiles> {
   const names = await readdir(folder, { recursive: true }).catch(() => []);
   const known = new Map<string, PageFile>();
