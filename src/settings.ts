@@ -31,7 +31,14 @@ const isRegExp = (text: string): boolean => {
     return false;
   }
 };
-const switchWords: Readonly<Record<string, string>> = { true: 'on', yes: 'on', false: 'off', no: 'off' };
+const switchWords: Readonly<Record<string, string>> = {
+  true: 'on',
+  yes: 'on',
+  on: 'on',
+  false: 'off',
+  no: 'off',
+  off: 'off',
+};
 
 /** Of the services themselves; each provider has its own beside its code. */
 export const ownSettings = {
@@ -123,14 +130,16 @@ export const ownSettings = {
   }),
   LOG_CONTENT: setting({
     default: 'off',
-    schema: list.pipe(
-      z
-        .array(z.string())
-        .min(1)
-        .refine((names) => names.length === 1 || !names.some((name) => name === 'on' || name === 'off'), {
-          message: 'must be off, on, or names of client keys',
-        }),
-    ),
+    schema: list
+      .transform((names) => names.map((name) => switchWords[name.toLowerCase()] ?? name))
+      .pipe(
+        z
+          .array(z.string())
+          .min(1)
+          .refine((names) => names.length === 1 || !names.some((name) => name === 'on' || name === 'off'), {
+            message: 'must be off, on, or names of client keys',
+          }),
+      ),
     help: 'on: what clients send and models answer is logged, and shown for recent turns. Or names of client keys, separated by commas: only theirs. off: nothing of it.',
   }),
   LOG_CONTENT_MAX_KB: setting({

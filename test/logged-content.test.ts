@@ -60,6 +60,36 @@ test('content is logged and shown without keys, addresses and what the operator 
   expect(services.log()).not.toMatch(/Bluebird|sk-proj|me@example/);
 });
 
+test('keys of vendors are known by their form', async () => {
+  const services = await servicesForTest({ LOG_CONTENT: 'yes' });
+  const secrets = [
+    'wk-1.0123456789abcdef0123456789abcdef',
+    'ya29.a0AfH6SMBx1234567890',
+    `eyJ${'a'.repeat(30)}.eyJ${'b'.repeat(30)}.c`,
+    '-----BEGIN PGP PRIVATE KEY BLOCK-----\nlQOYBGAB\n-----END PGP PRIVATE KEY BLOCK-----',
+  ];
+  const { content } = await ask(services, {
+    messages: [
+      { role: 'user', content: secrets.join(' and ') },
+      { role: 'user', content: 'Authorization: Bearer   abcdefghijklmnopqr' },
+    ],
+  });
+  expect(content?.input.map(({ parts }) => parts[0]?.content)).toEqual([
+    secrets.map(() => '[redacted]').join(' and '),
+    'Authorization: Bearer   [redacted]',
+  ]);
+});
+
+test.each([
+  ['letters', 'a'.repeat(250_000)],
+  ['spaces', `${' '.repeat(250_000)}.`],
+  ['what begins as a token', 'eyJaaaaaaaa-'.repeat(20_000)],
+])('a long run of %s in a prompt holds up nobody', { timeout: 30_000 }, async (_name, run) => {
+  const services = await servicesForTest({ LOG_CONTENT: 'on', LOG_CONTENT_MAX_KB: '256' });
+  const { content } = await ask(services, { messages: [{ role: 'user', content: run }] });
+  expect(content?.input[0]?.parts[0]?.content).toHaveLength(run.length);
+});
+
 test('of a long conversation the last messages are kept', async () => {
   const services = await servicesForTest({
     LOG_CONTENT: 'on',
@@ -87,6 +117,14 @@ test.each([true, false])('a relayed answer is kept as it came (stream: %s)', asy
   });
 });
 
+test('of an image nothing is kept that opens it', async () => {
+  const services = await withUpstreams({ one: { protocol: 'chat' } }, '', { LOG_CONTENT: 'on' });
+  const url = 'https://user:hidden-1@files.example.com/hidden-2.png?X-Amz-Signature=hidden-3';
+  const messages = [{ role: 'user', content: [{ type: 'image_url', image_url: { url } }] }];
+  const { content } = await ask(services, { messages }, 'one/chat-text');
+  expect(content?.input[0]?.parts).toEqual([{ type: 'file', content: 'image at files.example.com' }]);
+});
+
 test('only the keys that are named have their content kept', async () => {
   const services = await servicesForTest({ LOG_CONTENT: 'support, intern' });
   for (const [name, isKept] of [
@@ -111,7 +149,11 @@ test('only the keys that are named have their content kept', async () => {
 });
 
 test('a pattern that is none, and on beside names, are faults of the settings', async () => {
-  for (const wrong of [{ LOG_CONTENT_REDACT: '(' }, { LOG_CONTENT: 'on, support' }]) {
+  for (const wrong of [
+    { LOG_CONTENT_REDACT: '(' },
+    { LOG_CONTENT: 'on, support' },
+    { LOG_CONTENT: 'support, no' },
+  ]) {
     await expect(servicesForTest(wrong)).rejects.toThrow(/LOG_CONTENT/);
   }
 });

@@ -23,17 +23,22 @@ type LoggedPart = LoggedMessage['parts'][number];
 const removed = '[redacted]';
 /** So much is looked at behind a cut: a secret that is cut through would not be recognised. */
 const longestSecret = 4_096;
-/** What looks like a key, whoever's it is. */
+/**
+ * What looks like a key, whoever's it is. Texts are the clients' own, of any length: each pattern takes a time in proportion to
+ * them, so none may read the same run of letters or spaces again from each of its places.
+ */
 const keys = [
-  /\b(?:sk|pk|rk|wk|w2a|xai|gsk|ghp|gho|ghs|glpat|hf|npm|xox[abprs])[-_][A-Za-z0-9_-]{12,}/g,
+  /\b(?:sk|pk|rk|wk|w2a|xai|gsk|ghp|gho|ghs|ghu|ghr|glpat|hf|npm|xox[abprs])[-_][A-Za-z0-9_-]{12,}/g,
+  /\bwk-\d{1,3}\.[\w-]{12,}/g,
+  /\bya29\.[\w-]{12,}/g,
   /\bgithub_pat_\w{20,}/g,
-  /\bAKIA[0-9A-Z]{16}\b/g,
+  /\b(?:AKIA|ASIA)[0-9A-Z]{16}\b/g,
   /\bAIza[\w-]{30,}/g,
-  /\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*/g,
-  /(?<=\b(?:bearer|basic)\s+)[A-Za-z0-9._~+/=-]{12,}/gi,
-  /-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)/g,
+  /\beyJ[\w-]{8,500}\.[\w-]{8,}\.[\w-]*/g,
+  /(?<=\b(?:bearer|basic)\s{1,8})[A-Za-z0-9._~+/=-]{12,}/gi,
+  /-----BEGIN [A-Z ]*PRIVATE KEY(?: BLOCK)?-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY(?: BLOCK)?-----|$)/g,
 ];
-const emails = /[\w.+-]+@[\w-]+(?:\.[\w-]+)+/g;
+const emails = /(?<![\w.+-])[\w.+-]+@[\w-]+(?:\.[\w-]+)+/g;
 
 /** The prompts and answers of the clients whose operator wants them logged: cut, and without what looks secret. */
 export class LoggedContent {
@@ -137,7 +142,8 @@ function loggedPart(part: AskedMessage['parts'][number]): LoggedPart {
     case 'tool-result':
       return { type: 'tool_call_response', content: part.text };
     case 'image-url':
-      return { type: 'file', content: part.url };
+      // Its path or query may be what opens it.
+      return { type: 'file', content: `image at ${URL.parse(part.url)?.host ?? 'no address'}` };
     default:
       return { type: 'file', content: `${part.mediaType}, ${part.data.length} characters of base64` };
   }
