@@ -25,6 +25,8 @@ const { values } = parseArgs({
   options: { turns: { type: 'string', default: '10000000' }, only: { type: 'string' } },
 });
 const turnCount = Number(values.turns);
+/** As many as the usual USAGE_MAX_MB allows. */
+const recordCount = 700_000;
 const days = 90;
 const limitMs = 300;
 const end = Math.floor(Date.now() / dayMs) * dayMs;
@@ -89,6 +91,11 @@ async function fill(db: Database, numbers: string, run: (sql: string) => Promise
        100 + ${random(48_271)} % 5000, 500 + ${random(39_373)} % 20000
      FROM numbers JOIN bench_series AS b ON b.n = ${n}`,
   );
+  await run(
+    `${numbers} INSERT INTO usage_records (at, records) SELECT ${start} + i, '[{"request_id":"req-0","says":"${'x'.repeat(1_500)}"}]'
+     FROM numbers WHERE i < ${recordCount}`,
+  );
+  await run("INSERT INTO usage_requests (id, requests) SELECT id, '0b7e7a2c 66f157b5' FROM usage_records");
   const names = figures.map(({ name }) => name).join(', ');
   const sums = figures.map(({ name, sql }) => [name, sql] as const);
   await run('DELETE FROM usage_hours');
@@ -176,7 +183,7 @@ async function measure(name: string, db: Database): Promise<void> {
           limit: 100,
         }),
     },
-    { title: 'one record', ask: () => verbs.recordOf('req-1') },
+    { title: 'a record that is not there', ask: () => verbs.recordOf('req-1') },
     {
       title: 'a portion of pruning',
       ask: () => verbs.pruneUsage(end, { keptMs: 89.9 * dayMs, maxBytes: 1e12 }),

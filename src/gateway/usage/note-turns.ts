@@ -191,12 +191,12 @@ async function insertRecords(queries: Queries, at: number, turns: readonly Ledge
   if (kept.length === 0) return;
   const requests = kept.map(({ requestId }) => requestDigest(requestId)).join(' ');
   const records = `[${kept.map(({ record }) => record).join(',')}]`;
-  await queries.run(
-    'INSERT INTO usage_records (at, requests, records) VALUES ($1, $2, $3)',
+  const row = await queries.get<{ id: number }>(
+    'INSERT INTO usage_records (at, records) VALUES ($1, $2) RETURNING id',
     at,
-    requests,
     records,
   );
+  if (row) await queries.run('INSERT INTO usage_requests (id, requests) VALUES ($1, $2)', row.id, requests);
 }
 
 /** Enough to find the few batches where a request may be. */

@@ -25,6 +25,7 @@ export function createPruneUsage(db: Database): (now: number, bounds: UsageBound
     const recordsFrom = Math.max(oldest, await firstHourWithin('record_bytes', maxBytes / 2));
     const turns = await db.writing.run(oldTurns, turnsFrom);
     const records = await db.writing.run(oldRecords, recordsFrom);
+    await db.writing.run(oldRequests);
     await db.writing.run(
       'DELETE FROM usage_sizes WHERE hour < $1',
       hourOf(Math.min(turnsFrom, recordsFrom)) - 1,
@@ -63,6 +64,8 @@ const oldTurns = `DELETE FROM usage_turns WHERE id IN (
   SELECT id FROM usage_turns WHERE at < $1 ORDER BY at LIMIT ${turnsAtOnce} FOR UPDATE SKIP LOCKED)`;
 const oldRecords = `DELETE FROM usage_records WHERE at < $1 AND id IN (
   SELECT id FROM usage_records ORDER BY id LIMIT ${recordsAtOnce} FOR UPDATE SKIP LOCKED)`;
+const oldRequests = `DELETE FROM usage_requests
+  WHERE id < COALESCE((SELECT id FROM usage_records ORDER BY id LIMIT 1), ${Number.MAX_SAFE_INTEGER})`;
 const isOld = (hour: string): string =>
   `${hour} < CASE WHEN face = ${widestFace} THEN $2::integer ELSE $3::integer END`;
 const oldSums = (table: string, time: string): string => `DELETE FROM ${table} WHERE series_id = ANY ($1)

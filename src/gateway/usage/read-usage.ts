@@ -160,7 +160,8 @@ export async function listTurns(
 /** The decision record of a request, the newest of several; undefined where there is none any more. */
 export async function recordOf(db: Queries, requestId: string): Promise<string | undefined> {
   const batches = await db.all<{ records: string }>(
-    'SELECT records FROM usage_records WHERE requests LIKE $1 ORDER BY id DESC LIMIT 3',
+    `SELECT r.records FROM usage_requests AS q CROSS JOIN usage_records AS r
+     WHERE q.requests LIKE $1 AND r.id = q.id ORDER BY q.id DESC LIMIT 3`,
     `%${requestDigest(requestId)}%`,
   );
   for (const { records } of batches) {

@@ -6,8 +6,9 @@ const columns = (type: string): string =>
 
 /**
  * Each turn and the sums of each hour and day (of UTC) name a series: one combination of key, model, account and so on. The decision records of a
- * batch are one row, with a short digest of each request's id: an index of random ids would cost more than all else here. A
- * batch notes its own id, so that one whose commit was not answered can be sent again.
+ * batch are one row, and short digests of its requests' ids another, whose table is small enough to be read through: an index
+ * of random ids would cost more than all else here. A batch notes its own id, so that one whose commit was not answered can be
+ * sent again.
  */
 export const usageTables: TablesStep = {
   version: 3,
@@ -50,9 +51,9 @@ CREATE INDEX usage_turns_by_time ON usage_turns (at);
 CREATE TABLE usage_records (
   id INTEGER PRIMARY KEY,
   at INTEGER NOT NULL,
-  requests TEXT NOT NULL,
   records TEXT NOT NULL
 ) STRICT;
+CREATE TABLE usage_requests (id INTEGER PRIMARY KEY, requests TEXT NOT NULL) STRICT;
 CREATE TABLE usage_hours (
   series_id INTEGER NOT NULL,
   hour INTEGER NOT NULL,
@@ -110,9 +111,9 @@ CREATE INDEX usage_turns_by_time ON usage_turns (at, id);
 CREATE TABLE usage_records (
   id bigint PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
   at bigint NOT NULL,
-  requests text NOT NULL,
   records text NOT NULL
 );
+CREATE TABLE usage_requests (id bigint PRIMARY KEY, requests text NOT NULL);
 CREATE TABLE usage_hours (
   series_id bigint NOT NULL,
   hour integer NOT NULL,

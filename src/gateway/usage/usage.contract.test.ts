@@ -224,6 +224,7 @@ describe.each([
     // Half of it is for three hours of records, the other for all turns.
     await verbs.pruneUsage(later, { keptMs: dayMs, maxBytes: 2 * 3.5 * 10 * record.length });
     expect([await count('records'), await count('turns')]).toEqual([3, 100]);
+    expect(await count('requests')).toBe(3);
     await verbs.pruneUsage(later, { keptMs: 4.5 * hourMs, maxBytes: 1e12 });
     expect([await count('records'), await count('turns')]).toEqual([3, 40]);
     const asked = { from: start, to: later, filter: {}, groups: [], step: undefined, timeZone: 'UTC' };
@@ -234,7 +235,7 @@ describe.each([
 
     const muchLater = start + 900 * dayMs;
     while (await verbs.pruneUsage(muchLater, { keptMs: dayMs, maxBytes: 1e12 }));
-    for (const table of ['turns', 'records', 'series', 'hours', 'days', 'batches'])
+    for (const table of ['turns', 'records', 'requests', 'series', 'hours', 'days', 'batches'])
       expect(await count(table)).toBe(0);
   });
 
