@@ -50,13 +50,16 @@ export function periodOf({ period, from, to, tz }: AskedPeriod, now: number): Pe
   return asked;
 }
 
-/** As long, and just before it; of a period that begins with a day it begins with one as well. */
+/** As long, and just before it; of a period that begins with a day as many days, the last one as whole as that of the period. */
 export function periodBefore({ from, to }: Period, tz: string): Period {
   const length = to - from;
   if (startOfDay(from, tz) !== from) return { from: from - length, to: from };
-  const days = Math.ceil(length / dayMs - 1 / 12);
-  const before = windowAt('day', from - days * dayMs + dayMs / 2, tz).startsAt;
-  return { from: before, to: Math.min(from, before + length) };
+  const lastDay = startOfDay(Math.max(from, to - 1), tz);
+  // Where clocks are changed a day is not as long as others.
+  const days = Math.round((lastDay - from) / dayMs) + 1;
+  const before = startOfDay(from - days * dayMs + dayMs / 2, tz);
+  const isWhole = length > 0 && startOfDay(to, tz) === to;
+  return { from: before, to: isWhole ? from : Math.min(from, before + length) };
 }
 
 function startOfDay(at: number, tz: string): number {
