@@ -58,27 +58,19 @@ function startOf(timeZone: string, day: number): number {
   return Math.min(...candidates.filter(isFirst));
 }
 
-// Making one takes some 30 microseconds and ten kilobytes.
+// Making one takes some 30 microseconds and ten kilobytes. Reading the offset out of a text is ten times as quick as the parts of
+// a date.
 const formats = new Map<string, Intl.DateTimeFormat>();
 
 function offsetIn(timeZone: string, at: number): number {
   let format = formats.get(timeZone);
   if (!format) {
-    format = new Intl.DateTimeFormat('en-US', {
-      timeZone,
-      calendar: 'gregory',
-      numberingSystem: 'latn',
-      hourCycle: 'h23',
-      year: 'numeric',
-      month: 'numeric',
-      day: 'numeric',
-      hour: 'numeric',
-      minute: 'numeric',
-      second: 'numeric',
-    });
+    format = new Intl.DateTimeFormat('en-US', { timeZone, timeZoneName: 'longOffset', year: 'numeric' });
     formats.set(timeZone, format);
   }
-  const parts = Object.fromEntries(format.formatToParts(at).map(({ type, value }) => [type, Number(value)]));
-  const { year = 0, month = 1, day = 1, hour = 0, minute = 0, second = 0 } = parts;
-  return Date.UTC(year, month - 1, day, hour, minute, second) - Math.floor(at / 1000) * 1000;
+  // `2026, GMT+05:30`; some are whole only to the second, and of UTC there may be no figures.
+  const [, sign, hours, minutes, seconds = 0] =
+    /GMT([+-])(\d\d):(\d\d)(?::(\d\d))?$/.exec(format.format(at)) ?? [];
+  const offset = ((Number(hours ?? 0) * 60 + Number(minutes ?? 0)) * 60 + Number(seconds)) * 1_000;
+  return sign === '-' ? -offset : offset;
 }
