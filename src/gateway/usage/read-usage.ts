@@ -46,6 +46,9 @@ const sources = {
   turns: { table: 'usage_turns', time: 't.at', unitMs: 1, byHour: `t.at / ${hourMs}` },
 } as const;
 
+/** A report has no more rows. */
+export const mostRows = 20_000;
+
 export function sumUsage(db: Queries, question: UsageQuestion): Promise<UsageSum[]> {
   const { source, filter, groups, byHour, hasTimes, ranges } = question;
   const { table, time, unitMs, byHour: hour } = sources[source];
@@ -65,14 +68,26 @@ export function sumUsage(db: Queries, question: UsageQuestion): Promise<UsageSum
      FROM json_to_recordset($1) AS r (n integer, a bigint, b bigint)
        CROSS JOIN ${(source === 'turns' ? tables.toReversed() : tables).join(' CROSS JOIN ')}
      WHERE ${[isOfSeries, isInTime, ...conditionsOf(filter, values)].join(' AND ')}
-     GROUP BY ${[n, ...groups.map(columnOf)].join(', ')}`,
+     GROUP BY ${[n, ...groups.map(columnOf)].join(', ')} LIMIT ${mostRows + 1}`,
     ...values,
   );
 }
 
-/** When the oldest turn ended that is still there; null where there is none. */
-export async function oldestTurn(db: Queries): Promise<number | null> {
-  return (await db.get<{ at: number }>('SELECT at FROM usage_turns ORDER BY at LIMIT 1'))?.at ?? null;
+/** When the oldest turn ended that is still there, and when the oldest day began of which there are sums. */
+export interface OldestUsage {
+  readonly turn: number;
+  readonly sums: number;
+}
+
+/** Undefined where there is nothing. */
+export async function oldestUsage(db: Queries): Promise<OldestUsage | undefined> {
+  const turn = await db.get<{ at: number }>('SELECT at FROM usage_turns ORDER BY at LIMIT 1');
+  const sums = await db.get<{ day: number | null }>(
+    `SELECT MIN((SELECT MIN(t.day) FROM usage_days AS t WHERE t.series_id = s.id)) AS day
+     FROM usage_series AS s WHERE s.face = 0`,
+  );
+  if (sums?.day == null) return undefined;
+  return { turn: turn?.at ?? Number.POSITIVE_INFINITY, sums: sums.day * dayMs };
 }
 
 /** One turn as it is listed. */

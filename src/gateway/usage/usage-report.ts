@@ -1,7 +1,15 @@
+import { setImmediate } from 'node:timers/promises';
 import { windowAt } from '../limits/windows.ts';
 import type { UsageDatabase } from './ledger.ts';
 import { type Dimension, dayMs, figures, firstContentBounds, hourMs } from './ledger-turn.ts';
-import type { UsageFilter, UsageRange, UsageSource, UsageSum } from './read-usage.ts';
+import {
+  mostRows,
+  type OldestUsage,
+  type UsageFilter,
+  type UsageRange,
+  type UsageSource,
+  type UsageSum,
+} from './read-usage.ts';
 
 export interface AskedReport {
   readonly from: number;
@@ -30,12 +38,14 @@ export interface Report {
 /** So many hours or days, and parts of hours, go into one question: other callers of the database do not wait for it long. */
 const mostSumsAtOnce = 31 * 24;
 const mostEdgesAtOnce = 20;
-const mostRows = 50_000;
+/** Of the event loop. */
+const rowsInATurn = 500;
 
 /** What was used in a period. Figures of whole hours and days come from their sums, the parts at its ends from the turns. */
 export async function reportUsage(database: UsageDatabase, asked: AskedReport, now: number): Promise<Report> {
   const { groups, step, filter } = asked;
-  const oldest = (await database.ask(({ oldestTurn }) => oldestTurn())) ?? now;
+  const oldest = await database.ask(({ oldestUsage }) => oldestUsage());
+  if (!oldest) return { rows: [], total: new Map() };
   const { days, pieces } = piecesOf(asked, oldest, now);
   const byHour = step === 'hour';
   // Times for each step and each group would double the work of the largest questions.
@@ -45,7 +55,10 @@ export async function reportUsage(database: UsageDatabase, asked: AskedReport, n
   for (const piece of pieces) {
     for (const ranges of inPortions(piece)) {
       const question = { source: piece.source, filter, groups, byHour, hasTimes, ranges };
-      for (const found of await database.ask(({ sumUsage }) => sumUsage(question))) {
+      const answer = await database.ask(({ sumUsage }) => sumUsage(question));
+      if (answer.length > mostRows) throw new TooManyRows();
+      for (const [at, found] of answer.entries()) {
+        if (at % rowsInATurn === rowsInATurn - 1) await setImmediate();
         const names = Object.fromEntries(groups.map((name) => [name, String(found[name])]));
         const place = JSON.stringify([found.n, names]);
         const start = byHour ? new Date(found.n * hourMs).toISOString() : (days[found.n] ?? null);
@@ -92,13 +105,12 @@ interface Piece {
  * What to ask where. Where the turns of a part of an hour are no longer kept, the whole hour counts to the period or day that it
  * begins in.
  */
-function piecesOf({ from, to, step, timeZone }: AskedReport, oldest: number, now: number) {
-  const firstWhole = ceil(oldest, hourMs);
-  const snapped = (at: number, round: typeof ceil): number =>
-    floor(at, hourMs) >= firstWhole ? at : round(at, hourMs);
-  const begin = snapped(from, floor);
+function piecesOf({ from, to, step, timeZone }: AskedReport, oldest: OldestUsage, now: number) {
+  const firstWhole = ceil(oldest.turn, hourMs);
+  const snapped = (at: number): number => (floor(at, hourMs) >= firstWhole ? at : ceil(at, hourMs));
+  const begin = Math.max(oldest.sums, snapped(from));
   // All of the hour that runs now has happened.
-  const end = to < now ? snapped(to, ceil) : ceil(now, hourMs);
+  const end = to < now ? snapped(to) : ceil(now, hourMs);
   const pieces: Piece[] = [
     { source: 'days', ranges: [] },
     { source: 'hours', ranges: [] },
@@ -110,7 +122,7 @@ function piecesOf({ from, to, step, timeZone }: AskedReport, oldest: number, now
   const days: string[] = [];
   for (let at = begin; at < end; ) {
     const day = step === 'day' ? windowAt('day', at, timeZone) : undefined;
-    const next = day ? Math.min(end, snapped(day.endsAt, ceil)) : end;
+    const next = day ? Math.min(end, snapped(day.endsAt)) : end;
     if (day) days.push(day.period);
     split(Math.max(0, days.length - 1), at, next);
     at = next;
@@ -165,7 +177,8 @@ function add(sums: Map<string, number>, found: UsageSum): void {
 /** By time, then the most expensive first, then the largest. */
 function byTimeAndSize(one: ReportRow, other: ReportRow): number {
   const by = (name: string): number => (other.sums.get(name) ?? 0) - (one.sums.get(name) ?? 0);
-  return (one.start ?? '').localeCompare(other.start ?? '') || by('cost_nanos') || by('turns');
+  if (one.start !== other.start) return (one.start ?? '') < (other.start ?? '') ? -1 : 1;
+  return by('cost_nanos') || by('turns');
 }
 
 const floor = (at: number, unitMs: number): number => Math.floor(at / unitMs) * unitMs;

@@ -2,7 +2,7 @@ import type { Database } from '../../db/database.ts';
 import type { RemoteVerbs } from '../../db/verbs.ts';
 import { createNoteTurns } from './note-turns.ts';
 import { createPruneUsage } from './prune-usage.ts';
-import { listTurns, oldestTurn, recordOf, sumUsage } from './read-usage.ts';
+import { listTurns, oldestUsage, recordOf, sumUsage } from './read-usage.ts';
 
 /** What is asked of the gateway's database about what was used. */
 export function usageVerbs(db: Database) {
@@ -16,7 +16,7 @@ export function usageVerbs(db: Database) {
     noteTurns: createNoteTurns(db),
     pruneUsage: createPruneUsage(db),
     sumUsage: reading(sumUsage),
-    oldestTurn: reading(oldestTurn),
+    oldestUsage: reading(oldestUsage),
     listTurns: reading(listTurns),
     recordOf: reading(recordOf),
   };

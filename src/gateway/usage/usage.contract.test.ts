@@ -229,9 +229,15 @@ describe.each([
     expect([await count('records'), await count('turns')]).toEqual([3, 40]);
     const asked = { from: start, to: later, filter: {}, groups: [], step: undefined, timeZone: 'UTC' };
     expect((await reportUsage(database, asked, later)).total.get('turns')).toBe(100);
-    // Where the turns are gone whole hours count.
-    const parts = { ...asked, from: start + 30 * 60_000 };
-    expect((await reportUsage(database, parts, later)).total.get('turns')).toBe(100);
+    // Where the turns are gone whole hours count, each once.
+    const middle = start + 30 * 60_000;
+    const parts = [
+      { ...asked, to: middle },
+      { ...asked, from: middle },
+    ];
+    const counts = [];
+    for (const part of parts) counts.push((await reportUsage(database, part, later)).total.get('turns'));
+    expect(counts).toEqual([10, 90]);
 
     const muchLater = start + 900 * dayMs;
     while (await verbs.pruneUsage(muchLater, { keptMs: dayMs, maxBytes: 1e12 }));
