@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { isTimeZone } from '../lib/time-zone.ts';
 
 /** Client keys as their operator writes and sees them. */
 
@@ -143,12 +144,3 @@ export type ShownKeys = z.infer<typeof shownKeys>;
 
 /** A key with its secret, which is shown this once. */
 export const keyWithSecret = z.object({ key: shownKey, secret: z.string() });
-
-function isTimeZone(name: string): boolean {
-  try {
-    new Intl.DateTimeFormat('en', { timeZone: name });
-    return true;
-  } catch {
-    return false;
-  }
-}

@@ -1,11 +1,8 @@
 import type { Database, Queries } from '../../db/database.ts';
-import type { KeyBudget, KeyLimits } from './client-key.ts';
+import type { KeyBudget, KeyLimits, ManagedKey } from './client-key.ts';
 
 /** A managed key as its row has it. Of its secret only the digest is stored. */
-export interface StoredKey {
-  readonly keyId: string;
-  readonly name: string;
-  readonly owner: string | null;
+export interface StoredKey extends ManagedKey {
   /** How the secret begins, for people. */
   readonly prefix: string;
   readonly digest: string;
@@ -14,18 +11,11 @@ export interface StoredKey {
   readonly formerUntil: number | null;
   /** `ClientKey.id` */
   readonly clientId: string;
-  readonly models: readonly string[] | null;
-  readonly providers: readonly string[] | null;
-  readonly labels: readonly string[] | null;
-  readonly limits: KeyLimits;
-  readonly expiresAt: number | null;
-  readonly isEnabled: boolean;
   readonly revokedAt: number | null;
   readonly createdAt: number;
   readonly lastUsedAt: number | null;
   /** Counts the keys that were made, in order. */
   readonly number: number;
-  readonly revision: number;
 }
 
 export type NewKey = Omit<

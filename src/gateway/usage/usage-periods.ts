@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { refused } from '../../core/errors.ts';
+import { isTimeZone } from '../../lib/time-zone.ts';
 import { windowAt } from '../limits/windows.ts';
 import { dayMs } from './ledger-turn.ts';
 
@@ -81,13 +82,4 @@ function timeOf(name: string, text: string, tz: string): number {
     .map((offset) => windowAt('day', at + offset, tz))
     .find(({ period }) => period === text);
   return (found ?? windowAt('day', at, tz)).startsAt;
-}
-
-function isTimeZone(name: string): boolean {
-  try {
-    new Intl.DateTimeFormat('en', { timeZone: name });
-    return true;
-  } catch {
-    return false;
-  }
 }
