@@ -1,6 +1,7 @@
 import type { FastifyRequest } from 'fastify';
 import { AppError } from '../../core/errors.ts';
 import { isLoopbackHost } from '../../lib/addresses/loopback.ts';
+import { isOfOwnOrigin } from '../../lib/http/callers.ts';
 import { shownKeys } from '../../lib/http/shown-keys.ts';
 import { ClientKeys, type KeyedRequest } from './client-keys.ts';
 import { digestOf, type ManagedKeys } from './managed-keys.ts';
@@ -71,7 +72,5 @@ export class OperatorAccess {
 /** Called by a program here, and not through a proxy or by a page of another site in a browser here. */
 function isOnThisMachine({ headers, raw, hostname }: FastifyRequest): boolean {
   if (forwarding.some((name) => headers[name] !== undefined)) return false;
-  const { origin } = headers;
-  const isOwnPage = origin === undefined || (URL.canParse(origin) && new URL(origin).host === headers.host);
-  return isLoopbackHost(raw.socket.remoteAddress ?? '') && isLoopbackHost(hostname) && isOwnPage;
+  return isLoopbackHost(raw.socket.remoteAddress ?? '') && isLoopbackHost(hostname) && isOfOwnOrigin(headers);
 }

@@ -97,6 +97,11 @@ function nameIn(host: string | undefined): string {
   return new URL(`http://${host}`).hostname.replace(/\.$/, '');
 }
 
+/** Whether a request comes from a page of the same host and port, or from no page. */
+export function isOfOwnOrigin({ host, origin }: IncomingHttpHeaders): boolean {
+  return origin === undefined || (URL.canParse(origin) && new URL(origin).host === host);
+}
+
 function nameOfOrigin(origin: string): string {
   return URL.canParse(origin) ? new URL(origin).hostname.toLowerCase() : '';
 }

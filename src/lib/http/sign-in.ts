@@ -1,7 +1,8 @@
 import { createHash, createHmac, hkdfSync, randomBytes, timingSafeEqual } from 'node:crypto';
 import type { IncomingHttpHeaders } from 'node:http';
-import { isIPv6 } from 'node:net';
+import ipaddr from 'ipaddr.js';
 import type { Clock } from '../clock.ts';
+import { isOfOwnOrigin } from './callers.ts';
 import { HttpFault } from './http-fault.ts';
 import { shownKeys } from './shown-keys.ts';
 
@@ -200,19 +201,14 @@ function isOfOwnPage({ method, headers }: Request): boolean {
   const site = headers['sec-fetch-site'];
   if (site !== undefined) return site === 'same-origin' || (site === 'none' && method === 'GET');
   // Browsers leave it out over plain http.
-  const { origin } = headers;
-  return origin === undefined || (URL.canParse(origin) && new URL(origin).host === headers.host);
+  return isOfOwnOrigin(headers);
 }
 
-/** The network of an address: whoever has an IPv6 address has 2^64 of them. */
+/** The network of an address: a caller with an IPv6 address has 2^64 of them. */
 function networkOf(address: string): string {
-  const plain = address.replace(/^::ffff:(?=\d+\.)/i, '');
-  if (!isIPv6(plain)) return plain;
-  const [head = '', tail = ''] = plain.split('::');
-  const groups = head === '' ? [] : head.split(':');
-  const after = tail === '' ? [] : tail.split(':');
-  while (plain.includes('::') && groups.length + after.length < 8) groups.push('0');
-  return [...groups, ...after].slice(0, 4).join(':');
+  if (!ipaddr.isValid(address)) return address;
+  const plain = ipaddr.process(address);
+  return plain instanceof ipaddr.IPv6 ? plain.parts.slice(0, 4).join(':') : plain.toString();
 }
 
 interface Tried {
