@@ -5,6 +5,8 @@ export interface ClientKey {
    * survives its rotation. What is kept for a client lies under it.
    */
   readonly id: string;
+  /** Any key or none was taken: it counts while that is so. */
+  readonly isAnyone?: true;
   /** Absent for API_KEYS, and where any key is taken. */
   readonly managed?: ManagedKey;
 }

@@ -39,8 +39,6 @@ export class ClientKeys {
   readonly #digests: readonly Buffer[];
   // A connection that shows the same again is known. Only its own last key is compared, so the timing tells it nothing new.
   readonly #lastShown = new WeakMap<object, Shown>();
-  /** Who came without a key that counts. */
-  readonly #anyone = new WeakSet<ClientKey>();
 
   constructor(options: ClientKeysOptions) {
     this.#options = options;
@@ -77,7 +75,7 @@ export class ClientKeys {
   renewed(client: ClientKey): ClientKey {
     const { managed } = this.#options;
     if (client.managed && managed) return managed.renewed(client);
-    return this.#anyone.has(client) && !this.areOpen ? this.#refuse([], {}) : client;
+    return client.isAnyone && !this.areOpen ? this.#refuse([], {}) : client;
   }
 
   /** Why the client's key is not good any more; undefined: it is. */
@@ -106,10 +104,7 @@ export class ClientKeys {
   }
 
   #anyIn([first = digest('')]: readonly Buffer[]): ClientKey | undefined {
-    if (!this.areOpen) return undefined;
-    const client = clientOf(first);
-    this.#anyone.add(client);
-    return client;
+    return this.areOpen ? { ...clientOf(first), isAnyone: true } : undefined;
   }
 
   #refuse(shown: readonly string[], { authorization }: IncomingHttpHeaders): never {
