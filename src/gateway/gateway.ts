@@ -37,7 +37,6 @@ export interface GatewayOptions
       | 'managedKeys'
       | 'providerNames'
       | 'limits'
-      | 'pageKeys'
       | 'live'
       | 'poolWatch'
       | 'responses'
@@ -161,7 +160,6 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
       running,
       content: options.content && new LoggedContent(options.content, secrets, logger),
     },
-    pageKeys: options.adminKey === undefined ? options.apiKeys : [options.adminKey],
     managedKeys,
     providerNames: [...options.providers, options.sandbox].map(({ name }) => name),
     live,

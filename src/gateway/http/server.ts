@@ -2,8 +2,8 @@ import websocket from '@fastify/websocket';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { type Delivery, deliveries } from '../../core/configured-routes.ts';
 import { AppError, refused } from '../../core/errors.ts';
-import { adviseOnPath, type PathAdvice, type ServicePlaces } from '../../core/path-advice.ts';
-import type { DecodedTurn, Dialect, Inbound } from '../../core/protocol.ts';
+import { adviseOnPath, type ServicePlaces } from '../../core/path-advice.ts';
+import type { DecodedTurn, Inbound } from '../../core/protocol.ts';
 import type { ServiceFacts } from '../../core/shown-settings.ts';
 import { serveApi } from '../../lib/api/api-routes.ts';
 import { EventStreams } from '../../lib/api/event-streams.ts';
@@ -19,10 +19,6 @@ import { type Load, LoadMeter } from '../../lib/process/load.ts';
 import type { Telemetry } from '../../lib/telemetry/telemetry.ts';
 import { traceHeadersIn } from '../../lib/telemetry/trace-headers.ts';
 import type { Pool } from '../../pool-api/pool.ts';
-import { anthropicMessagesInbound } from '../../protocols/anthropic-messages/inbound.ts';
-import { geminiErrors } from '../../protocols/gemini/inbound.ts';
-import { endpointNames, endpoints } from '../../protocols/openai-chat/endpoints/endpoints.ts';
-import { openaiChatInbound } from '../../protocols/openai-chat/inbound.ts';
 import type { ClientKey } from '../keys/client-key.ts';
 import { ClientKeys } from '../keys/client-keys.ts';
 import type { ManagedKeys } from '../keys/managed-keys.ts';
@@ -32,7 +28,7 @@ import type { Limits } from '../limits/limits.ts';
 import { rateHeaderNames } from '../limits/rate-headers.ts';
 import { answerHeads } from '../output/answer-head.ts';
 import { type EventLog, FollowedEvents } from '../output/event-log.ts';
-import { errorHeaders, StreamedAnswer, WholeAnswer } from '../output/http-answer.ts';
+import { StreamedAnswer, WholeAnswer } from '../output/http-answer.ts';
 import { Idempotency, responseOf } from '../output/idempotency.ts';
 import { PassedAnswer } from '../output/passed-answer.ts';
 import type { RecordedAnswer } from '../output/recorded-answer.ts';
@@ -48,13 +44,14 @@ import { type ClientTurn, ClientTurns } from '../turn/client-turns.ts';
 import { createGatewayMetrics } from '../turn/metrics.ts';
 import type { TurnDependencies } from '../turn/run-turn.ts';
 import type { UsageDatabase } from '../usage/ledger.ts';
-import { gatewayApi, isAnthropicClient } from './api.ts';
+import { gatewayApi } from './api.ts';
 import { decodeTurn } from './decode-turn.ts';
 import { endpointPath } from './endpoint-routes.ts';
-import { geminiCall, isGeminiClient } from './gemini-routes.ts';
+import { geminiCall } from './gemini-routes.ts';
 import { type HealthSources, healthOf, VerdictLog } from './health.ts';
 import type { LiveEvents } from './live-events.ts';
 import type { PoolDoor } from './pool-door.ts';
+import { adviceOn, dialectOf, errorDialects, sendError, turnDialect } from './request-dialect.ts';
 import { gatewaySettings } from './settings-routes.ts';
 
 declare module 'fastify' {
@@ -93,8 +90,6 @@ export interface GatewayServerOptions {
   readonly adminKey: string | undefined;
   readonly poolDoor: PoolDoor;
   readonly live: Pick<LiveEvents, 'feed'>;
-  /** What opens the admin page: ADMIN_KEY, else API_KEYS. */
-  readonly pageKeys?: readonly string[];
   readonly allowedHosts: readonly string[] | null;
   /** Web pages and apps that may call and read the answers; without any there are no CORS headers. */
   readonly corsOrigins?: readonly string[];
@@ -110,8 +105,6 @@ export interface GatewayServerOptions {
   readonly telemetry?: Telemetry | undefined;
   readonly logger: Logger;
 }
-
-type ErrorDialect = Pick<Inbound<unknown>, 'errorStatus' | 'encodeError' | 'requestIdHeader'>;
 
 const bodyLimitBytes = 32 * 1024 * 1024;
 const tickMs = 500;
@@ -150,7 +143,8 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
     onWrongKey,
   });
   const operator = new OperatorAccess({ ...options, managed: managedKeys, onWrongKey });
-  const signIn = new SignIn({ keys: options.pageKeys ?? [], clock, onWrongKey });
+  const pageKeys = options.adminKey === undefined ? apiKeys : [options.adminKey];
+  const signIn = new SignIn({ keys: pageKeys, clock, onWrongKey });
   const app = createHttpServer({
     logger,
     takesWebSockets: true,
@@ -387,54 +381,6 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
   });
 
   return app;
-}
-
-const errorDialects: Readonly<Record<NonNullable<PathAdvice['dialect']>, ErrorDialect>> = {
-  openai: openaiChatInbound,
-  anthropic: anthropicMessagesInbound,
-  gemini: geminiErrors,
-};
-
-/**
- * Whose words an error is put in: the path tells, also one that is not quite right, and for the lists of models a header
- * that only one dialect sends.
- */
-function dialectOf(request: FastifyRequest): ErrorDialect {
-  const path = pathOf(request.url);
-  const isOpenai = /^\/v1\/(chat|responses)(\/|$)/.test(path);
-  if (path.startsWith('/v1/messages') || (isAnthropicClient(request) && !isOpenai))
-    return anthropicMessagesInbound;
-  const isGemini = (request.method === 'POST' && geminiCall.test(path)) || path.startsWith('/v1beta/models');
-  if (isGemini || (isGeminiClient(request) && !isOpenai)) return geminiErrors;
-  return errorDialects[(request.is404 ? adviceOn(path).dialect : undefined) ?? 'openai'];
-}
-
-/** Of a request for a turn. */
-function turnDialect({ method, url }: FastifyRequest): Dialect | undefined {
-  if (method !== 'POST') return undefined;
-  const path = pathOf(url).replace(/\/+$/, '');
-  if (geminiCall.test(path)) return path.endsWith(':countTokens') ? undefined : 'gemini';
-  return turnDialects.get(path);
-}
-
-const turnDialects: ReadonlyMap<string, Dialect> = new Map<string, Dialect>([
-  ['/v1/chat/completions', 'chat'],
-  ['/v1/messages', 'messages'],
-  ['/v1/responses', 'responses'],
-  ...endpointNames.map((name): [string, Dialect] => [`/v1${endpoints[name].path}`, name]),
-]);
-
-function adviceOn(path: string): PathAdvice {
-  return adviseOnPath(path, 'gateway', { gateway: undefined, pool: undefined });
-}
-
-function sendError(reply: FastifyReply, dialect: ErrorDialect, error: AppError, requestId: string): void {
-  if (dialect.requestIdHeader !== undefined) reply.header(dialect.requestIdHeader, requestId);
-  reply
-    .code(dialect.errorStatus(error))
-    .headers(errorHeaders(error))
-    .header('content-type', 'application/json; charset=utf-8')
-    .send(dialect.encodeError(error, requestId));
 }
 
 /** How a client wants its answer delivered. Throws AppError. */
