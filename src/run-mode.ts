@@ -63,7 +63,7 @@ export function checkRunMode(config: Config, mode: RunMode): void {
   if (problems.length > 0) throw new ConfigError(problems);
 }
 
-/** Whether clients of the gateway need a key also while there is none: other machines can reach it, and nobody has opened it. */
+/** Whether clients of the gateway need a key even while none exists: other machines can reach it, and ALLOW_OPEN_BIND is not set. */
 export function needsClientKey({ gateway, allowOpenBind }: Config): boolean {
   return !isLoopbackHost(gateway.host) && gateway.apiKeys.length === 0 && !allowOpenBind;
 }

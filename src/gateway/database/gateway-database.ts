@@ -28,7 +28,7 @@ export class GatewayDatabase {
   readonly #options: GatewayDatabaseOptions;
   #verbs: Verbs | undefined;
   /** Of the server, where there is one. */
-  #isAway: () => boolean = () => false;
+  #isUnreachable: () => boolean = () => false;
   #cancelOpening = (): void => {};
   #opening: Promise<void> | undefined;
   #clock: DatabaseClock | undefined;
@@ -48,7 +48,7 @@ export class GatewayDatabase {
   }
 
   get isReachable(): boolean {
-    return this.#verbs !== undefined && !this.#isAway();
+    return this.#verbs !== undefined && !this.#isUnreachable();
   }
 
   /** The time by which all who share it go. */
@@ -146,7 +146,7 @@ export class GatewayDatabase {
       await db.close();
       throw error;
     }
-    this.#isAway = () => !db.isReachable;
+    this.#isUnreachable = () => !db.isReachable;
     return gatewayVerbs(db) as Verbs;
   }
 }

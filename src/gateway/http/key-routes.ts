@@ -28,7 +28,7 @@ export interface KeyService {
 }
 
 const notFound = { description: 'There is no such key.', body: answers.errorAnswer };
-const byIdOrName = 'Its id or its name stands in the path.';
+const byIdOrName = 'The path takes its id or its name.';
 
 /** Keys that the operator makes for clients. */
 export const keyRoutes: readonly Route<KeyService>[] = [

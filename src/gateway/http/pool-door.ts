@@ -40,7 +40,7 @@ export function httpPoolDoor(poolUrl: string): PoolDoor {
       call.on('timeout', () => call.destroy(new Error('the pool was silent')));
       call.on('error', (error) => {
         if (reply.raw.headersSent) reply.raw.destroy();
-        else reject(poolAway(error));
+        else reject(poolUnreachable(error));
       });
       call.on('response', (answer) => {
         if (answer.statusCode === 401) {
@@ -70,7 +70,7 @@ function headersOf({ headers, raw }: FastifyRequest): Record<string, string | st
   return passed;
 }
 
-function poolAway(cause: Error): AppError {
+function poolUnreachable(cause: Error): AppError {
   return new AppError(
     'pool_unavailable',
     'The account pool cannot be reached; try again in a moment. If it lasts, start the pool or correct POOL_SERVICE_URL of the gateway.',
