@@ -69,7 +69,9 @@ export const settingHelp: Readonly<Record<string, string>> = {
   UPSTREAM_IDLE_SECONDS: '上游在回答中途最多可沉默多少秒。',
   RESPONSES_TTL_HOURS: '已存响应可查询和继续的小时数（在空间允许时）。',
   SHUTDOWN_SECONDS: '收到 SIGTERM 后，运行中的请求还可持续多少秒。',
-  USAGE_KEEP_DAYS: '用量账本中每个请求的记录保留多少天。',
+  USAGE_KEEP_DAYS: '用量账本中每个请求的记录保留多少天；0 表示不记账。',
+  USAGE_MAX_MB:
+    '用量账本中请求记录的大致上限（MB），最早的先删除；一半用于请求本身，一半用于说明其经过的记录。',
   OTEL_EXPORTER_OTLP_ENDPOINT:
     '通过 OTLP/HTTP 接收链路和指标的 OpenTelemetry 收集器，例如 http://127.0.0.1:4318。未设置时不发送，也不加载 OpenTelemetry。',
   OTEL_EXPORTER_OTLP_TRACES_ENDPOINT:
