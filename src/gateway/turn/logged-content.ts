@@ -24,7 +24,7 @@ const removed = '[redacted]';
 /** So much is looked at behind a cut: a secret that is cut through would not be recognised. */
 const longestSecret = 4_096;
 /**
- * What looks like a key, whoever's it is. Texts are the clients' own, of any length: each pattern takes a time in proportion to
+ * What looks like a key of any service. Texts are the clients' own, of any length: each pattern takes a time in proportion to
  * them, so none may read the same run of letters or spaces again from each of its places.
  */
 const keys = [

@@ -3,7 +3,7 @@ import type { Dialect } from '../../core/protocol.ts';
 import { plainLine, shortened } from '../../lib/shown-text.ts';
 import type { ClientKey } from '../keys/client-key.ts';
 import { costOf } from '../models/catalogue.ts';
-import type { LedgerTurn } from '../usage/ledger-turn.ts';
+import { type LedgerTurn, microsOfCredit, nanosOfDollar } from '../usage/ledger-turn.ts';
 import type { ClientTurn } from './client-turns.ts';
 import { routeSummary } from './route-summary.ts';
 import type { TurnResult } from './run-turn.ts';
@@ -23,8 +23,6 @@ export interface RefusedTurn {
 
 /** Names come from clients: longer ones are no model's. */
 const longestName = 200;
-const nanosOfDollar = 1_000_000_000;
-const microsOfCredit = 1_000_000;
 
 /** A turn that has ended as the ledger has it. */
 export function notedTurn(

@@ -1,3 +1,7 @@
+/** Money and units are whole numbers in the ledger, so that sums of many small turns are exact. */
+export const nanosOfDollar = 1_000_000_000;
+export const microsOfCredit = 1_000_000;
+
 /** One turn as the ledger has it. */
 export interface LedgerTurn {
   /** When it ended; milliseconds since 1970, as are all times here. */
@@ -24,7 +28,7 @@ export interface LedgerTurn {
   readonly cachedTokens: number | null;
   readonly cacheWriteTokens: number | null;
   readonly reasoningTokens: number | null;
-  /** Thousand millionths of a US dollar: whole numbers, so that sums of many small turns are exact. Null: unknown. */
+  /** Thousand millionths of a US dollar. Null: unknown. */
   readonly costNanos: number | null;
   /** Millionths of the provider's unit. */
   readonly creditMicros: number | null;

@@ -1,9 +1,9 @@
 import type { UsageFigures, UsageRow, UsageTurn } from '../../core/shown-usage.ts';
+import { microsOfCredit, nanosOfDollar } from './ledger-turn.ts';
 import type { ListedTurn, TurnPlace } from './read-usage.ts';
 import { quantileOf, type ReportRow } from './usage-report.ts';
 
-const nanosOfCent = 10_000_000;
-const microsOfCredit = 1_000_000;
+const nanosOfCent = nanosOfDollar / 100;
 
 /** A row of a report as it is shown. */
 export function shownRow({ start, names, keyName, sums }: ReportRow): UsageRow {
