@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { crc32 } from 'node:zlib';
 import type { Database, Queries, Value } from '../../db/database.ts';
+import { amount } from '../../lib/amount.ts';
 import {
   allDimensions,
   dayOf,
@@ -79,10 +80,11 @@ class KnownSeries {
       for (const ids of this.#ids) ids.clear();
       this.#hour = hour;
     }
-    const added = new Map<string, Series>();
+    const added = faces.map(() => new Map<string, Series>());
     const hours = new Map<string, Sum>();
     const days = new Map<string, Sum>();
-    const rows = turns.map((turn) => {
+    const rows = turns.map((given) => {
+      const turn = bounded(given);
       const values = figures.map(({ of }) => of(turn));
       let series = 0;
       for (let face = 0; face <= widestFace; face += 1) {
@@ -93,7 +95,7 @@ class KnownSeries {
       return turnRow(turn, series);
     });
     return {
-      added: [...added.values()].toSorted((one, other) => one.id - other.id),
+      added: added.flatMap((ofFace) => [...ofFace.values()]).toSorted((one, other) => one.id - other.id),
       rows,
       hours: rowsOf(hours),
       days: rowsOf(days),
@@ -105,17 +107,18 @@ class KnownSeries {
     for (const { face, place, id } of added) this.#ids[face]?.set(place, id);
   }
 
-  #idOf(turn: LedgerTurn, face: number, added: Map<string, Series>): number {
+  #idOf(turn: LedgerTurn, face: number, addedTo: readonly Map<string, Series>[]): number {
     const ids = this.#ids[face] as Map<string, number>;
+    const added = addedTo[face] as Map<string, Series>;
     const name = nameOf(turn, face);
-    const known = ids.get(name) ?? added.get(`${face} ${name}`)?.id;
+    const known = ids.get(name) ?? added.get(name)?.id;
     if (known !== undefined) return known;
     const isOther = ids.size + added.size >= (mostSeries[face] ?? 0);
     const place = isOther ? otherName : name;
-    const found = ids.get(place) ?? added.get(`${face} ${place}`)?.id;
+    const found = ids.get(place) ?? added.get(place)?.id;
     if (found !== undefined) return found;
     const id = seriesId(face, place);
-    added.set(`${face} ${place}`, { id, face, place, turn, isOther });
+    added.set(place, { id, face, place, turn, isOther });
     return id;
   }
 }
@@ -154,6 +157,25 @@ function seriesRow({ id, face, turn, isOther }: Series, hour: number): Value[] {
   });
   const keyName = given.includes('key') && !isOther ? turn.keyName : null;
   return [id, face, hour, keyName, ...values];
+}
+
+/** What an upstream says may be anything: no one turn may break the sums of others. */
+const mostTokens = 1e9;
+const mostMoney = 1e13;
+
+function bounded(turn: LedgerTurn): LedgerTurn {
+  const within = (value: number | null, most: number) =>
+    value === null ? null : Math.round(amount(value, most));
+  return {
+    ...turn,
+    inputTokens: within(turn.inputTokens, mostTokens),
+    outputTokens: within(turn.outputTokens, mostTokens),
+    cachedTokens: within(turn.cachedTokens, mostTokens),
+    cacheWriteTokens: within(turn.cacheWriteTokens, mostTokens),
+    reasoningTokens: within(turn.reasoningTokens, mostTokens),
+    costNanos: within(turn.costNanos, mostMoney),
+    creditMicros: within(turn.creditMicros, mostMoney),
+  };
 }
 
 function turnRow(turn: LedgerTurn, series: number): Value[] {

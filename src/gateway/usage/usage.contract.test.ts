@@ -245,6 +245,31 @@ describe.each([
       expect(await count(table)).toBe(0);
   });
 
+  it('takes figures of any size beside those of others, and counts outcomes by themselves however many keys there are', async () => {
+    const { verbs, database } = await opened(open);
+    const turns = Array.from({ length: 499 }, (_, n) =>
+      ledgerTurn({ keyId: `key_${n}`, model: `model-${n}`, at: start }),
+    );
+    const odd = ledgerTurn({
+      inputTokens: Number.MAX_SAFE_INTEGER,
+      outputTokens: 1.5,
+      costNanos: 1e308,
+      creditMicros: 1e30,
+      outcome: 'upstream_failed',
+      at: start,
+    });
+    await verbs.noteTurns({ id: 'with an odd one', turns: [...turns, odd] });
+    for (let batch = 0; batch < 3; batch += 1)
+      await verbs.noteTurns({ id: `odd ${batch}`, turns: Array.from({ length: 500 }, () => odd) });
+    const asked = { from: start, to: now, filter: {}, step: undefined, timeZone: 'UTC' };
+    const { rows } = await reportUsage(database, { ...asked, groups: ['outcome'] }, now);
+    expect(rows.map(({ names, sums }) => [names.outcome, sums.get('turns')])).toEqual([
+      ['upstream_failed', 1_501],
+      ['success', 499],
+    ]);
+    expect(rows.map(({ sums }) => sums.get('output_tokens'))).toEqual([1_501 * 2, 499 * 10]);
+  });
+
   it('takes odd names as they are and holds no more combinations than it may', async () => {
     const { verbs, database, db } = await opened(open);
     const odd = 'a"b\'c,%_\\u{0}\u{1F600}é';
