@@ -1,7 +1,7 @@
 /**
  * Checks a running pool and gateway from the outside, a line a check; exit code 1 at the first failure.
- * Finds them through the same settings as the services. SMOKE_MODEL names the model; with real accounts in the pool
- * the two short chat turns are real ones.
+ * Finds them through the same settings as the services. SMOKE_MODEL names the model, and CLIENT_KEY is shown where the gateway
+ * takes only the keys that its operator has made; with real accounts in the pool the two short chat turns are real ones.
  */
 import { createParser } from 'eventsource-parser';
 import { Agent, request } from 'undici';
@@ -16,7 +16,7 @@ const gatewayUrl = urlOf(config.gateway);
 const dispatcher = new Agent({ headersTimeout: 60_000, bodyTimeout: 60_000 });
 const gatewayHeaders = {
   'content-type': 'application/json',
-  authorization: `Bearer ${config.gateway.apiKeys[0] ?? 'none-needed'}`,
+  authorization: `Bearer ${environment['CLIENT_KEY'] || (config.gateway.apiKeys[0] ?? 'none-needed')}`,
 };
 
 const modelList = z.object({ data: z.array(z.object({ id: z.string() })).min(1, 'no model is listed') });

@@ -299,6 +299,7 @@ export function loadConfig(environment: NodeJS.ProcessEnv, folder = process.cwd(
     /** What of all this must never be shown. Sources add their secrets, and the pool the credentials it uses. */
     secrets: secretsIn(all, providers, [
       environment['ACCOUNT_API_KEY'],
+      environment['CLIENT_KEY'],
       ...accountKeys.map(({ key }) => key),
       ...Object.values(telemetry?.headers ?? {}),
     ]),

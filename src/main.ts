@@ -99,6 +99,7 @@ const actions: CliActions = {
       loadConfig: configure,
       logger: createLogger('FATAL'),
       wantsAnswer,
+      clientKey: variables()['CLIENT_KEY'] || undefined,
     });
   },
   async migrate(options) {

@@ -29,11 +29,12 @@ async function installation(more: Record<string, string> = {}) {
     ...more,
   };
   /** What was found, by name. */
-  const doctor = async (wantsAnswer = false, change: Record<string, string> = {}) => {
+  const doctor = async (wantsAnswer = false, change: Record<string, string> = {}, clientKey?: string) => {
     const findings = await examine({
       loadConfig: () => loadConfig({ ...environment, ...change }, folder),
       logger: createLogger('FATAL'),
       wantsAnswer,
+      clientKey,
     });
     return Object.fromEntries(findings.map(({ name, result, message }) => [name, `${result}: ${message}`]));
   };
@@ -55,6 +56,16 @@ it('finds nothing amiss in a fresh folder, and says how to begin', async () => {
     'provider warp': expect.stringMatching(/^ok: .* answers \(\d+\)/),
     answer: 'skipped: the gateway does not run',
   });
+});
+
+it('has an answer with the key of a client where the gateway takes no other', async () => {
+  const { folder, environment, doctor } = await installation();
+  const { url } = await startProcess(['serve'], environment, folder);
+  const made = await fetch(`${url}/api/keys`, { method: 'POST', body: JSON.stringify({ name: 'doctor' }) });
+  const { secret } = (await made.json()) as { secret: string };
+  expect((await doctor())['answer']).toMatch(/^skipped: the gateway takes only the keys .* CLIENT_KEY/);
+  expect((await doctor(false, {}, secret))['answer']).toMatch(/^ok: sandbox answered/);
+  expect((await doctor(false, {}, 'w2a_wrong'))['answer']).toMatch(/^problem: 401: The key is none/);
 });
 
 it('examines running services over HTTP, lends an account and gets an answer', async () => {

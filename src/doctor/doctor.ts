@@ -26,6 +26,8 @@ export interface DoctorOptions {
   readonly logger: Logger;
   /** Asks the gateway for an answer even if that costs an account's quota. */
   readonly wantsAnswer: boolean;
+  /** Of a client of the gateway; one of API_KEYS by default. */
+  readonly clientKey?: string | undefined;
 }
 
 /** Looks at everything a working installation needs, whether or not the services run. */
@@ -132,7 +134,7 @@ async function lookAtAnswer(
   if (health.sandbox !== true && !options.wantsAnswer) {
     return noAnswer('--answer asks the gateway for a real one, which an account pays for');
   }
-  return askForAnswer(gatewayUrl, config.gateway.apiKeys[0], http);
+  return askForAnswer(gatewayUrl, options.clientKey ?? config.gateway.apiKeys[0], http);
 }
 
 /** A database's URL without its password. */

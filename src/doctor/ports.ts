@@ -89,6 +89,9 @@ function isTaken(url: string): Promise<boolean> {
 
 const prompt = { messages: [{ role: 'user', content: 'Answer with the word ok.' }], max_tokens: 16 };
 
+const keyNeeded =
+  'the gateway takes only the keys that its operator has made: put one of them into CLIENT_KEY to have an answer';
+
 /** One real answer through the gateway. */
 export async function askForAnswer(
   url: string,
@@ -100,6 +103,8 @@ export async function askForAnswer(
     ...(apiKey === undefined ? {} : { authorization: `Bearer ${apiKey}` }),
   };
   const listed = await http({ method: 'GET', url: `${url}/v1/models`, headers, timeoutMs: 10_000 });
+  if (listed.status === 401 && apiKey === undefined) return noAnswer(keyNeeded);
+  if (listed.status !== 200) return refused(listed);
   const { data = [] } = JSON.parse(Buffer.from(listed.body).toString()) as { data?: { id: string }[] };
   const ids = data.map(({ id }) => id);
   // The sandbox lists its own model first, and Warp's `auto` is the one that every account has.
@@ -113,14 +118,17 @@ export async function askForAnswer(
     body: JSON.stringify({ model, ...prompt }),
     timeoutMs: 60_000,
   });
-  const body = JSON.parse(Buffer.from(answer.body).toString()) as {
-    error?: { message?: string };
+  const tookMs = Math.round(performance.now() - startedAt);
+  if (answer.status !== 200) return refused(answer);
+  const { choices } = JSON.parse(Buffer.from(answer.body).toString()) as {
     choices?: { finish_reason?: string }[];
   };
-  const tookMs = Math.round(performance.now() - startedAt);
-  if (answer.status === 200)
-    return ok('answer', `${model} answered in ${tookMs} ms (${body.choices?.[0]?.finish_reason})`);
-  return problem('answer', `${answer.status}: ${body.error?.message ?? 'no reason was given'}`);
+  return ok('answer', `${model} answered in ${tookMs} ms (${choices?.[0]?.finish_reason})`);
+}
+
+function refused({ status, body }: Awaited<ReturnType<ProviderHttp>>): Finding {
+  const { error } = JSON.parse(Buffer.from(body).toString()) as { error?: { message?: string } };
+  return problem('answer', `${status}: ${error?.message ?? 'no reason was given'}`);
 }
 
 export const noAnswer = (why: string): Finding => skipped('answer', why);
