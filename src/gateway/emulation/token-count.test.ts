@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
 import { plainTurn } from '../../core/testing/plain-turn.ts';
-import { countTokens, estimateUsage, firstTokens, roughUsage, tokenPieces } from './token-count.ts';
+import { countedUsage, countTokens, estimateUsage, firstTokens, tokenPieces } from './token-count.ts';
 
 it('counts as the o200k_base encoding does', () => {
   expect(countTokens('')).toBe(0);
@@ -88,5 +88,23 @@ it('estimates the usage of a turn, tools and calls included, images not', () => 
   const thinking = estimateUsage(request, { text: '', reasoning: 'hello world', toolCalls: calls });
   expect(thinking).toMatchObject({ reasoningTokens: 2 });
   expect(thinking.outputTokens).toBeGreaterThan(6);
-  expect(roughUsage(request, 8)).toMatchObject({ outputTokens: 2, isEstimated: true });
+  const brought = { usage: undefined, request, relayed: undefined, outputCharacters: 8, hasEnded: false };
+  expect(countedUsage(brought)).toMatchObject({ outputTokens: 2, isEstimated: true });
+});
+
+it("goes by an upstream's figures once the answer has ended, and before that by what came", () => {
+  const usage = { inputTokens: 30, outputTokens: 1 };
+  const relayed = { body: 'x'.repeat(400) };
+  const brought = {
+    usage,
+    request: { ...plainTurn, messages: [] },
+    relayed,
+    outputCharacters: 80,
+    hasEnded: true,
+  };
+  expect(countedUsage(brought)).toEqual(usage);
+  const rough = { inputTokens: 30, outputTokens: 20, isEstimated: true };
+  expect(countedUsage({ ...brought, hasEnded: false })).toEqual(rough);
+  expect(countedUsage({ ...brought, usage: undefined })).toEqual({ ...rough, inputTokens: 100 });
+  expect(countedUsage({ ...brought, usage: undefined, outputCharacters: 0 })).toBeUndefined();
 });

@@ -109,13 +109,12 @@ export function estimateUsage(
   };
 }
 
-/** Figures good enough to count a turn the client left: four characters a token, no tokenizer. */
-export function roughUsage(request: AskedRequest, outputCharacters: number): Usage {
-  return {
-    inputTokens: estimateInput(request),
-    outputTokens: Math.ceil(outputCharacters / 4),
-    isEstimated: true,
-  };
+/** Images make a body large, and cost less than their bytes would as text. */
+const mostRoughInput = 200_000;
+
+/** Four characters a token, no tokenizer. `relayed`: the request as it is passed on, of which little else was read. */
+export function roughInput(request: AskedRequest, relayed: { readonly body: string } | undefined): number {
+  return Math.min(mostRoughInput, relayed ? Math.ceil(relayed.body.length / 4) : estimateInput(request));
 }
 
 function inputTexts(request: AskedRequest): string[] {
@@ -173,14 +172,36 @@ export function shownUsage(reported: Usage | undefined, request: AskedRequest, a
   return hasTokens(reported) ? reported : withChargeOf(reported, estimateUsage(request, answer));
 }
 
-/** For the pool and the log, which need no exact figures: no tokenizer is loaded for them. */
-export function countedUsage(
-  reported: Usage | undefined,
-  request: AskedRequest,
-  outputCharacters: number,
-): Usage | undefined {
-  if (hasTokens(reported) || outputCharacters === 0) return reported;
-  return withChargeOf(reported, roughUsage(request, outputCharacters));
+/** What an attempt has brought, for figures that need not be exact. */
+interface Brought {
+  readonly usage: Usage | undefined;
+  readonly request: AskedRequest;
+  readonly relayed: { readonly body: string } | undefined;
+  readonly outputCharacters: number;
+  readonly hasEnded: boolean;
+}
+
+/**
+ * For limits, the pool and the log: the upstream's figures, or rough ones for an answer that it could not end. What it has said of
+ * the output of such an answer is what that was at its beginning.
+ */
+export function countedUsage({
+  usage,
+  request,
+  relayed,
+  outputCharacters,
+  hasEnded,
+}: Brought): Usage | undefined {
+  if (outputCharacters === 0) return usage;
+  const outputTokens = Math.ceil(outputCharacters / 4);
+  if (!hasTokens(usage))
+    return withChargeOf(usage, {
+      inputTokens: roughInput(request, relayed),
+      outputTokens,
+      isEstimated: true,
+    });
+  const isWhole = hasEnded || usage.outputTokens >= outputTokens;
+  return isWhole ? usage : { ...usage, outputTokens, isEstimated: true };
 }
 
 function withChargeOf(reported: Usage | undefined, counted: Usage): Usage {

@@ -150,7 +150,10 @@ export class Attempt implements CallListener {
 
   /** What was used, by the upstream's figures or by ours. */
   get countedUsage(): Usage | undefined {
-    return countedUsage(this.answer.usage, this.#plan.request, this.answer.characters);
+    const { usage, characters, passedCharacters, end } = this.answer;
+    const { request, relayed } = this.#plan;
+    const outputCharacters = characters + passedCharacters;
+    return countedUsage({ usage, request, relayed, outputCharacters, hasEnded: end !== undefined });
   }
 
   /**

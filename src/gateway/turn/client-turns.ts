@@ -2,7 +2,7 @@ import type { Delivery } from '../../core/configured-routes.ts';
 import { AppError, refused } from '../../core/errors.ts';
 import type { DecodedTurn, Inbound } from '../../core/protocol.ts';
 import { debugLog, logOwn } from '../../lib/log/logger.ts';
-import { estimateInput } from '../../protocols/shared/request.ts';
+import { roughInput } from '../emulation/token-count.ts';
 import type { ClientKey } from '../keys/client-key.ts';
 import type { Allowance, TurnEstimate, TurnUse } from '../limits/allowance.ts';
 import type { LimitedKey } from '../limits/limited-key.ts';
@@ -183,15 +183,12 @@ function useOf({ error, usage, route, attempts }: TurnResult): TurnUse {
 
 /** Tokens of an answer whose request does not limit it. */
 const usualOutput = 4_096;
-/** Images make a body large, and cost less than their bytes would as text. */
-const mostInput = 200_000;
 
 /** Before the turn: its text at four characters a token, and as much output as it allows. */
 function estimateOf({ decoded, requestId, protocol }: LimitedTurn, plan?: RoutePlan): TurnEstimate {
   const { request, relayed, choices = 1 } = decoded;
-  const text = relayed ? Math.ceil(relayed.body.length / 4) : estimateInput(request);
   const answers = relayed?.choices ?? choices;
-  const inputTokens = Math.min(mostInput, text);
+  const inputTokens = roughInput(request, relayed);
   const outputTokens = relayed?.maxOutputTokens ?? request.limits.maxOutputTokens ?? usualOutput;
   const dollars = costOf({ inputTokens, outputTokens }, plan?.candidates[0]?.price);
   return {

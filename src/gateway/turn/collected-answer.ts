@@ -7,6 +7,26 @@ import type {
   TurnEvent,
   Usage,
 } from '../../core/turn.ts';
+import { endOfString } from '../../protocols/shared/relay.ts';
+
+/** What stands before all that the model writes, in the events of any dialect. */
+const written =
+  /"(?:content|text|reasoning|reasoning_content|refusal|thinking|partial_json|arguments|delta)":\s*"/g;
+
+/** About how much the model wrote in events that are passed on as they are. Those of Responses that end a part repeat it. */
+function charactersIn(events: string): number {
+  const parts = events.includes('.done"')
+    ? events.split('\n\n').filter((event) => !event.includes('.done"'))
+    : [events];
+  let characters = 0;
+  for (const part of parts) {
+    for (const { index, 0: opening } of part.matchAll(written)) {
+      const start = index + opening.length;
+      characters += Math.max(0, endOfString(part, start - 1) - start - 1);
+    }
+  }
+  return characters;
+}
 
 /** What an attempt has brought of an answer so far. */
 export class CollectedAnswer {
@@ -25,6 +45,8 @@ export class CollectedAnswer {
   end: TurnEnd | undefined;
   /** Of what the model wrote. */
   characters = 0;
+  /** About the same, of what is passed on as it comes. */
+  passedCharacters = 0;
   readonly #mostLogged: number;
 
   constructor(mostLogged = 0) {
@@ -38,6 +60,7 @@ export class CollectedAnswer {
       switch (event.type) {
         case 'relayed':
           if (keepsRelayed) this.relayed += event.text;
+          else this.passedCharacters += charactersIn(event.text);
           if (this.relayedStart.length < this.#mostLogged) this.relayedStart += event.text;
           hasContent = true;
           break;

@@ -56,8 +56,8 @@ function skipBlanks(text: string, from: number): number {
   return at;
 }
 
-/** Just behind the closing quote. */
-function endOfString(text: string, from: number): number {
+/** Just behind the closing quote; `from`: the opening one. */
+export function endOfString(text: string, from: number): number {
   for (let at = text.indexOf('"', from + 1); ; at = text.indexOf('"', at + 1)) {
     let slashes = 0;
     while (text[at - 1 - slashes] === '\\') slashes += 1;
