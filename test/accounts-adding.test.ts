@@ -26,6 +26,28 @@ test.skipIf(withoutBrowser)('an empty pool says what to do, and an account is ad
   await expectFaults(page, /400/);
 });
 
+test.skipIf(withoutBrowser)(
+  'an account is added while the providers are still loading, or did not load',
+  async () => {
+    const services = await servicesForTest();
+    const page = await openPage(services, { path: '#/settings' });
+    let calls = 0;
+    await page.route('**/api/accounts/providers', async (route) => {
+      calls += 1;
+      if (calls === 1) return route.abort();
+      await new Promise((resolve) => setTimeout(resolve, 1_000));
+      return route.continue();
+    });
+    await page.getByRole('link', { name: 'Accounts' }).click();
+    await page.getByRole('button', { name: 'Add accounts' }).last().click();
+    await dialog(page).getByLabel('API key').fill('wk-first-0123456789');
+    await dialog(page).getByLabel('E-mail').fill('me@example.com');
+    await dialog(page).getByRole('button', { name: 'Add', exact: true }).click();
+    await row(page, 'me@example.com').getByText('Active').waitFor();
+    await expectFaults(page, /ERR_FAILED/);
+  },
+);
+
 test.skipIf(withoutBrowser)('a device login shows its code, and what becomes of it', async () => {
   const services = await servicesForTest(withLogins);
   const { tokens } = services.upstream;

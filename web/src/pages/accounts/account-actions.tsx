@@ -78,6 +78,7 @@ export class AccountActions {
   }
 
   async loadProviders(): Promise<void> {
+    if (this.providers.peek().length > 0) return;
     try {
       this.providers.value = (await api.get<ProvidersAnswer>('/api/accounts/providers')).providers;
     } catch (error) {
@@ -110,6 +111,8 @@ export class AccountActions {
   /** Opens a dialog, or closes the one that is open. */
   ask(asked: Asked | undefined): void {
     this.asked.value = asked;
+    // The pool may have been unreachable when the page was loaded.
+    if (asked?.kind === 'add') void this.loadProviders();
   }
 
   /** After its dialog. */

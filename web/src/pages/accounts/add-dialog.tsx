@@ -4,7 +4,7 @@ import { type ApiError, api } from '../../api.ts';
 import { Button } from '../../components/button.tsx';
 import { Dialog } from '../../components/dialog.tsx';
 import { CheckField, Choices, TextField } from '../../components/field.tsx';
-import { Fault, Notice } from '../../components/page.tsx';
+import { Fault, Loading, Notice } from '../../components/page.tsx';
 import { toast } from '../../components/toast.tsx';
 import { addingText } from '../../texts/account-adding.ts';
 import type { Provider } from './account-actions.tsx';
@@ -28,6 +28,14 @@ export function AddDialog(given: {
   const text = addingText();
   const way = useSignal<Way>(importJob.peek() ? 'lines' : 'key');
   const real = given.providers.filter(({ trial }) => !trial);
+  // The forms begin with the first provider.
+  if (real.length === 0) {
+    return (
+      <Dialog title={text.title} onClose={given.onClose} isWide>
+        <Loading />
+      </Dialog>
+    );
+  }
   return (
     <Dialog title={text.title} onClose={given.onClose} isWide>
       <Choices
