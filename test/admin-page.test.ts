@@ -52,6 +52,23 @@ test.skipIf(withoutBrowser)(
   },
 );
 
+test.skipIf(withoutBrowser)('what went wrong can be read and closed while a dialog is open', async () => {
+  const services = await servicesForTest();
+  const id = await services.addAccount('wk-one-0123456789');
+  const page = await openPage(services, { path: `#/accounts/${id}` });
+  await page.route('**/api/accounts/bulk', (route) => route.abort());
+  const drawer = page.getByRole('dialog');
+  await drawer.getByRole('button', { name: 'Check' }).first().click();
+  const said = page.getByRole('status').filter({ hasText: 'The service does not answer' });
+  await said.getByRole('button', { name: 'Close' }).click();
+  await expect.poll(() => said.count()).toBe(0);
+  await drawer.getByRole('button', { name: 'Check' }).first().click();
+  await said.waitFor();
+  await page.keyboard.press('Escape');
+  await said.getByRole('button', { name: 'Close' }).click();
+  await expectFaults(page, /ERR_FAILED/);
+});
+
 test.skipIf(withoutBrowser)('too many wrong keys are answered with how long to wait', async () => {
   const services = await servicesForTest({ ADMIN_KEY: adminKey });
   const page = await openPage(services);

@@ -2,6 +2,7 @@ import type { ComponentChildren } from 'preact';
 import { useEffect, useId, useRef } from 'preact/hooks';
 import { frameText } from '../texts/frame.ts';
 import { Button } from './button.tsx';
+import { Toasts } from './toast.tsx';
 
 /**
  * A dialog that is open as long as it is drawn. Escape and its cross close it; a press beside it does not, since what was typed
@@ -62,6 +63,7 @@ export function Dialog(given: {
       ) : (
         inside
       )}
+      <Toasts />
     </dialog>
   );
 }

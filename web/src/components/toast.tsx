@@ -1,5 +1,5 @@
 import { signal } from '@preact/signals';
-import { useLayoutEffect, useRef } from 'preact/hooks';
+import { useLayoutEffect, useState } from 'preact/hooks';
 import { ApiError } from '../api.ts';
 import { frameText } from '../texts/frame.ts';
 import { Icon } from './icon.tsx';
@@ -34,17 +34,22 @@ function close(id: number): void {
   shown.value = shown.value.filter((one) => one.id !== id);
 }
 
-/** Above dialogs as well: what was shown last lies on top, so it is shown again for each that comes. */
+/** The page and the dialogs that are open, the top one last: what lies outside that can neither be pressed nor is it read out. */
+const places = signal<readonly symbol[]>([]);
+
+/** Drawn by the page and by every dialog; those of the top one show what there is. */
 export function Toasts() {
-  const place = useRef<HTMLDivElement>(null);
-  const newest = shown.value.at(-1)?.id;
+  const [here] = useState(Symbol);
   useLayoutEffect(() => {
-    if (place.current?.matches(':popover-open')) place.current.hidePopover();
-    if (newest !== undefined) place.current?.showPopover();
-  }, [newest]);
+    places.value = [...places.peek(), here];
+    return () => {
+      places.value = places.peek().filter((place) => place !== here);
+    };
+  }, []);
+  const drawn = places.value.at(-1) === here ? shown.value : [];
   return (
-    <div ref={place} class="toasts" role="status" aria-live="polite" popover="manual">
-      {shown.value.map(({ id, text, tone }) => (
+    <div class="toasts" role="status" aria-live="polite">
+      {drawn.map(({ id, text, tone }) => (
         <div key={id} class={`toast tone-${tone}`}>
           <Icon name={tone === 'ok' ? 'check' : 'alert'} />
           <span>{text}</span>

@@ -11,6 +11,7 @@ import { Button, Copied } from '../../components/button.tsx';
 import { Menu } from '../../components/menu.tsx';
 import { Facts, Fault, Loading, Notice } from '../../components/page.tsx';
 import { Email, Time } from '../../components/time.tsx';
+import { Toasts } from '../../components/toast.tsx';
 import { shownCents, shownCompact, shownNumber } from '../../format.ts';
 import { session } from '../../session.ts';
 import { accountDetailsText } from '../../texts/account-details.ts';
@@ -75,6 +76,7 @@ export function AccountPanel(given: {
           {account && !isGone && <Parts account={account} actions={actions} />}
         </div>
       </div>
+      <Toasts />
     </dialog>
   );
 }
