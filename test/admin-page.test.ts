@@ -2,7 +2,14 @@ import { statSync } from 'node:fs';
 import { basename, join, resolve } from 'node:path';
 import type { Page } from 'playwright-core';
 import { expect, test } from 'vitest';
-import { expectAccessible, expectFaults, openPage, snapshot, withoutBrowser } from './support/browser.ts';
+import {
+  expectAccessible,
+  expectFaults,
+  ignoreFaults,
+  openPage,
+  snapshot,
+  withoutBrowser,
+} from './support/browser.ts';
 import { servicesForTest, type TestServices } from './support/services.ts';
 
 const adminKey = 'admin-key-1234567890';
@@ -51,6 +58,46 @@ test.skipIf(withoutBrowser)(
     expect(await page.locator('h1').textContent()).toBe('Settings');
   },
 );
+
+test.skipIf(withoutBrowser)('a tab goes on after a sign-in in another one', async () => {
+  const services = await servicesForTest({ ADMIN_KEY: adminKey });
+  const page = await openPage(services, { path: '#/keys' });
+  await signIn(page);
+  const other = await page.context().newPage();
+  await other.goto(`${services.poolUrl}/admin`);
+  await other.getByRole('button', { name: 'Sign out' }).click();
+  await signIn(other);
+  await page.getByRole('button', { name: 'New key' }).first().click();
+  await page.getByLabel('Name', { exact: true }).fill('ci');
+  await page.getByRole('button', { name: 'Make the key' }).click();
+  await page.getByRole('heading', { name: 'The secret of ci' }).waitFor();
+  await expectFaults(page, /403/);
+  ignoreFaults(page, /401/);
+});
+
+test.skipIf(withoutBrowser)('a page that loads nothing sees that its session has ended', async () => {
+  const services = await servicesForTest({ ADMIN_KEY: adminKey });
+  const page = await openPage(services, { path: '#/no-such-page' });
+  await page.route('**/api/events', (route) => route.fulfill({ status: 502 }), { times: 1 });
+  await signIn(page);
+  await page.getByText('Connection lost').waitFor();
+  await page.context().clearCookies();
+  await page.getByText('You were signed out').waitFor();
+  await expectFaults(page, /502/);
+  ignoreFaults(page, /401/);
+});
+
+test.skipIf(withoutBrowser)('a page that was open asks for the key that a restart has set', async () => {
+  const services = await servicesForTest({ ADMIN_KEY: adminKey });
+  const page = await openPage(services, { path: '#/no-such-page' });
+  const open = { service: 'gateway', version: '1', state: 'open' };
+  await page.route('**/api/session', (route) => route.fulfill({ json: open }), { times: 1 });
+  await page.route('**/api/events', (route) => route.abort());
+  await page.reload();
+  await page.getByRole('link', { name: 'Settings' }).click();
+  await signIn(page);
+  ignoreFaults(page, /401|ERR_FAILED/);
+});
 
 test.skipIf(withoutBrowser)('what went wrong can be read and closed while a dialog is open', async () => {
   const services = await servicesForTest();

@@ -61,12 +61,37 @@ async function call<Answer>(
 }
 
 async function send(method: string, path: string, body?: unknown, abort?: AbortSignal): Promise<Response> {
+  let answer = await sendOnce(method, path, body, abort);
+  // Whoever signs in again in another tab begins a session with another token.
+  if (answer.status === 403 && method !== 'GET' && (await hasNewToken())) {
+    answer = await sendOnce(method, path, body, abort);
+  }
+  if (answer.ok) return answer;
+  if (answer.status === 401) refusals.value += 1;
+  throw errorFrom(answer, await answer.text());
+}
+
+async function hasNewToken(): Promise<boolean> {
+  const before = csrf.value;
+  if (before === undefined) return false;
+  const answer = await sendOnce('GET', '/api/session');
+  const now = answer.ok ? ((await answer.json()) as { readonly csrf?: string }).csrf : undefined;
+  if (now === undefined || now === before) return false;
+  csrf.value = now;
+  return true;
+}
+
+async function sendOnce(
+  method: string,
+  path: string,
+  body?: unknown,
+  abort?: AbortSignal,
+): Promise<Response> {
   const headers = new Headers({ accept: 'application/json' });
   if (body !== undefined) headers.set('content-type', 'application/json');
   if (method !== 'GET' && csrf.value !== undefined) headers.set('x-warp2api-csrf', csrf.value);
-  let answer: Response;
   try {
-    answer = await fetch(path, {
+    return await fetch(path, {
       method,
       headers,
       credentials: 'same-origin',
@@ -78,9 +103,6 @@ async function send(method: string, path: string, body?: unknown, abort?: AbortS
     if (abort?.aborted) throw error;
     throw new ApiError(0, 'unreachable', 'The service does not answer.');
   }
-  if (answer.ok) return answer;
-  if (answer.status === 401) refusals.value += 1;
-  throw errorFrom(answer, await answer.text());
 }
 
 /** Both services name code and message; the gateway has the code of an OpenAI client in `code` or else in `type`. */

@@ -1,6 +1,6 @@
 import { computed, effect, signal } from '@preact/signals';
 import type { Figures, GatewayEvent } from '../../src/gateway/http/live-events.ts';
-import { session } from './session.ts';
+import { openSession, session } from './session.ts';
 
 /** The one connection over which the service says what happens. */
 
@@ -41,8 +41,10 @@ effect(() => {
     source.addEventListener('reset', noteAll);
     source.onerror = () => {
       connection.value = 'lost';
-      // After an answer that is no stream a browser does not try again.
-      if (source?.readyState === EventSource.CLOSED) retry = setTimeout(open, 5_000);
+      if (source?.readyState !== EventSource.CLOSED) return;
+      // After an answer that is no stream a browser does not try again. It may be that the session has ended.
+      void openSession();
+      retry = setTimeout(open, 5_000);
     };
   };
   open();

@@ -64,6 +64,8 @@ effect(() => {
   if (refusals.value === seen) return;
   seen = refusals.value;
   const present = session.peek();
+  // The service was started again with a key.
+  if (present?.state === 'open') void openSession();
   if (present?.state !== 'signed_in') return;
   hasExpired.value = true;
   session.value = { ...present, state: 'signed_out' };
