@@ -26,6 +26,10 @@ export class ApiError extends Error {
   }
 }
 
+export function asError(thrown: unknown): ApiError {
+  return thrown instanceof ApiError ? thrown : new ApiError(0, 'error', String(thrown));
+}
+
 /** What a write with a session's cookie has to show; see session.ts. */
 export const csrf: Signal<string | undefined> = signal(undefined);
 /** Counts answers that say the session is over. */
@@ -153,7 +157,7 @@ export function useLoaded<Value>(
       error.value = undefined;
     } catch (thrown) {
       if (abort.signal.aborted) return;
-      error.value = thrown instanceof ApiError ? thrown : new ApiError(0, 'error', String(thrown));
+      error.value = asError(thrown);
     }
     isLoading.value = false;
   }

@@ -33,7 +33,7 @@ effect(() => {
   const open = (): void => {
     source = new EventSource('/api/events');
     source.onopen = () => {
-      // Turns are not told again.
+      // Events of turns are not sent again.
       if (connection.value === 'lost') noteAll();
       connection.value = 'live';
     };

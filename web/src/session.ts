@@ -1,5 +1,5 @@
 import { effect, signal } from '@preact/signals';
-import { ApiError, api, csrf, refusals } from './api.ts';
+import { type ApiError, api, asError, csrf, refusals } from './api.ts';
 
 /** Who is signed in, and at which service. */
 
@@ -30,7 +30,7 @@ export async function openSession(): Promise<void> {
     take(given);
     sessionFault.value = undefined;
   } catch (error) {
-    sessionFault.value = error instanceof ApiError ? error : new ApiError(0, 'error', String(error));
+    sessionFault.value = asError(error);
   }
 }
 
@@ -48,7 +48,7 @@ function take(given: Session): void {
   session.value = given;
 }
 
-/** While someone uses the page its session is kept alive; what the page loads by itself does not count. */
+/** While someone uses the page its session is kept alive; what the page loads without a press does not count. */
 const renewEveryMs = 5 * 60_000;
 let renewedAt = Date.now();
 for (const type of ['pointerdown', 'keydown']) {

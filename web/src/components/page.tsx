@@ -44,6 +44,13 @@ export function Card(given: {
 
 export type Tone = 'ok' | 'rest' | 'spent' | 'bad' | 'quiet' | 'accent';
 
+/** How a turn ended, or that it runs. */
+export function outcomeTone(outcome: string | null): Tone {
+  if (outcome === null || outcome === 'running') return 'accent';
+  if (outcome === 'success') return 'ok';
+  return outcome === 'cancelled' ? 'quiet' : 'bad';
+}
+
 /** One figure with its name; `note` stands below. */
 export function Stat(given: {
   readonly name: string;

@@ -8,7 +8,7 @@ export const accountDetailsText = texts({
     lendable: 'Can be lent now',
     notLendable: (reason: string) => `Cannot be lent now: ${reason}`,
     evidence: 'Evidence',
-    unproved: 'Its provider could not be asked about it yet; it is lent all the same.',
+    unproved: 'Its provider could not be asked about it yet; it is lent anyway.',
     ownerEnables: 'It stays so until you enable it.',
     ownerReplaces: 'It stays so until you give it another credential.',
     ownerLogsIn: 'It stays so until you log in again.',

@@ -29,7 +29,7 @@ export const turnsText = texts({
     tokens: 'Tokens',
     attempts: 'Attempts',
     inOut: (input: string, output: string) => `${input} in, ${output} out`,
-    estimated: 'counted here, not told by the upstream',
+    estimated: 'counted here, not reported by the upstream',
     older: 'Show older turns',
     all: 'All turns',
     notFound: 'This turn is no longer in the memory of the gateway',

@@ -1,12 +1,11 @@
 import { useSignal } from '@preact/signals';
 import { useEffect } from 'preact/hooks';
 import type { AuditAnswer } from '../../../../src/pool-api/schema.ts';
-import { type ApiError, api } from '../../api.ts';
+import { type ApiError, api, asError } from '../../api.ts';
 import { Button } from '../../components/button.tsx';
 import { Fault, Loading } from '../../components/page.tsx';
 import { Time } from '../../components/time.tsx';
 import { accountDetailsText } from '../../texts/account-details.ts';
-import { asError } from './change-dialogs.tsx';
 
 type Entry = AuditAnswer['entries'][number];
 

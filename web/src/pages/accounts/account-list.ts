@@ -1,7 +1,7 @@
 import { effect, signal } from '@preact/signals';
 import { useEffect, useState } from 'preact/hooks';
 import type { Account, ListAnswer } from '../../../../src/pool-api/schema.ts';
-import { ApiError, api } from '../../api.ts';
+import { type ApiError, api, asError } from '../../api.ts';
 import { accountChanges, connection, onLive } from '../../live.ts';
 import { blursEmails } from '../../preferences.ts';
 
@@ -89,7 +89,7 @@ export class AccountList {
       this.isLoading.value = false;
     } catch (thrown) {
       if (abort.signal.aborted) return;
-      this.error.value = thrown instanceof ApiError ? thrown : new ApiError(0, 'error', String(thrown));
+      this.error.value = asError(thrown);
       this.isLoading.value = false;
     }
   }

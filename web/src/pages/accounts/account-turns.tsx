@@ -1,6 +1,6 @@
 import type { ShownTurn } from '../../../../src/core/shown-turn.ts';
 import { api, useLoaded } from '../../api.ts';
-import { Badge, Fault, Loading } from '../../components/page.tsx';
+import { Badge, Fault, Loading, outcomeTone } from '../../components/page.tsx';
 import { Time } from '../../components/time.tsx';
 import { shownDuration } from '../../format.ts';
 import { linkTo } from '../../navigation.ts';
@@ -54,10 +54,9 @@ export function AccountTurns({ id }: { readonly id: string }) {
 
 function TurnLine({ turn }: { readonly turn: ShownTurn }) {
   const { request_id: id, outcome, at, model, duration_ms: duration } = turn;
-  const tone = outcome === 'success' ? 'ok' : outcome === 'running' ? 'accent' : 'bad';
   return (
     <>
-      <Badge tone={tone}>
+      <Badge tone={outcomeTone(outcome)}>
         {outcome === 'running' ? accountDetailsText().running : outcome.replaceAll('_', ' ')}
       </Badge>{' '}
       <a href={linkTo('turns', [id])}>

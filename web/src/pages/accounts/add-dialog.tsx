@@ -1,6 +1,6 @@
 import { useSignal } from '@preact/signals';
 import type { Account, AccountAnswer } from '../../../../src/pool-api/schema.ts';
-import { type ApiError, api } from '../../api.ts';
+import { type ApiError, api, asError } from '../../api.ts';
 import { Button } from '../../components/button.tsx';
 import { Dialog } from '../../components/dialog.tsx';
 import { CheckField, Choices, TextField } from '../../components/field.tsx';
@@ -10,7 +10,6 @@ import { addingText } from '../../texts/account-adding.ts';
 import type { Provider } from './account-actions.tsx';
 import { nameOf } from './account-list.ts';
 import { reasonText } from './account-state.tsx';
-import { asError } from './change-dialogs.tsx';
 import { ImportForm } from './import-form.tsx';
 import { importJob } from './import-job.ts';
 import { CredentialKind, ProviderField } from './provider-field.tsx';

@@ -1,6 +1,6 @@
 import { useSignal } from '@preact/signals';
 import type { Account, AccountAnswer } from '../../../../src/pool-api/schema.ts';
-import { ApiError, api } from '../../api.ts';
+import { type ApiError, api, asError } from '../../api.ts';
 import { Button } from '../../components/button.tsx';
 import { Confirm, Dialog } from '../../components/dialog.tsx';
 import { TextField } from '../../components/field.tsx';
@@ -178,8 +178,4 @@ function Identity({ account }: { readonly account: Account }) {
       )}
     </p>
   );
-}
-
-export function asError(thrown: unknown): ApiError {
-  return thrown instanceof ApiError ? thrown : new ApiError(0, 'error', String(thrown));
 }

@@ -1,7 +1,7 @@
 import { type Signal, useSignal } from '@preact/signals';
 import { useEffect, useId } from 'preact/hooks';
 import type { ImportAnswer } from '../../../../src/pool-api/schema.ts';
-import { type ApiError, api } from '../../api.ts';
+import { type ApiError, api, asError } from '../../api.ts';
 import { Bar } from '../../components/bar.tsx';
 import { Button } from '../../components/button.tsx';
 import { CheckField, TextArea, TextField } from '../../components/field.tsx';
@@ -10,7 +10,6 @@ import { Table } from '../../components/table.tsx';
 import { shownNumber } from '../../format.ts';
 import { addingText } from '../../texts/account-adding.ts';
 import type { Provider } from './account-actions.tsx';
-import { asError } from './change-dialogs.tsx';
 import { ImportJob, importJob, importLines, isSealed } from './import-job.ts';
 import { CredentialKind, ProviderField } from './provider-field.tsx';
 

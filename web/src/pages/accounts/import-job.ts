@@ -1,7 +1,6 @@
 import { signal } from '@preact/signals';
 import type { ImportAnswer } from '../../../../src/pool-api/schema.ts';
-import { type ApiError, api } from '../../api.ts';
-import { asError } from './change-dialogs.tsx';
+import { type ApiError, api, asError } from '../../api.ts';
 
 type LineResult = ImportAnswer['results'][number];
 

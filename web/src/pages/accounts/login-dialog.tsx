@@ -2,7 +2,7 @@ import { useSignal } from '@preact/signals';
 import { useEffect } from 'preact/hooks';
 import { encode } from 'uqr';
 import type { Account, Login, LoginAnswer } from '../../../../src/pool-api/schema.ts';
-import { type ApiError, api } from '../../api.ts';
+import { type ApiError, api, asError } from '../../api.ts';
 import { Button, CopyButton } from '../../components/button.tsx';
 import { Dialog } from '../../components/dialog.tsx';
 import { Fault, Loading, Notice } from '../../components/page.tsx';
@@ -12,7 +12,6 @@ import { onLive } from '../../live.ts';
 import { linkTo } from '../../navigation.ts';
 import { addingText } from '../../texts/account-adding.ts';
 import { nameOf } from './account-list.ts';
-import { asError } from './change-dialogs.tsx';
 
 const lookMs = 3_000;
 /** A longer address makes a picture that no phone reads, and from some length on none at all. */

@@ -1,6 +1,6 @@
 import { useSignal } from '@preact/signals';
 import type { ReplenishAnswer, StatusAnswer } from '../../../../src/pool-api/schema.ts';
-import { type ApiError, api, useLoaded } from '../../api.ts';
+import { type ApiError, api, asError, useLoaded } from '../../api.ts';
 import { Button } from '../../components/button.tsx';
 import { Dialog } from '../../components/dialog.tsx';
 import { TextField } from '../../components/field.tsx';
@@ -9,7 +9,6 @@ import { Table } from '../../components/table.tsx';
 import { Countdown } from '../../components/time.tsx';
 import { shownNumber } from '../../format.ts';
 import { addingText } from '../../texts/account-adding.ts';
-import { asError } from './change-dialogs.tsx';
 
 type Source = StatusAnswer['sources'][number];
 

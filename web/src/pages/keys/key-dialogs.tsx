@@ -1,6 +1,6 @@
 import { useSignal } from '@preact/signals';
 import type { ShownKey } from '../../../../src/core/shown-key.ts';
-import { ApiError, api } from '../../api.ts';
+import { type ApiError, api, asError } from '../../api.ts';
 import { Button, Snippet } from '../../components/button.tsx';
 import { Confirm, Dialog } from '../../components/dialog.tsx';
 import { SelectField } from '../../components/field.tsx';
@@ -80,7 +80,7 @@ function FormDialog({
       }
       onDone();
     } catch (thrown) {
-      error.value = thrown instanceof ApiError ? thrown : new ApiError(0, 'error', String(thrown));
+      error.value = asError(thrown);
     }
   }
 

@@ -1,7 +1,7 @@
 import { type Signal, useSignal } from '@preact/signals';
 import { useEffect, useId } from 'preact/hooks';
 import type { ExplainedTurn } from '../../../../src/core/explained-turn.ts';
-import { ApiError, api } from '../../api.ts';
+import { type ApiError, api, asError } from '../../api.ts';
 import { Button } from '../../components/button.tsx';
 import { CheckField, SelectField, TextField } from '../../components/field.tsx';
 import { Card, Fault } from '../../components/page.tsx';
@@ -57,7 +57,7 @@ export function AskBox({ named, names }: Named) {
       error.value = undefined;
     } catch (thrown) {
       found.value = undefined;
-      error.value = thrown instanceof ApiError ? thrown : new ApiError(0, 'error', String(thrown));
+      error.value = asError(thrown);
     }
   }
   useEffect(() => {

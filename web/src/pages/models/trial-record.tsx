@@ -1,5 +1,5 @@
 import type { ShownTurn } from '../../../../src/core/shown-turn.ts';
-import { Badge, Card, Facts, Stat, Stats } from '../../components/page.tsx';
+import { Badge, Card, Facts, outcomeTone, Stat, Stats } from '../../components/page.tsx';
 import { shownDuration, shownNumber } from '../../format.ts';
 import { linkTo } from '../../navigation.ts';
 import { questionText } from '../../texts/model-question.ts';
@@ -28,7 +28,7 @@ export function TrialRecord({
           <Stats>
             <Stat
               name={text.outcome}
-              value={<Badge tone={turn.outcome === 'success' ? 'ok' : 'bad'}>{turn.outcome}</Badge>}
+              value={<Badge tone={outcomeTone(turn.outcome)}>{turn.outcome}</Badge>}
             />
             <Stat name={text.firstContent} value={duration(turn.first_content_ms)} />
             <Stat name={text.whole} value={duration(turn.duration_ms)} />

@@ -1,7 +1,7 @@
 import { useSignal } from '@preact/signals';
 import { useEffect, useRef } from 'preact/hooks';
 import type { ShownTurn } from '../../../../src/core/shown-turn.ts';
-import { ApiError, api } from '../../api.ts';
+import { type ApiError, api, asError } from '../../api.ts';
 import { Button } from '../../components/button.tsx';
 import { SelectField, TextArea, TextField } from '../../components/field.tsx';
 import { Card, Fault, Notice } from '../../components/page.tsx';
@@ -73,8 +73,7 @@ export function TryBox({ named, names }: { readonly named: string; readonly name
       state.value = 'ended';
     } catch (thrown) {
       state.value = abort.signal.aborted ? 'stopped' : 'ended';
-      if (!abort.signal.aborted)
-        error.value = thrown instanceof ApiError ? thrown : new ApiError(0, 'error', String(thrown));
+      if (!abort.signal.aborted) error.value = asError(thrown);
     }
     written.flush();
     thought.flush();

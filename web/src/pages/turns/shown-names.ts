@@ -1,16 +1,9 @@
 import type { ShownTurn } from '../../../../src/core/shown-turn.ts';
-import type { Tone } from '../../components/page.tsx';
 import { turnsText } from '../../texts/turns.ts';
 
 /** As commands name an account. */
 export function accountName(id: string): string {
   return id.slice(0, 12);
-}
-
-export function outcomeTone(outcome: string | null): Tone {
-  if (outcome === null || outcome === 'running') return 'accent';
-  if (outcome === 'success') return 'ok';
-  return outcome === 'cancelled' ? 'quiet' : 'bad';
 }
 
 /** The name of a managed key, else what tells clients apart. */

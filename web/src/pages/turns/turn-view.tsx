@@ -2,15 +2,27 @@ import { useSignal } from '@preact/signals';
 import type { ShownTurn, TurnContent } from '../../../../src/core/shown-turn.ts';
 import { api, useLoaded } from '../../api.ts';
 import { Button, Copied } from '../../components/button.tsx';
-import { Badge, Card, Empty, Facts, Fault, Loading, PageHead, Stat, Stats } from '../../components/page.tsx';
+import {
+  Badge,
+  Card,
+  Empty,
+  Facts,
+  Fault,
+  Loading,
+  outcomeTone,
+  PageHead,
+  Stat,
+  Stats,
+} from '../../components/page.tsx';
 import { Time } from '../../components/time.tsx';
 import { toast } from '../../components/toast.tsx';
 import { now, shownCents, shownDuration, shownNumber } from '../../format.ts';
 import { turnChanges } from '../../live.ts';
 import { linkTo } from '../../navigation.ts';
+import { saveFile } from '../../save-file.ts';
 import { turnsText } from '../../texts/turns.ts';
 import { exportedTurn } from './export-turn.ts';
-import { accountName, keyName, outcomeTone, shownOutcome } from './shown-names.ts';
+import { accountName, keyName, shownOutcome } from './shown-names.ts';
 import { Timeline } from './timeline.tsx';
 
 type Turn = ShownTurn & { readonly content?: TurnContent | null };
@@ -81,12 +93,7 @@ export function TurnView({ id }: { readonly id: string }) {
 
 function download(turn: Turn): void {
   const text = `${JSON.stringify(exportedTurn(turn), null, 2)}\n`;
-  const url = URL.createObjectURL(new Blob([text], { type: 'application/json' }));
-  const link = document.createElement('a');
-  link.href = url;
-  link.download = `turn-${turn.request_id}.json`;
-  link.click();
-  URL.revokeObjectURL(url);
+  saveFile(`turn-${turn.request_id}.json`, new Blob([text], { type: 'application/json' }));
   toast(turnsText().exported);
 }
 

@@ -3,7 +3,7 @@ import { useSignal } from '@preact/signals';
 import type { ShownTurn } from '../../../../src/core/shown-turn.ts';
 import { api, useLoaded } from '../../api.ts';
 import { Button } from '../../components/button.tsx';
-import { Badge, Empty, Fault, Loading, PageHead } from '../../components/page.tsx';
+import { Badge, Empty, Fault, Loading, outcomeTone, PageHead } from '../../components/page.tsx';
 import { type Column, Table } from '../../components/table.tsx';
 import { Time } from '../../components/time.tsx';
 import { now, shownCompact, shownDuration, shownNumber } from '../../format.ts';
@@ -12,7 +12,7 @@ import { goTo, linkTo, place } from '../../navigation.ts';
 import { frameText } from '../../texts/frame.ts';
 import { turnsText } from '../../texts/turns.ts';
 import { hasFilters, TurnFilters, turnQuery } from './filters.tsx';
-import { keyName, outcomeTone, shownOutcome } from './shown-names.ts';
+import { keyName, shownOutcome } from './shown-names.ts';
 import { TurnView } from './turn-view.tsx';
 
 interface TurnList {

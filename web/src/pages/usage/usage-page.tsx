@@ -6,6 +6,7 @@ import { Icon } from '../../components/icon.tsx';
 import { Card, Empty, Fault, Loading, PageHead, Stat, Stats } from '../../components/page.tsx';
 import { toast, toastFault } from '../../components/toast.tsx';
 import { shownCompact, shownDuration, shownNumber, shownPercent } from '../../format.ts';
+import { saveFile } from '../../save-file.ts';
 import { frameText } from '../../texts/frame.ts';
 import { usageText } from '../../texts/usage.ts';
 import { UsageChart } from './usage-chart.tsx';
@@ -34,11 +35,7 @@ export function UsagePage() {
   async function save(path: string, query: Readonly<Record<string, string | undefined>>, name: string) {
     try {
       const answer = await api.raw('GET', path + queryText({ ...query, format: 'csv' }));
-      const link = document.createElement('a');
-      link.href = URL.createObjectURL(await answer.blob());
-      link.download = name;
-      link.click();
-      URL.revokeObjectURL(link.href);
+      saveFile(name, await answer.blob());
       toast(text.exported);
     } catch (error) {
       toastFault(error);
