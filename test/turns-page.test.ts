@@ -1,9 +1,10 @@
 import { text } from 'node:stream/consumers';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Download, Page } from 'playwright-core';
 import { expect, test } from 'vitest';
 import { exportedTurn } from '../web/src/pages/turns/export-turn.ts';
 import { expectAccessible, expectFaults, openPage, snapshot, withoutBrowser } from './support/browser.ts';
-import { userTurn } from './support/services.ts';
+import { servicesForTest, userTurn } from './support/services.ts';
 import { type UpstreamServices, withUpstreams } from './support/upstreams.ts';
 
 /** Services whose first provider fails, with a few turns: one that failed over, one that failed, one that was plain. */
@@ -95,6 +96,25 @@ test.skipIf(withoutBrowser)('what was said is shown where it is kept, and never 
   const downloading = page.waitForEvent('download');
   await page.getByRole('button', { name: 'Export for a bug report' }).click();
   expect(await contentOf(await downloading)).not.toContain('who are you');
+});
+
+test.skipIf(withoutBrowser)('turns are shown where they change faster than they are loaded', async () => {
+  const services = await servicesForTest();
+  const page = await openPage(services);
+  await page.route(/\/api\/turns\?/, async (route) => {
+    await sleep(1_500);
+    // The page may have given it up.
+    await route.continue().catch(() => {});
+  });
+  let isBusy = true;
+  const turns = (async () => {
+    while (isBusy) await services.chat(userTurn('auto', 'hello'));
+  })();
+  await page.getByRole('link', { name: 'Turns' }).click();
+  await page.locator('tbody tr').first().waitFor();
+  isBusy = false;
+  await turns;
+  await page.unrouteAll({ behavior: 'ignoreErrors' });
 });
 
 test.skipIf(withoutBrowser)('a narrow window in Chinese and in the dark has all of it', async () => {

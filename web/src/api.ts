@@ -1,4 +1,4 @@
-import { type Signal, signal, useSignal } from '@preact/signals';
+import { effect, type Signal, signal, untracked, useSignal } from '@preact/signals';
 import { useEffect, useRef } from 'preact/hooks';
 
 /** Calls of the service that this page came from. */
@@ -131,12 +131,15 @@ export interface Loaded<Value> {
 
 /**
  * Loads when the component appears and whenever a word of `on` changes, and again every `everyMs` while the page is looked
- * at. What was loaded stays while it is loaded again; an answer to an earlier question is dropped.
+ * at. `changes` counts those at the service: after one it is loaded again, once what is being loaded has come, since on a busy
+ * service the next change is there before an answer. What was loaded stays while it is loaded again; an answer to an earlier
+ * question is dropped.
  */
 export function useLoaded<Value>(
   load: (abort: AbortSignal) => Promise<Value>,
   on: readonly unknown[] = [],
   everyMs?: number,
+  changes: () => number = () => 0,
 ): Loaded<Value> {
   const value = useSignal<Value | undefined>(undefined);
   const error = useSignal<ApiError | undefined>(undefined);
@@ -144,11 +147,13 @@ export function useLoaded<Value>(
   const running = useRef<AbortController>(undefined);
   const latest = useRef(load);
   latest.current = load;
+  const isDue = useRef(false);
 
   async function reload(): Promise<void> {
     running.current?.abort();
     const abort = new AbortController();
     running.current = abort;
+    isDue.current = false;
     isLoading.value = true;
     try {
       const loaded = await latest.current(abort.signal);
@@ -160,14 +165,29 @@ export function useLoaded<Value>(
       error.value = asError(thrown);
     }
     isLoading.value = false;
+    if (isDue.current) void reload();
+  }
+
+  function refresh(): void {
+    if (isLoading.peek()) isDue.current = true;
+    else void reload();
   }
 
   useEffect(() => {
     void reload();
     const timer =
-      everyMs === undefined ? undefined : setInterval(() => document.hidden || void reload(), everyMs);
+      everyMs === undefined
+        ? undefined
+        : setInterval(() => document.hidden || isLoading.peek() || void reload(), everyMs);
+    let seen: number | undefined;
+    const stopWatching = effect(() => {
+      const count = changes();
+      if (seen !== undefined && seen !== count) untracked(refresh);
+      seen = count;
+    });
     return () => {
       clearInterval(timer);
+      stopWatching();
       running.current?.abort();
     };
   }, on);

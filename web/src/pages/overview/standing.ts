@@ -39,8 +39,9 @@ export function useStanding(): Loaded<Standing> {
       if (typeof pool !== 'string') return { health, ...pool, poolFault: undefined };
       return { health, status: undefined, poolFault: pool, broken: [], returnsAt: undefined };
     },
-    [isGateway, accountChanges.value],
+    [isGateway],
     everyMs,
+    () => accountChanges.value,
   );
 }
 
@@ -100,8 +101,9 @@ export function useMinutes(): Loaded<Minutes> {
       );
       return byMinute(turns, now);
     },
-    [turnChanges.value],
+    [],
     everyMs,
+    () => turnChanges.value,
   );
 }
 

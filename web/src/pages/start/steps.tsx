@@ -68,8 +68,9 @@ export function useSteps(): FoundSteps {
   const isGateway = session.value?.service === 'gateway';
   const loaded = useLoaded(
     (abort) => find(isGateway, abort),
-    [isGateway, accountChanges.value, turnChanges.value],
+    [isGateway],
     everyMs,
+    () => accountChanges.value + turnChanges.value,
   );
   const found = loaded.value.value;
   return {

@@ -17,7 +17,6 @@ import {
 import { Time } from '../../components/time.tsx';
 import { toast } from '../../components/toast.tsx';
 import { now, shownCents, shownDuration, shownNumber } from '../../format.ts';
-import { turnChanges } from '../../live.ts';
 import { linkTo } from '../../navigation.ts';
 import { saveFile } from '../../save-file.ts';
 import { turnsText } from '../../texts/turns.ts';
@@ -40,7 +39,7 @@ export function TurnView({ id }: { readonly id: string }) {
       hasEnded.value = turn.outcome !== 'running';
       return turn;
     },
-    [hasEnded.value || turnChanges.value],
+    [hasEnded.value],
     hasEnded.value ? undefined : runningMs,
   );
   const turn = value.value;

@@ -35,8 +35,9 @@ function AllTurns() {
   const query = turnQuery(place.value.filters);
   const { value, error, reload } = useLoaded(
     (abort) => api.get<TurnList>('/api/turns', { ...query, limit: limit.value }, abort),
-    [JSON.stringify(query), limit.value, turnChanges.value],
+    [JSON.stringify(query), limit.value],
     everyMs,
+    () => turnChanges.value,
   );
   const turns = value.value?.turns;
   const isFiltered = hasFilters(place.value.filters);
