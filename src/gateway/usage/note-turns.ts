@@ -8,6 +8,7 @@ import {
   dimensions,
   faces,
   figures,
+  hourMs,
   hourOf,
   type LedgerTurn,
   widestFace,
@@ -31,6 +32,13 @@ interface Series {
   readonly place: string;
   readonly turn: LedgerTurn;
   readonly isOther: boolean;
+}
+
+interface Group {
+  readonly hour: number;
+  /** By face. */
+  readonly series: readonly number[];
+  readonly values: number[];
 }
 
 interface Sum {
@@ -81,25 +89,42 @@ class KnownSeries {
       this.#hour = hour;
     }
     const added = faces.map(() => new Map<string, Series>());
-    const hours = new Map<string, Sum>();
-    const days = new Map<string, Sum>();
+    const groups = new Map<string, Group>();
     const rows = turns.map((given) => {
       const turn = bounded(given);
-      const values = figures.map(({ of }) => of(turn));
-      let series = 0;
-      for (let face = 0; face <= widestFace; face += 1) {
-        series = this.#idOf(turn, face, added);
-        addTo(hours, series, hourOf(turn.at), values);
-        addTo(days, series, dayOf(turn.at), values);
-      }
-      return turnRow(turn, series);
+      const group = this.#groupOf(turn, groups, added);
+      for (let at = 0; at < figures.length; at += 1)
+        group.values[at] = (group.values[at] ?? 0) + (figures[at]?.of(turn) ?? 0);
+      return turnRow(turn, group.series[widestFace] ?? 0);
     });
+    const hours = new Map<string, Sum>();
+    const days = new Map<string, Sum>();
+    for (const { hour, series, values } of groups.values()) {
+      const day = dayOf(hour * hourMs);
+      for (const one of series) {
+        addTo(hours, one, hour, values);
+        addTo(days, one, day, values);
+      }
+    }
     return {
       added: added.flatMap((ofFace) => [...ofFace.values()]).toSorted((one, other) => one.id - other.id),
       rows,
       hours: rowsOf(hours),
       days: rowsOf(days),
     };
+  }
+
+  /** The turns of a batch that count for the same series are summed up first: mostly they are few groups. */
+  #groupOf(turn: LedgerTurn, groups: Map<string, Group>, added: readonly Map<string, Series>[]): Group {
+    const hour = hourOf(turn.at);
+    const place = `${hour} ${nameOf(turn, widestFace)}`;
+    let group = groups.get(place);
+    if (!group) {
+      const series = faces.map((_face, face) => this.#idOf(turn, face, added));
+      group = { hour, series, values: figures.map(() => 0) };
+      groups.set(place, group);
+    }
+    return group;
   }
 
   /** Once they are surely written. */
