@@ -76,6 +76,7 @@ test('keys are made, listed, changed, rotated and revoked by commands, and a sec
     expires_at: null,
     limits: { parallel_turns: 2, time_zone: 'Asia/Shanghai', budgets: [{ meter: 'credits', limit: 9.5 }] },
   });
+  expect((await run('show', 'ci'))[1]).toMatch(/used +0 of 9\.5 credits\/total\n/);
   await run('set', 'ci', '--enable');
   const [, next] = await run('rotate', 'ci', '--grace', '0');
   expect([await turn(secret), await turn(next.trim())]).toEqual([401, 200]);

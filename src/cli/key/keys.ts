@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { keyWithSecret, type ShownKey, shownKey, shownKeys } from '../../core/shown-key.ts';
+import { type KeyUse, keyWithSecret, type ShownKey, shownKey, shownKeys } from '../../core/shown-key.ts';
 import { formatJson } from '../account/view.ts';
 import type { CliActions } from '../actions.ts';
 import { UsageError } from '../option-values.ts';
@@ -186,12 +186,22 @@ function described(key: ShownKey): string {
     ['providers', key.providers?.join(', ') ?? 'all'],
     ['labels', key.labels?.join(', ') ?? 'any account'],
     ['limits', limitWords(key)],
+    ...key.uses.map((use) => ['used', useWords(use)] as const),
     ['expires', key.expires_at],
     ['made', key.created_at],
     ['last used', key.last_used_at],
     ...(key.former_secret_until === null ? [] : [['former secret until', key.former_secret_until] as const]),
     ...(key.revoked_at === null ? [] : [['revoked', key.revoked_at] as const]),
   ]);
+}
+
+function useWords({ meter, window, limit, used, unpriced_turns: unpriced, resets_at }: KeyUse): string {
+  const what = meter === 'turns' ? 'turns at a time' : `${meter.replace('_', ' ')}/${window}`;
+  const more = [
+    ...(unpriced ? [`${unpriced} without a known price`] : []),
+    ...(resets_at === null ? [] : [`until ${resets_at}`]),
+  ];
+  return [`${used} of ${limit} ${what}`, ...more].join(', ');
 }
 
 function limitWords({ limits }: ShownKey): string {
