@@ -297,6 +297,7 @@ test('keys are there after a restart, and known while their database is away at 
   });
   expect((await chat(unknown, 'plain-key')).status).toBe(200);
   expect(await chat(unknown, secret)).toMatchObject({ status: 503 });
+  expect((await ask(unknown, '/health')).body['reason']).toMatch(/^Clients get 503 .* could not be read yet/);
   expect((await chat(unknown, undefined)).status).toBe(401);
 });
 

@@ -99,7 +99,7 @@ export class GatewayDatabase {
     this.#isTroubleSaid = true;
     this.#options.logger.warn(
       { err: error },
-      'the database of GATEWAY_DATABASE_URL cannot be used: client keys and usage go on from memory until it can',
+      'the database of GATEWAY_DATABASE_URL cannot be used: client keys that are known and usage go on from memory until it can',
     );
   }
 

@@ -4,6 +4,7 @@ import type { Logger } from '../../lib/log/logger.ts';
 import { version } from '../../lib/version.ts';
 import { storeFaults, type Verdict } from '../../pool-api/readiness.ts';
 import type { GatewayDatabase } from '../database/gateway-database.ts';
+import type { ManagedKeys } from '../keys/managed-keys.ts';
 import type { PoolWatch } from '../leases/pool-watch.ts';
 import type { BufferedStore } from '../state/buffered-store.ts';
 import type { Admission } from '../turn/admission.ts';
@@ -16,6 +17,7 @@ export interface HealthSources {
   readonly keep: Pick<BufferedStore, 'figures'>;
   /** Of client keys and usage. */
   readonly database: Pick<GatewayDatabase, 'isReachable' | 'isShared'>;
+  readonly managedKeys: Pick<ManagedKeys, 'areKnown'>;
   readonly isPoolInside: boolean;
   readonly disks: () => DiskHealth;
   /** How the configuration file stands; undefined where there is none. */
@@ -25,7 +27,17 @@ export interface HealthSources {
 
 /** What `/health` answers, from what is known already. */
 export function healthOf(sources: HealthSources) {
-  const { dependencies, poolWatch, keep, database, isPoolInside, disks, configWatch, admission } = sources;
+  const {
+    dependencies,
+    poolWatch,
+    keep,
+    database,
+    managedKeys,
+    isPoolInside,
+    disks,
+    configWatch,
+    admission,
+  } = sources;
   const { isAccepted, isReachable, lacksStore } = poolWatch;
   const unreachable = [...dependencies.reach.all].filter(([, isUp]) => !isUp).map(([provider]) => provider);
   const { isReachable: isKeepReachable, isWritable, store } = keep.figures();
@@ -43,7 +55,7 @@ export function healthOf(sources: HealthSources) {
     isReachable && !poolWatch.isWritable && storeFaults.readOnly,
     !isKeepReachable && keepFaults.unreachable,
     isKeepReachable && !isWritable && keepFaults.readOnly,
-    !database.isReachable && databaseAway,
+    !database.isReachable && (managedKeys.areKnown ? databaseFaults.away : databaseFaults.neverRead),
     !log.writable && logFault,
     config?.status === 'error' && configRefused,
   ].filter((reason) => reason !== false);
@@ -101,8 +113,11 @@ export class VerdictLog {
 const poolUnreachable =
   'The account pool does not answer at POOL_SERVICE_URL: start it with "warp2api serve pool", or correct the address.';
 
-const databaseAway =
-  'Client keys and usage go on from memory, since their database cannot be used: check that it runs and that GATEWAY_DATABASE_URL is right.';
+const databaseFaults = {
+  away: 'Client keys and usage go on from memory, since their database cannot be used: check that it runs and that GATEWAY_DATABASE_URL is right.',
+  neverRead:
+    'Clients get 503 unless they have one of API_KEYS, since the database of client keys could not be read yet: the log says why. Gateways that share a DATA_DIR need a GATEWAY_DATABASE_URL for each, or one PostgreSQL.',
+};
 
 const keepFaults = {
   unreachable:

@@ -111,7 +111,8 @@ export class ClientKeys {
     const { keys, managed, setting = 'API_KEYS', onWrongKey } = this.#options;
     const mayBeManaged = shown.length > 0 || keys.length === 0;
     if (managed && !managed.areKnown && mayBeManaged) {
-      const message = 'The gateway cannot read its client keys yet; try again in a moment.';
+      const message =
+        'The gateway cannot read its client keys yet; try again in a moment. If it lasts, its log and /health say why.';
       throw new AppError('storage_unavailable', message, { retryAfterMs: 5_000 });
     }
     if (shown.length > 0) onWrongKey?.();

@@ -238,7 +238,12 @@ export class ManagedKeys {
       this.#hasFailed = false;
     } catch (error) {
       if (!this.#hasFailed) {
-        logger.warn({ err: error }, 'client keys cannot be read: those that are known go on as they are');
+        logger.warn(
+          { err: error },
+          this.#isRead
+            ? 'client keys cannot be read: those that are known go on as they are'
+            : 'client keys cannot be read: clients get 503 until they can, unless they have one of API_KEYS',
+        );
       }
       this.#hasFailed = true;
     }
