@@ -180,6 +180,10 @@ it('restores over what is there only when told to, keeps it, and never under a r
   expect(await done(place, 'restore kept --force')).toContain('accounts.db.before-restore');
   expect(await accountsOf(place)).toBe(1);
   expect(existsSync(file('data/accounts.db.before-restore'))).toBe(true);
+  // What was there before the first of two restores is not lost with the second.
+  const before = readFileSync(file('data/accounts.db.before-restore'));
+  expect(await done(place, 'restore kept --force')).toContain('accounts.db.before-restore-2');
+  expect(readFileSync(file('data/accounts.db.before-restore'))).toEqual(before);
 
   // Also where what is there is damaged.
   writeFileSync(file('data/accounts.db'), 'no database any more');
@@ -245,4 +249,12 @@ it('replaces no folder that is there', async () => {
   const { run } = await backedUp();
   const { code, stderr } = await run('backup kept');
   expect([code, stderr]).toEqual([1, expect.stringMatching(/is there already/)]);
+});
+
+it('gives one of two backups to the same folder its place, and says so to the other', async () => {
+  const place = await backedUp();
+  const both = await Promise.all([place.run('backup twice'), place.run('backup twice')]);
+  expect(both.map(({ code }) => code).sort()).toEqual([0, 1]);
+  expect(both.map(({ stderr }) => stderr).join('')).toMatch(/is there already|was made by another command/);
+  expect(readdirSync(place.folder).filter((name) => name.includes('twice'))).toEqual(['twice']);
 });

@@ -82,6 +82,8 @@ export async function backUp(config: Config, given: string): Promise<Backup> {
     const text = `${JSON.stringify(manifest, undefined, 2)}\n`;
     writeFileSync(join(draft, manifestName), text, { mode: 0o600, flush: true });
     syncFolder(join(draft, manifestName));
+    if (existsSync(folder))
+      throw new Error(`${folder} was made by another command meanwhile: name another one.`);
     renameSync(draft, folder);
     syncFolder(folder);
     return {
@@ -151,9 +153,8 @@ export async function restore(
   const kept: string[] = [];
   for (const [at, { path }] of wanted.entries()) {
     if (existsSync(path)) {
-      const before = `${path}.before-restore`;
+      const before = freeName(`${path}.before-restore`);
       for (const ending of ['', '-wal']) {
-        rmSync(before + ending, { force: true });
         if (existsSync(path + ending)) renameSync(path + ending, before + ending);
       }
       kept.push(before);
@@ -254,6 +255,15 @@ async function digestOf(path: string): Promise<string> {
   const hash = createHash('sha256');
   await pipeline(createReadStream(path), hash);
   return hash.digest('hex');
+}
+
+/** What an earlier restore has kept may be what is wanted in the end. */
+function freeName(wanted: string): string {
+  let name = wanted;
+  for (let number = 2; ['', '-wal'].some((ending) => existsSync(name + ending)); number += 1) {
+    name = `${wanted}-${number}`;
+  }
+  return name;
 }
 
 function removeDatabase(path: string): void {
