@@ -248,6 +248,7 @@ test('a collector that does not answer costs no turn: spans are dropped, counted
   };
   await eventually('all are counted', async () => (await dropped()) === 6);
   expect(services.log().match(/traces could not be sent/g)).toHaveLength(1);
+  await eventually('the log says it of metrics', () => services.log().includes('metrics could not be sent'));
   receiver.status = 0;
   await services.chat(userTurn('sandbox', 'Hello'));
   const begunAt = Date.now();

@@ -19,7 +19,11 @@ import { type ExportResult, ExportResultCode, W3CTraceContextPropagator } from '
 import { OTLPMetricExporter } from '@opentelemetry/exporter-metrics-otlp-proto';
 import { OTLPTraceExporter } from '@opentelemetry/exporter-trace-otlp-proto';
 import { resourceFromAttributes } from '@opentelemetry/resources';
-import { MeterProvider, PeriodicExportingMetricReader } from '@opentelemetry/sdk-metrics';
+import {
+  MeterProvider,
+  PeriodicExportingMetricReader,
+  type ResourceMetrics,
+} from '@opentelemetry/sdk-metrics';
 import {
   AlwaysOffSampler,
   AlwaysOnSampler,
@@ -117,8 +121,14 @@ export class Telemetry {
       this.#tracer = provider.getTracer(scope, version);
     }
     if (metricsUrl !== undefined) {
+      const failed = onceAMinute(clock, (_count, message: string) =>
+        logger.warn(
+          { reason: message },
+          'metrics could not be sent to OTEL_EXPORTER_OTLP_ENDPOINT; they are sent again with the next ones',
+        ),
+      );
       const reader = new PeriodicExportingMetricReader({
-        exporter: new OTLPMetricExporter({ ...options, url: metricsUrl }),
+        exporter: new WatchedMetrics({ ...options, url: metricsUrl }, failed),
         exportIntervalMillis: settings.metricsEveryMs,
         exportTimeoutMillis: Math.min(exportMs, settings.metricsEveryMs),
       });
@@ -211,6 +221,26 @@ class GivenIds implements IdGenerator {
 
   generateSpanId(): string {
     return this.next.spanId;
+  }
+}
+
+/** The reader's own report of a failure goes nowhere. */
+class WatchedMetrics extends OTLPMetricExporter {
+  readonly #onFailed: (reason: string) => void;
+
+  constructor(
+    options: ConstructorParameters<typeof OTLPMetricExporter>[0],
+    onFailed: (reason: string) => void,
+  ) {
+    super(options);
+    this.#onFailed = onFailed;
+  }
+
+  override export(metrics: ResourceMetrics, done: (result: ExportResult) => void): void {
+    super.export(metrics, (result) => {
+      if (result.code !== ExportResultCode.SUCCESS) this.#onFailed(errorMessage(result.error ?? 'unknown'));
+      done(result);
+    });
   }
 }
 
