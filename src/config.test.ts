@@ -125,6 +125,10 @@ test.each([
   [{ GATEWAY_KEY: 'fifteen-letters' }, /^GATEWAY_KEY: must have at least 16 characters/],
   [{ GATEWAY_KEY: 'sixteen,letters!' }, /^GATEWAY_KEY: must have no comma/],
   [{ GATEWAY_KEY: 'sixteen-letters!', API_KEYS: 'a, sixteen-letters!' }, /^GATEWAY_KEY is in API_KEYS too/],
+  [
+    { TRACE_PROVIDERS: 'warp, openai, opnai' },
+    /^TRACE_PROVIDERS: there is no provider "opnai" that answers turns\.$/,
+  ],
 ])('%o is refused with the name of the variable and the fix', (environment, message) => {
   expect(() => load(environment)).toThrow(ConfigError);
   expect(() => load(environment)).toThrow(message);

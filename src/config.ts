@@ -11,7 +11,13 @@ import { readCertificates } from './lib/network/extra-certificates.ts';
 import { KnownSecrets } from './lib/secrets/known-secrets.ts';
 import { plainLine } from './lib/shown-text.ts';
 import { telemetryOf } from './lib/telemetry/telemetry-settings.ts';
-import { environmentKeys, type ProviderConfig, providerSettings, secretsOf } from './providers/registry.ts';
+import {
+  answeringNames,
+  environmentKeys,
+  type ProviderConfig,
+  providerSettings,
+  secretsOf,
+} from './providers/registry.ts';
 import { type SettingValues, settings } from './settings.ts';
 import { shownSettings, shownValue, valueIn } from './shown-settings.ts';
 
@@ -186,6 +192,12 @@ export function loadConfig(environment: NodeJS.ProcessEnv, folder = process.cwd(
     environment,
     (problem) => problems.push(`ACCOUNTS_FROM_ENV: ${problem}.`),
   );
+  const traced = ['*', 'sandbox', ...answeringNames(providers)];
+  for (const name of given.TRACE_PROVIDERS ?? []) {
+    if (!traced.includes(name)) {
+      problems.push(`TRACE_PROVIDERS: there is no provider "${name}" that answers turns.`);
+    }
+  }
   const extraCertificates = certificatesIn(given.NODE_EXTRA_CA_CERTS, folder, problems);
   if (problems.length > 0) throw new ConfigError(problems);
 
