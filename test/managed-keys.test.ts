@@ -145,6 +145,7 @@ test('fields are checked, names are unique, and a change touches what it names',
   const faults: [Json, string][] = [
     [{}, 'name: is missing'],
     [{ name: 'key_x' }, 'name: must be 1 to 64'],
+    [{ name: 'me' }, '"me" is taken'],
     [{ name: 'a/b' }, 'name: must be 1 to 64'],
     [{ name: 'ci', model: ['x'] }, 'model: is no field of this request'],
     [{ name: 'ci', models: [] }, 'models: must have at least 1'],

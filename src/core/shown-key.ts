@@ -46,9 +46,10 @@ const changedLimits = z.strictObject({
   time_zone: timeZone.nullish(),
 });
 
-const name = z.string().regex(/^(?!key_)[\p{L}\p{N}](?:[\p{L}\p{N} ._@+-]{0,62}[\p{L}\p{N}._@+-])?$/u, {
+/** `GET /api/keys/me` is the key of the caller. */
+const name = z.string().regex(/^(?!key_|me$)[\p{L}\p{N}](?:[\p{L}\p{N} ._@+-]{0,62}[\p{L}\p{N}._@+-])?$/u, {
   message:
-    'must be 1 to 64 letters, digits, spaces and ._@+-, begin with a letter or digit, and not with key_',
+    'must be 1 to 64 letters, digits, spaces and ._@+-, begin with a letter or digit, and not with key_; "me" is taken',
 });
 const owner = z.string().trim().min(1).max(100);
 const listOf = (most: number, longest: number) => z.array(z.string().min(1).max(longest)).min(1).max(most);
