@@ -99,6 +99,20 @@ test.skipIf(withoutBrowser)('a page that was open asks for the key that a restar
   ignoreFaults(page, /401|ERR_FAILED/);
 });
 
+test.skipIf(withoutBrowser)('tabs that are not looked at leave connections for others', async () => {
+  const services = await servicesForTest();
+  let page = await openPage(services);
+  for (let tab = 2; tab <= 8; tab += 1) {
+    await page.getByText('Live', { exact: true }).waitFor();
+    await page.evaluate(
+      'Object.defineProperty(document, "hidden", { value: true }); document.dispatchEvent(new Event("visibilitychange"))',
+    );
+    page = await page.context().newPage();
+    await page.goto(`${services.gatewayUrl}/admin`, { timeout: 10_000 });
+  }
+  await page.getByText('Live', { exact: true }).waitFor();
+});
+
 test.skipIf(withoutBrowser)('what went wrong can be read and closed while a dialog is open', async () => {
   const services = await servicesForTest();
   const id = await services.addAccount('wk-one-0123456789');

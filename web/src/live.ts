@@ -20,7 +20,15 @@ export function onLive(listener: (event: GatewayEvent) => void): () => void {
   return () => listeners.delete(listener);
 }
 
-const isOpen = computed(() => session.value !== undefined && session.value.state !== 'signed_out');
+/** A browser has six connections to a service for all of its tabs: a tab that is not looked at needs none. */
+const isHidden = signal(document.hidden);
+document.addEventListener('visibilitychange', () => {
+  isHidden.value = document.hidden;
+});
+const isOpen = computed(
+  () => !isHidden.value && session.value !== undefined && session.value.state !== 'signed_out',
+);
+let hasOpened = false;
 
 effect(() => {
   if (!isOpen.value) {
@@ -34,7 +42,8 @@ effect(() => {
     source = new EventSource('/api/events');
     source.onopen = () => {
       // Events of turns are not sent again.
-      if (connection.value === 'lost') noteAll();
+      if (hasOpened || connection.value === 'lost') noteAll();
+      hasOpened = true;
       connection.value = 'live';
     };
     source.onmessage = ({ data }) => take(JSON.parse(data) as GatewayEvent);
