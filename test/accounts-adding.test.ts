@@ -154,7 +154,7 @@ test.skipIf(withoutBrowser)(
     await dialog(page).getByLabel('One account a line').fill(lines.join('\n'));
     await dialog(page).getByRole('button', { name: 'Import 200 lines' }).click();
     await dialog(page).getByText('200 of 200 lines').waitFor({ timeout: 60_000 });
-    await dialog(page).getByText('191 added, 1 known already, 8 not usable').waitFor();
+    await dialog(page).getByText('191 added, 1 already known, 8 not usable').waitFor();
     await dialog(page).getByRole('row').filter({ hasText: 'unknown field: "apikey"' }).first().waitFor();
     expect(await dialog(page).getByRole('row').count()).toBe(9);
     expect(await page.content()).not.toContain('wk-secret');

@@ -15,7 +15,7 @@ test.skipIf(withoutBrowser)(
     expect(await steps.locator('.step-mark').allInnerTexts()).toEqual([
       'Done',
       'Next',
-      'When you want',
+      'Optional',
       'To do',
     ]);
     await expectAccessible(page);

@@ -99,7 +99,7 @@ test.skipIf(withoutBrowser)('a key is made, copied, edited, rotated and revoked 
   await expectAccessible(page);
   await page.getByRole('dialog').getByRole('button', { name: 'Revoke' }).click();
   await page.getByText('ci is revoked.').waitFor();
-  await page.getByLabel('Revoked keys too').check();
+  await page.getByLabel('Show revoked keys').check();
   await row(page, 'Revoked').waitFor();
   expect(await turn(next)).toBe(401);
 });
@@ -115,6 +115,7 @@ test.skipIf(withoutBrowser).each([
   await page.locator('.notice').filter({ hasText: 'alice' }).waitFor();
   expect(await row(page, 'alice').getByRole('meter').count()).toBe(2);
   await expectAccessible(page);
+  expect(await page.evaluate('document.documentElement.scrollWidth <= innerWidth')).toBe(true);
   await snapshot(page, `keys-${look.language}`, { isWhole: true });
   await page.locator('tbody tr').filter({ hasText: 'alice' }).getByRole('button').first().click();
   await page.getByRole('dialog').waitFor();

@@ -34,7 +34,7 @@ test.skipIf(withoutBrowser)('settings are searched, and show where each value co
   await expect.poll(() => row('LOG_FILE').count()).toBe(0);
   expect(await row('MIN_POOL_SIZE').count()).toBe(1);
   await page.getByRole('searchbox').fill('zzz');
-  await page.getByText('No setting fits').waitFor();
+  await page.getByText('No setting matches').waitFor();
   expect(await page.content()).not.toMatch(/pass-word-1|gateway-key-0/);
 });
 

@@ -66,7 +66,7 @@ test.skipIf(withoutBrowser)('turns are listed, filtered, opened and exported', a
   // By keyboard.
   await page.getByRole('link', { name: 'work', exact: true }).focus();
   await page.keyboard.press('Enter');
-  await page.getByRole('heading', { name: 'In time' }).waitFor();
+  await page.getByRole('heading', { name: 'Timeline' }).waitFor();
   await expectAccessible(page);
   await snapshot(page, 'turn', { isWhole: true });
   const picture = page.locator('.timeline');

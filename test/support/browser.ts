@@ -1,7 +1,7 @@
 import { mkdirSync } from 'node:fs';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import type { Browser, BrowserContextOptions, Page } from 'playwright-core';
 import { expect, inject, onTestFinished } from 'vitest';
@@ -124,17 +124,15 @@ export async function expectAccessible(page: Page): Promise<void> {
 }
 
 /**
- * A picture of the window, or of all of the page. It goes to docs/pictures with UPDATE_PICTURES=1, else to a folder of scratch
- * whose path is the answer's beginning.
+ * A picture of the window, or of all of the page, in PICTURES_DIR or else in a folder of scratch; for people to look at.
+ * Those of the documentation are made by test/pictures.test.ts.
  */
 export async function snapshot(
   page: Page,
   name: string,
   options: { readonly isWhole?: boolean } = {},
 ): Promise<string> {
-  const scratch = process.env['PICTURES_DIR'] ?? join(tmpdir(), 'warp2api-pictures');
-  const isKept = process.env['UPDATE_PICTURES'] === '1';
-  const folder = isKept ? resolve(import.meta.dirname, '../../docs/pictures') : scratch;
+  const folder = process.env['PICTURES_DIR'] ?? join(tmpdir(), 'warp2api-pictures');
   mkdirSync(folder, { recursive: true });
   const path = join(folder, `${name}.png`);
   await page.screenshot({ path, fullPage: options.isWhole === true, animations: 'disabled' });

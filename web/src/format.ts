@@ -32,9 +32,9 @@ export function shownNumber(value: number, digits = 0): string {
   return numbers({ maximumFractionDigits: digits }).format(value);
 }
 
-/** 12,345 as 12.3K; for figures that are looked at, not counted. */
+/** 12,345 as 12.3k, millions with a large M; for figures that are looked at, not counted. */
 export function shownCompact(value: number): string {
-  return numbers({ notation: 'compact', maximumFractionDigits: 1 }).format(value);
+  return numbers({ notation: 'compact', maximumFractionDigits: 1 }).format(value).replace('m', 'M');
 }
 
 export function shownPercent(share: number, digits = 0): string {

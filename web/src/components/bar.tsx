@@ -14,7 +14,7 @@ export function Bar(given: {
 }) {
   const share = given.share === undefined ? undefined : Math.min(1, Math.max(0, given.share));
   const tone =
-    given.tone ?? (share === undefined ? 'quiet' : share >= 1 ? 'bad' : share >= 0.85 ? 'rest' : 'accent');
+    given.tone ?? (share === undefined ? 'quiet' : share >= 1 ? 'bad' : share >= 0.8 ? 'rest' : 'accent');
   return (
     <div class={`bar tone-${tone}`}>
       {!given.isBare && (

@@ -73,7 +73,7 @@ function optionsOf(given: ChartProps, place: HTMLElement): uPlot.Options {
   return {
     width: place.clientWidth,
     height: given.height ?? 180,
-    padding: [10, 8, 0, 0],
+    padding: [10, 26, 0, 0],
     cursor: { points: { size: 6 }, drag: { x: false, y: false } },
     legend: {
       live: true,
@@ -105,7 +105,7 @@ function optionsOf(given: ChartProps, place: HTMLElement): uPlot.Options {
       },
     ],
     series: [
-      { value: (_plot, seconds) => (seconds === null ? '–' : time.format(seconds * 1_000)), label: '' },
+      { value: (_plot, seconds) => (seconds === null ? '' : time.format(seconds * 1_000)), label: '' },
       ...given.lines.map(({ label, tone, isFaint }): uPlot.Series => {
         const stroke = colourOf(place, tone);
         const path = given.kind === 'bars' && !isFaint ? bars : curve;
@@ -117,7 +117,7 @@ function optionsOf(given: ChartProps, place: HTMLElement): uPlot.Options {
           ...(isFaint ? { dash: [4, 4] } : given.kind === 'bars' ? { fill: stroke } : {}),
           ...(path ? { paths: path } : {}),
           points: { show: false },
-          value: (_plot, value) => (value === null || value === undefined ? '–' : given.shown(value)),
+          value: (_plot, value, _series, at) => (at === null ? '' : value == null ? '–' : given.shown(value)),
         };
       }),
     ],

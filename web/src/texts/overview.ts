@@ -48,9 +48,9 @@ export const overviewText = texts({
     returnsNone: 'None is out',
     returnsUnknown: 'Not known',
 
-    attention: 'What needs a person',
+    attention: 'Needs attention',
     nothing: 'Nothing.',
-    nothingNote: 'What ends without your doing is not listed here.',
+    nothingNote: 'What ends automatically is not listed here.',
     look: 'Look',
     account: (name: string) => `Account ${name}`,
     more: (count: string) => `${count} more`,
@@ -60,11 +60,11 @@ export const overviewText = texts({
     gateway: 'The gateway',
     provider: (name: string) => `Provider ${name}`,
     noConnection: 'No connection to it can be made from here.',
-    circuit: (name: string) => `${name} fails turn after turn: those that can go elsewhere do.`,
+    circuit: (name: string) => `${name} fails turn after turn. Turns that can go elsewhere do.`,
   },
   zh: {
     title: '概览',
-    ready: '可以应答请求。',
+    ready: '服务正常，可以应答请求。',
     sandbox: '账号池中没有账号，由内置沙盒应答，并非真实模型。',
     addAccount: '添加账号',
 
@@ -82,7 +82,7 @@ export const overviewText = texts({
     waiting: (count: string) => `${count} 个等待账号`,
     perMinute: '每分钟请求数',
     errors: '每分钟错误数',
-    firstContent: '首字时间',
+    firstContent: '首字延迟',
     firstContentNote: '最近一分钟的中位数',
     costToday: '今日费用',
     unpriced: (count: string) => `${count} 个请求价格未知`,
@@ -120,6 +120,6 @@ export const overviewText = texts({
     gateway: '网关',
     provider: (name: string) => `提供商 ${name}`,
     noConnection: '无法从此处建立连接。',
-    circuit: (name: string) => `${name} 连续失败，可改走其他线路的请求已绕开。`,
+    circuit: (name: string) => `${name} 连续失败，能改用其他候选的请求已避开它。`,
   },
 });

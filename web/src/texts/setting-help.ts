@@ -28,7 +28,7 @@ export const settingHelp: Readonly<Record<string, string>> = {
   DATABASE_URL:
     '账号存放位置：sqlite: 加文件名（相对路径位于 DATA_DIR），或 postgres://，供多个账号池共用一个数据库。',
   KEEP_URL:
-    '网关存放会话和已存响应的位置：memory、sqlite: 加本网关专用的文件，或 postgres:// 供多个网关共用。未设置时：DATABASE_URL 为 PostgreSQL 则用它，否则为 sqlite:gateway.db。',
+    '网关存放会话和已保存的响应的位置：memory、sqlite: 加本网关专用的文件，或 postgres:// 供多个网关共用。未设置时：DATABASE_URL 为 PostgreSQL 则用它，否则为 sqlite:gateway.db。',
   GATEWAY_DATABASE_URL:
     '网关存放客户端密钥、预算和用量账本的位置：sqlite: 加本网关专用的文件，或 postgres:// 供多个网关共用。未设置时：DATABASE_URL 为 PostgreSQL 则用它，否则为 sqlite:usage.db。',
   KEEP_MAX_MB: '其上限（MB），磁盘上也是如此；最久未用的先删除。单个条目最多占四分之一且不超过 32 MB。',
@@ -64,10 +64,9 @@ export const settingHelp: Readonly<Record<string, string>> = {
   FETCH_IMAGES: 'yes：获取请求中以地址给出的图片，仅限公共互联网，且从不经过代理。',
   FETCH_IMAGES_ALLOW: '位于内网或使用其他端口、但仍可获取图片的主机（或 主机:端口），用逗号分隔。',
   UPSTREAM_FIRST_EVENT_SECONDS: '上游在首个事件之前最多可用多少秒。',
-  SLOW_FIRST_CONTENT_SECONDS:
-    '平均首个内容时间超过此秒数时，会话的新对话不再优先使用该会话的账号；0 表示关闭。',
+  SLOW_FIRST_CONTENT_SECONDS: '平均首字延迟超过此秒数时，会话的新对话不再优先使用该会话的账号；0 表示关闭。',
   UPSTREAM_IDLE_SECONDS: '上游在回答中途最多可沉默多少秒。',
-  RESPONSES_TTL_HOURS: '已存响应可查询和继续的小时数（在空间允许时）。',
+  RESPONSES_TTL_HOURS: '已保存的响应可查询和继续的小时数（在空间允许时）。',
   SHUTDOWN_SECONDS: '收到 SIGTERM 后，运行中的请求还可持续多少秒。',
   USAGE_KEEP_DAYS: '用量账本中每个请求的记录保留多少天；0 表示不记账。',
   USAGE_MAX_MB:

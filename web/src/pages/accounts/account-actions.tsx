@@ -59,7 +59,8 @@ export function actionLabel(action: AccountAction, { credential }: Account, isSh
     case 'login':
       return text.logIn;
     case 'replace':
-      return credential === 'api_key' ? text.replaceKey : text.replaceToken;
+      if (credential === 'api_key') return text.replaceKey;
+      return isShort ? text.replaceTokenShort : text.replaceToken;
     case 'check':
       return isShort ? text.checkShort : text.check;
     default:

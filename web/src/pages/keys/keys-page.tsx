@@ -3,7 +3,7 @@ import { useSignal } from '@preact/signals';
 import type { ShownKey, ShownKeys } from '../../../../src/core/shown-key.ts';
 import { api, useLoaded } from '../../api.ts';
 import { Button } from '../../components/button.tsx';
-import { CheckField, TextField } from '../../components/field.tsx';
+import { CheckField } from '../../components/field.tsx';
 import { Menu } from '../../components/menu.tsx';
 import { Badge, Empty, Fault, Loading, Notice, PageHead, type Tone } from '../../components/page.tsx';
 import { type Column, Table } from '../../components/table.tsx';
@@ -63,7 +63,16 @@ export function KeysPage() {
       {loaded.value.value && !isEmpty && (
         <>
           <div class="key-filters">
-            <TextField label={text.search} value={search} type="search" />
+            <input
+              type="search"
+              aria-label={text.search}
+              placeholder={text.search}
+              value={search}
+              spellcheck={false}
+              onInput={({ currentTarget }) => {
+                search.value = currentTarget.value;
+              }}
+            />
             <CheckField label={text.showRevoked} value={withRevoked} />
           </div>
           <Table<ShownKey>

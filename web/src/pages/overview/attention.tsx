@@ -5,6 +5,7 @@ import { Email } from '../../components/time.tsx';
 import { shownNumber } from '../../format.ts';
 import { linkTo } from '../../navigation.ts';
 import { overviewText } from '../../texts/overview.ts';
+import { reasonText } from '../accounts/account-state.tsx';
 import type { Standing } from './standing.ts';
 
 interface Item {
@@ -68,7 +69,7 @@ function* itemsOf({ health, status, poolFault, broken }: Standing): Generator<It
           {name} <span class="quiet">{provider}</span>
         </>
       ),
-      reason: status_reason,
+      reason: reasonText(status_reason),
       link: linkTo('accounts', [id]),
     };
   }

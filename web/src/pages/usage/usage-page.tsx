@@ -5,7 +5,7 @@ import { Button } from '../../components/button.tsx';
 import { Icon } from '../../components/icon.tsx';
 import { Card, Empty, Fault, Loading, PageHead, Stat, Stats } from '../../components/page.tsx';
 import { toast, toastFault } from '../../components/toast.tsx';
-import { shownCompact, shownDuration, shownNumber, shownPercent } from '../../format.ts';
+import { shownCents, shownCompact, shownDuration, shownNumber, shownPercent } from '../../format.ts';
 import { saveFile } from '../../save-file.ts';
 import { frameText } from '../../texts/frame.ts';
 import { usageText } from '../../texts/usage.ts';
@@ -196,8 +196,11 @@ function Totals({
       <Stat name={text.turns} value={shownNumber(total.turns)} note={notes(change(({ turns }) => turns))} />
       <Stat
         name={text.cost}
-        value={<Cost figures={total} isShort />}
+        value={total.cost_cents === null ? <Cost figures={total} isShort /> : shownCents(total.cost_cents)}
         note={notes(
+          total.cost_cents !== null && total.credits !== null
+            ? text.andCredits(shownCompact(total.credits))
+            : undefined,
           total.unpriced_turns > 0 ? text.unpriced(shownNumber(total.unpriced_turns)) : undefined,
           change(({ cost_cents: cents }) => cents),
         )}

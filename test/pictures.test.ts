@@ -1,0 +1,88 @@
+import { spawnSync } from 'node:child_process';
+import { copyFileSync, globSync, readFileSync, statSync } from 'node:fs';
+import { basename, join, resolve } from 'node:path';
+import type { Page } from 'playwright-core';
+import { expect, test } from 'vitest';
+import { openPage, type PageOptions, snapshot, withoutBrowser } from './support/browser.ts';
+import { servicesWithRealDay } from './support/real-day.ts';
+
+/** The pictures of the documentation, made from the page itself: UPDATE_PICTURES=1 npx vitest run test/pictures.test.ts */
+
+const root = resolve(import.meta.dirname, '..');
+const folder = join(root, 'docs/pictures');
+
+/** Each with what has to be on the page first, and how tall the window is. */
+const pictures: Readonly<Record<string, PageOptions & { readonly shows: string; readonly height: number }>> =
+  {
+    start: { path: '#/start', shows: '.client-snippet', height: 980 },
+    overview: { path: '#/overview', shows: '.turn-stats canvas', height: 820 },
+    'overview-zh': { path: '#/overview', language: 'zh', shows: '.turn-stats canvas', height: 820 },
+    accounts: { path: '#/accounts', shows: 'tbody tr', height: 800 },
+    turn: { path: '#/turns/moved', shows: '.timeline', height: 1000 },
+    usage: { path: '#/usage?period=7d&split=model', shows: '.chart canvas', height: 1000 },
+    keys: { path: '#/keys', shows: 'tbody tr', height: 620 },
+    models: { path: '#/models', shows: 'tbody tr', height: 760 },
+  };
+
+/** The list of turns is spread over the last half hour, as the turns of the test all happened within seconds. */
+async function spreadTurns(page: Page): Promise<void> {
+  await page.route('**/api/turns?*', async (route) => {
+    const response = await route.fetch();
+    const answer = (await response.json()) as { turns: { at: string; outcome: string }[] };
+    const now = Date.now();
+    const minutes = Array.from(
+      { length: 30 },
+      (_, minute) => 3 + ((minute * 7) % 5) + (minute % 9 === 4 ? 4 : 0),
+    );
+    const turns = minutes.flatMap((count, minute) =>
+      Array.from({ length: count }, (_, at) => {
+        const turn = answer.turns[(minute + at) % answer.turns.length];
+        const outcome = minute === 11 && at < 3 ? 'upstream_unavailable' : 'success';
+        return { ...turn, outcome, at: new Date(now - minute * 60_000 - 1_000).toISOString() };
+      }),
+    );
+    await route.fulfill({ response, json: { ...answer, turns } });
+  });
+}
+
+test.skipIf(withoutBrowser)('each page has its picture', { timeout: 180_000 }, async () => {
+  const services = await servicesWithRealDay();
+  for (const [name, { shows, height, ...options }] of Object.entries(pictures)) {
+    const page = await openPage(services, { ...options, context: { viewport: { width: 1280, height } } });
+    if (name.startsWith('overview')) {
+      await spreadTurns(page);
+      await page.reload();
+    }
+    await page.locator(shows).first().waitFor();
+    await page.waitForLoadState('networkidle').catch(() => {});
+    await page.waitForTimeout(700);
+    const path = await snapshot(page, `docs-${name}`);
+    if (process.env['UPDATE_PICTURES'] === '1') keep(path, name);
+    await page.context().close();
+  }
+});
+
+/** With 256 colours: a quarter of the bytes. */
+function keep(path: string, name: string): void {
+  const kept = join(folder, `${name}.png`);
+  copyFileSync(path, kept);
+  const { status, error } = spawnSync('pngquant', ['--force', '--strip', '--output', kept, '256', kept]);
+  expect(status, `pngquant has to be installed: ${error}`).toBe(0);
+}
+
+test('the pictures are small, each is shown somewhere, and those that are shown exist', () => {
+  const kept = globSync('*.png', { cwd: folder }).sort();
+  expect(kept).toEqual(
+    Object.keys(pictures)
+      .map((name) => `${name}.png`)
+      .sort(),
+  );
+  for (const name of kept) expect(statSync(join(folder, name)).size, name).toBeLessThan(150_000);
+  const pages = [...globSync('docs/*.md', { cwd: root }), 'README.md', 'README.zh-CN.md'];
+  const shown = pages.flatMap((page) =>
+    [...readFileSync(join(root, page), 'utf8').matchAll(/!\[[^\]]+\]\(([^)]+)\)/g)].map(([, to = '']) =>
+      basename(to),
+    ),
+  );
+  expect([...new Set(shown)].sort()).toEqual(kept);
+});
