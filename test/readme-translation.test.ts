@@ -23,11 +23,11 @@ const sectionsOf = (text: string): string[] => text.replaceAll(/^```.*?^```/gms,
 const namesIn = (text: string): string[][] =>
   sectionsOf(text).map((section) => [...section.matchAll(/`([^`]+)`/g)].map(([, name]) => name ?? '').sort());
 
-/** Targets of links outside this page, by section. */
+/** Targets of links outside this page, by section; a picture may be of the Chinese page. */
 const linksIn = (text: string): string[][] =>
   sectionsOf(text).map((section) =>
     [...section.matchAll(/\]\(([^)#]+(?:#[^)]*)?)\)/g)]
-      .map(([, target]) => target ?? '')
+      .map(([, target]) => (target ?? '').replace(/-zh\.png$/, '.png'))
       .filter((target) => !/^README\b/.test(target))
       .sort(),
   );

@@ -25,6 +25,7 @@ ${Object.keys(models)
   .map((name) => `  ${name}: { type: openai_compatible, base_url: "${url}/${name}/v1" }\n`)
   .join('')}aliases:
   fast: openai/gpt-5-mini
+  sonnet: openrouter/anthropic/claude-sonnet-4.5
 models:
   vllm/qwen3-coder-30b: { context_window: 131072, tools: true, price: { input: 0, output: 0 } }
 routes:
@@ -39,12 +40,12 @@ const keys = [
   {
     name: 'lena',
     owner: 'Web team',
-    limits: { budgets: [{ meter: 'cost_cents', window: 'month', limit: 3_000 }] },
+    limits: { budgets: [{ meter: 'cost_cents', window: 'month', limit: 100 }] },
   },
   {
     name: 'marek',
     owner: 'Web team',
-    limits: { parallel_turns: 4, budgets: [{ meter: 'cost_cents', window: 'day', limit: 60 }] },
+    limits: { parallel_turns: 4, budgets: [{ meter: 'cost_cents', window: 'day', limit: 50 }] },
   },
   {
     name: 'ci',
@@ -61,7 +62,7 @@ const mixes = [
   { key: 0, model: 'coding', at: 'openai', answered: models.openai[1], dollars: 0.05, weight: 5 },
   {
     key: 1,
-    model: 'anthropic/claude-sonnet-4.5',
+    model: 'sonnet',
     at: 'openrouter',
     answered: models.openrouter[0],
     dollars: 0.06,
@@ -89,7 +90,7 @@ export async function servicesWithRealDay(): Promise<TestServices> {
   onTestFinished(() => rmSync(folder, { recursive: true }));
   const file = join(folder, 'warp2api.yaml');
   writeFileSync(file, yaml(`http://127.0.0.1:${(vendor.address() as AddressInfo).port}`));
-  const environment = { DATA_DIR: folder, CONFIG_FILE: file };
+  const environment = { DATA_DIR: folder, CONFIG_FILE: file, WARP_FIREBASE_API_KEY: 'K' };
   const before = await servicesForTest(environment);
   const made = await makeKeys(before);
   await before.close();
@@ -131,6 +132,7 @@ async function addAccounts(services: TestServices): Promise<void> {
     label: 'shared',
   });
   await services.addAccount('sk-own-1234567890', { provider: 'vllm', label: 'GPU server' });
+  await services.addAccount('sk-limited-1234567890', { provider: 'openrouter', label: 'side project' });
   const off = await services.addAccount('sk-old-1234567890', { provider: 'openrouter', label: 'old laptop' });
   await services.pool(`/api/accounts/${off}`, { enabled: false }, 'PATCH');
 }
@@ -167,7 +169,7 @@ async function noteDays(path: string, ids: string[]): Promise<void> {
           keyId: ids[key] ?? '',
           keyName: keys[key].name,
           model,
-          answeredModel: answered,
+          answeredModel: answered ?? null,
           provider: at,
           accountId: null,
           dialect: key === 1 ? 'messages' : 'chat',
@@ -209,12 +211,11 @@ async function askTurns(services: TestServices, secrets: string[]): Promise<void
     [2, 'fast'],
     [0, 'coding'],
     [2, 'fast'],
-    [1, 'anthropic/claude-sonnet-4.5'],
+    [1, 'sonnet'],
     [3, 'claude-4-sonnet'],
     [2, 'gpt-4.1-mini'],
     [0, 'coding'],
-    [1, 'anthropic/claude-sonnet-4.5'],
-    [2, 'claude-4-sonnet'],
+    [1, 'sonnet'],
     [3, 'gpt-5'],
   ];
   for (let round = 0; round < 2; round += 1) await Promise.all(asked.map(([key, model]) => ask(key, model)));
@@ -223,7 +224,7 @@ async function askTurns(services: TestServices, secrets: string[]): Promise<void
   await ask(0, 'coding', 'moved');
   failing.clear();
   await ask(0, 'coding');
-  await ask(1, 'anthropic/claude-sonnet-4.5');
+  await ask(1, 'sonnet');
 }
 
 /** What all three vendors speak. */
@@ -236,6 +237,13 @@ async function answer(request: IncomingMessage, response: ServerResponse): Promi
     return;
   }
   const { model } = (await json(request)) as { model: string };
+  if (request.headers.authorization?.includes('limited')) {
+    response.writeHead(429, { 'content-type': 'application/json', 'retry-after': '1500' });
+    response.end(
+      '{"error":{"message":"Rate limit reached.","type":"requests","code":"rate_limit_exceeded"}}',
+    );
+    return;
+  }
   if (failing.has(model)) {
     await after(180);
     response.writeHead(503, { 'content-type': 'application/json' });
