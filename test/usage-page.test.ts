@@ -67,13 +67,13 @@ test.skipIf(withoutBrowser)('usage is shown by time and by model, filtered and e
 test.skipIf(withoutBrowser)('usage reads well in Chinese, in the dark and on a phone', async () => {
   const services = await servicesWithUse();
   const dark = await openPage(services, { path: '#/usage?metric=tokens', language: 'zh', theme: 'dark' });
-  await dark.locator('tbody tr').first().waitFor();
+  await dark.locator('.table-frame tbody tr').first().waitFor();
   await dark.getByText('请求数').first().waitFor();
   await expectAccessible(dark);
   await snapshot(dark, 'usage-zh-dark', { isWhole: true });
 
   const narrow = await openPage(services, { path: '#/usage', size: 'narrow' });
-  await narrow.locator('tbody tr').first().waitFor();
+  await narrow.locator('.table-frame tbody tr').first().waitFor();
   expect(await narrow.evaluate('document.documentElement.scrollWidth')).toBeLessThanOrEqual(390);
   await expectAccessible(narrow);
   await snapshot(narrow, 'usage-narrow', { isWhole: true });
