@@ -12,12 +12,7 @@ test.skipIf(withoutBrowser)(
     const page = await openPage(services);
     await page.getByText('Until then the built-in sandbox answers').waitFor();
     const steps = page.locator('.step');
-    expect(await steps.locator('.step-mark').allInnerTexts()).toEqual([
-      'Done',
-      'Next',
-      'Optional',
-      'To do',
-    ]);
+    expect(await steps.locator('.step-mark').allInnerTexts()).toEqual(['Done', 'Next', 'Optional', 'To do']);
     await expectAccessible(page);
     await snapshot(page, 'start-empty');
     await services.addAccount(key('one'));
