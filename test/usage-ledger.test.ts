@@ -134,6 +134,8 @@ it('says what is not known of costs, and counts refused turns of a known key but
   expect((await fetch(`${services.gatewayUrl}/api/usage`, { headers: own })).status).toBe(401);
   const mine = await fetch(`${services.gatewayUrl}/api/usage/me?group=model`, { headers: own });
   expect(usageReport.parse(await mine.json()).total.turns).toBe(4);
+  const accounts = await fetch(`${services.gatewayUrl}/api/usage/me?group=account`, { headers: own });
+  expect(accounts.status).toBe(400);
 });
 
 it('survives a restart, and answers for a turn that is no longer in memory', async () => {

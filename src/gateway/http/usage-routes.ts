@@ -51,15 +51,16 @@ const filters = {
 const format = z.enum(['json', 'csv', 'jsonl']).default('json');
 
 /** `model,day` or several of them. */
-const groups = z
-  .union([z.string(), z.array(z.string())])
-  .transform((given) => [given].flat().flatMap((names) => names.split(',')))
-  .pipe(z.array(z.enum([...usageGroups, 'hour', 'day'])).max(4));
+const groupsOf = (names: readonly (typeof usageGroups)[number][]) =>
+  z
+    .union([z.string(), z.array(z.string())])
+    .transform((given) => [given].flat().flatMap((list) => list.split(',')))
+    .pipe(z.array(z.enum([...names, 'hour', 'day'])).max(4));
 
 const reportQuery = z.strictObject({
   ...times,
   ...filters,
-  group: groups.default([]),
+  group: groupsOf(usageGroups).default([]),
   /** `before`: the same of the period of the same length before it. */
   compare: z.enum(['before']).optional(),
   format,
@@ -77,7 +78,8 @@ const turnsQuery = z.strictObject({
 });
 const ownQuery = z.strictObject({
   ...times,
-  group: groups.default([]),
+  /** Which accounts there are is the operator's affair. */
+  group: groupsOf(usageGroups.filter((name) => name !== 'account')).default([]),
   compare: z.enum(['before']).optional(),
 });
 
