@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import type { ExplainedTurn } from '../core/explained-turn.ts';
 import type { ShownSetting } from '../core/shown-settings.ts';
+import { plainText } from '../lib/shown-text.ts';
 import { version } from '../lib/version.ts';
 import { PoolError } from '../pool-api/errors.ts';
 import { parseImport, sealExport } from '../pool-api/import-format.ts';
@@ -459,7 +460,9 @@ describe('usage', () => {
     });
     expect(csv.calls[0]?.[1]).toMatch(/\?tz=.*&period=7d&key=team\+one&group=model$/);
     expect(csv.out).toMatch(/^model,turns,errors,/);
-    expect(csv.out).toContain(`\r\n"'=1+1",3,1,`);
+    expect(csv.out).toContain(`\n"'=1+1",3,1,`);
+    // As it reaches the output.
+    expect(plainText(csv.out)).toBe(csv.out);
     const lines = await run('usage --jsonl', { answer: report });
     expect(
       lines.out

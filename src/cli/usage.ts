@@ -64,7 +64,8 @@ export function addUsage(parent: Command, actions: CliActions): void {
 function csvOf(report: UsageReport): string {
   const columns = usageColumns(report);
   const lines = report.rows.map((row) => csvLine(columns.map((name) => row[name] ?? null)));
-  return [csvLine(columns), ...lines].join('');
+  // In a terminal and a pipe lines end as those of other programs do.
+  return [csvLine(columns), ...lines].map((line) => line.replace(/\r\n$/, '\n')).join('');
 }
 
 function describe(report: UsageReport): string {

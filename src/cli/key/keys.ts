@@ -140,7 +140,7 @@ Examples:
       actions.write(
         json
           ? formatJson(revoked)
-          : `Revoked the key "${revoked.name}": no gateway takes it within a second.\n`,
+          : `Revoked the key "${revoked.name}": every gateway refuses it within a second.\n`,
       );
     });
 }
