@@ -15,13 +15,14 @@ import { Toasts } from '../../components/toast.tsx';
 import { shownCents, shownCompact, shownNumber } from '../../format.ts';
 import { session } from '../../session.ts';
 import { accountDetailsText } from '../../texts/account-details.ts';
+import { reasonText } from '../../texts/account-reasons.ts';
 import { accountsText } from '../../texts/accounts.ts';
 import { frameText } from '../../texts/frame.ts';
 import { type AccountActions, actionLabel, mainAction, menuActions } from './account-actions.tsx';
 import { AccountAudit } from './account-audit.tsx';
 import { Evidence } from './account-evidence.tsx';
 import { nameOf } from './account-list.ts';
-import { QuotaCell, reasonText, StateBadge, StateEnd } from './account-state.tsx';
+import { QuotaCell, StateBadge, StateEnd } from './account-state.tsx';
 import { AccountTurns } from './account-turns.tsx';
 
 const reloadMs = 5_000;

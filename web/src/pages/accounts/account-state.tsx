@@ -3,7 +3,7 @@ import { Bar } from '../../components/bar.tsx';
 import { Badge, type Tone } from '../../components/page.tsx';
 import { Countdown } from '../../components/time.tsx';
 import { now, shownNumber } from '../../format.ts';
-import { accountDetailsText } from '../../texts/account-details.ts';
+import { reasonText } from '../../texts/account-reasons.ts';
 import { accountsText } from '../../texts/accounts.ts';
 
 export const tones: Record<Account['status'], Tone> = {
@@ -17,14 +17,6 @@ export const tones: Record<Account['status'], Tone> = {
 
 export function StateBadge({ status }: { readonly status: Account['status'] }) {
   return <Badge tone={tones[status]}>{accountsText()[status]}</Badge>;
-}
-
-/** The reason in words; a reason that this page does not know is shown as it is. */
-export function reasonText(reason: string | null): string | undefined {
-  if (reason === null) return undefined;
-  const known = accountDetailsText() as unknown as Record<string, unknown>;
-  const text = known[reason];
-  return typeof text === 'string' ? text : reason.replaceAll('_', ' ');
 }
 
 /** What will end the state, with the time left. */

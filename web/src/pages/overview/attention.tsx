@@ -4,8 +4,8 @@ import { Card } from '../../components/page.tsx';
 import { Email } from '../../components/time.tsx';
 import { shownNumber } from '../../format.ts';
 import { linkTo } from '../../navigation.ts';
+import { reasonText } from '../../texts/account-reasons.ts';
 import { overviewText } from '../../texts/overview.ts';
-import { reasonText } from '../accounts/account-state.tsx';
 import type { Standing } from './standing.ts';
 
 interface Item {
