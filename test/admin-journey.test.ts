@@ -29,7 +29,7 @@ const en = {
   manyLines: 'Many lines',
   lines: 'One account a line',
   importAll: 'Import 200 lines',
-  imported: '200 added, 0 known already, 0 not usable',
+  imported: '200 added, 0 already known, 0 not usable',
   keys: 'Keys',
   newKey: 'New key',
   name: 'Name',
@@ -43,7 +43,7 @@ const en = {
   copied: 'I have copied it',
   used: '2 of 2',
   turns: 'Turns',
-  inTime: 'In time',
+  inTime: 'Timeline',
   attempt: 'Attempt 1',
   usage: 'Usage',
   export: 'Export every turn',
@@ -83,7 +83,7 @@ const zh: typeof en = {
   inTime: '时间线',
   attempt: '第 1 次尝试',
   usage: '用量',
-  export: '导出每次请求',
+  export: '导出请求明细',
   signOut: '退出登录',
 };
 
