@@ -185,7 +185,7 @@ test.skipIf(withoutBrowser).each([
 
     // The turns, and how one of them was decided.
     await goTo(words.turns);
-    await expect.poll(() => row(page, 'alice').count()).toBe(2);
+    await expect.poll(() => row(page, 'alice').count()).toBe(3);
     // As a person who was sent an address sees it.
     await page.goto(`${gateway.url}/admin#/turns/second`);
     await page.getByRole('heading', { name: words.inTime }).waitFor();

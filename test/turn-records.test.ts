@@ -57,6 +57,21 @@ describe('the record of a turn', () => {
     expect(JSON.stringify(all)).not.toMatch(/sk-|Hello/);
   });
 
+  it('is there for a request that was refused before it', async () => {
+    const { chat, gatewayUrl } = await withVendor([good]);
+    const asked = { ...userTurn('chat-text', 'Hello'), stream: true };
+    const answer = await chat(asked, { 'x-warp2api-delivery': 'by post' });
+    expect(answer.status).toBe(400);
+    expect(await recordsOf(gatewayUrl).one(answer.headers.get('x-request-id') ?? '')).toMatchObject({
+      model: 'chat-text',
+      stream: true,
+      outcome: 'invalid_request',
+      status: 400,
+      attempts: [],
+      candidates: [],
+    });
+  });
+
   it('says why no account could be had', async () => {
     const { chat, gatewayUrl, pool } = await withVendor([good]);
     const { accounts } = (await pool('/api/accounts')) as unknown as { accounts: { id: string }[] };

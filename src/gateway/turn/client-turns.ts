@@ -12,7 +12,7 @@ import type { RoutePlan } from '../models/route.ts';
 import type { Admission } from './admission.ts';
 import { checkRequest } from './candidates.ts';
 import type { GatewayMetrics } from './metrics.ts';
-import { notedRefusal, notedTurn, type RefusedTurn } from './noted-turn.ts';
+import { notedRefusal, notedTurn, type RefusedTurn, shownName } from './noted-turn.ts';
 import { runTurn, type TurnDependencies, type TurnResult } from './run-turn.ts';
 import type { TurnImages } from './turn-images.ts';
 import type { TurnOutput } from './turn-output.ts';
@@ -135,8 +135,21 @@ export class ClientTurns {
 
   /** Notes a request that was refused before a turn began. */
   refused(refusal: RefusedTurn): void {
-    const { clock, ledger } = this.#dependencies;
+    const { clock, ledger, records } = this.#dependencies;
     if (ledger.isOn) ledger.note(notedRefusal(refusal, clock.now()));
+    const { requestId, client, dialect, model = '', isStream, error, status } = refusal;
+    records.refuse(
+      { requestId, client, dialect, model: shownName(model), isStream },
+      {
+        outcome: error.code,
+        message: error.message,
+        status,
+        durationMs: 0,
+        firstContentMs: undefined,
+        finish: undefined,
+        usage: undefined,
+      },
+    );
   }
 
   #log(

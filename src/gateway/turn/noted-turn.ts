@@ -37,8 +37,8 @@ export function notedTurn(
     ...ended,
     requestId,
     ...keyOf(turn.client),
-    model: nameOf(decoded.request.model),
-    answeredModel: route ? nameOf(route.model) : null,
+    model: shownName(decoded.request.model),
+    answeredModel: route ? shownName(route.model) : null,
     provider: route?.provider.name ?? null,
     accountId: attempt?.lease.account.id ?? null,
     dialect: protocol,
@@ -66,7 +66,7 @@ export function notedRefusal(
     at,
     requestId,
     ...keyOf(client),
-    model: nameOf(model ?? ''),
+    model: shownName(model ?? ''),
     answeredModel: null,
     provider: null,
     accountId: null,
@@ -91,7 +91,7 @@ export function notedRefusal(
 
 function keyOf(client: ClientKey): Pick<LedgerTurn, 'keyId' | 'keyName'> {
   const { managed } = client;
-  return { keyId: keyIdOf(client), keyName: managed ? nameOf(managed.name) : null };
+  return { keyId: keyIdOf(client), keyName: managed ? shownName(managed.name) : null };
 }
 
 /** What the ledger has of a key: the id of a managed one, of others enough to tell them apart. */
@@ -99,6 +99,6 @@ export function keyIdOf({ id, managed }: ClientKey): string {
   return managed?.keyId ?? shownClient(id);
 }
 
-function nameOf(text: string): string {
+export function shownName(text: string): string {
   return plainLine(shortened(text, longestName));
 }

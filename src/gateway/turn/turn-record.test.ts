@@ -61,6 +61,20 @@ describe('the latest records', () => {
     expect(kept[0]?.asked.requestId).toBe('r99');
   });
 
+  it('have one refused request of a client a second', () => {
+    let now = 0;
+    const records = new TurnRecords({ ...clock, monotonic: () => now }, undefined, 10);
+    const refuse = (requestId: string, id: string) =>
+      records.refuse({ ...asked, requestId, client: { id } }, { ...ended, outcome: 'invalid_request' });
+    refuse('a', 'one');
+    refuse('b', 'one');
+    refuse('c', 'other');
+    now = 1_000;
+    refuse('d', 'one');
+    expect(idsIn(records)).toEqual(['d', 'c', 'a']);
+    expect(records.find('a')).toMatchObject({ running: 0, ended: { outcome: 'invalid_request' } });
+  });
+
   it('are found by request id, the newest of several', () => {
     const records = new TurnRecords(clock, undefined, 10);
     begin(records, 'same');

@@ -1,3 +1,4 @@
+import { LRUCache } from 'lru-cache';
 import type { AppError, ErrorCode } from '../../core/errors.ts';
 import type { Dialect } from '../../core/protocol.ts';
 import type { TurnContent } from '../../core/shown-turn.ts';
@@ -255,6 +256,7 @@ function bothEnded(one: TurnEnded, other: TurnEnded): TurnEnded {
 
 const mostRecords = 5_000;
 const mostBytes = 8 * 1024 * 1024;
+const refusalEveryMs = 1_000;
 
 /** The latest records, the running ones included: bounded in number and bytes, in memory. */
 export class TurnRecords {
@@ -265,6 +267,8 @@ export class TurnRecords {
   /** A ring: each sequence number has its place. */
   readonly #places: (TurnRecord | undefined)[] = [];
   readonly #listeners: ((record: TurnRecord) => void)[] = [];
+  /** By client, when its last refused request was kept. */
+  readonly #refusedAt = new LRUCache<string, number>({ max: 1_000 });
   #oldest = 0;
   #next = 0;
   #bytes = 0;
@@ -281,6 +285,21 @@ export class TurnRecords {
     this.#add(record);
     for (const listener of this.#listeners) listener(record);
     return record;
+  }
+
+  /**
+   * A request that was refused before a turn began. Of one client one a second is kept: a program that asks again and again
+   * must not push out the records of others.
+   */
+  refuse(asked: AskedTurn, ended: TurnEnded): void {
+    const now = this.#clock.monotonic();
+    const last = this.#refusedAt.get(asked.client.id);
+    if (last !== undefined && now - last < refusalEveryMs) return;
+    this.#refusedAt.set(asked.client.id, now);
+    const record = new TurnRecord(asked, this.#clock);
+    record.end(ended);
+    this.#add(record);
+    for (const listener of this.#listeners) listener(record);
   }
 
   /** Hears of every turn when it begins and when it has ended. */
