@@ -7,6 +7,7 @@ import {
   figures,
   hourMs,
   hourOf,
+  type LedgerTurn,
   widestFace,
 } from './ledger-turn.ts';
 import { requestDigest } from './note-turns.ts';
@@ -91,31 +92,17 @@ export async function oldestUsage(db: Queries): Promise<OldestUsage | undefined>
 }
 
 /** One turn as it is listed. */
-export interface ListedTurn {
+export interface ListedTurn
+  extends Omit<
+    LedgerTurn,
+    'record' | 'isStream' | 'isEstimated' | 'answeredModel' | 'provider' | 'accountId'
+  > {
   readonly id: number;
-  readonly at: number;
-  readonly requestId: string;
-  readonly keyId: string;
-  readonly keyName: string | null;
-  readonly model: string;
   readonly answeredModel: string;
   readonly provider: string;
   readonly accountId: string;
-  readonly dialect: string;
-  readonly outcome: string;
   readonly isStream: number;
-  readonly status: number;
-  readonly attempts: number;
-  readonly inputTokens: number | null;
-  readonly outputTokens: number | null;
-  readonly cachedTokens: number | null;
-  readonly cacheWriteTokens: number | null;
-  readonly reasoningTokens: number | null;
-  readonly costNanos: number | null;
-  readonly creditMicros: number | null;
   readonly isEstimated: number;
-  readonly firstContentMs: number | null;
-  readonly durationMs: number;
 }
 
 /** The place of a turn among all, by time. */
