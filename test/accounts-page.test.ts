@@ -226,6 +226,13 @@ test.skipIf(withoutBrowser)('it is used by keyboard alone', async () => {
   const page = await openPage(services, { path, service: 'pool' });
   const menu = row(page, 'one@example.com').getByRole('button', { name: 'More actions' });
   await menu.focus();
+  const openedFocus = await page.evaluate(`(async () => {
+    document.activeElement.dispatchEvent(new KeyboardEvent('keydown', { key: 'ArrowDown', bubbles: true }));
+    await new Promise((resolve) => setTimeout(resolve));
+    return document.activeElement.role;
+  })()`);
+  expect(openedFocus, 'the next key, however soon, is read by the menu').toBe('menuitem');
+  await page.keyboard.press('Escape');
   await page.keyboard.press('ArrowDown');
   await page.keyboard.press('d');
   await page.keyboard.press('Enter');

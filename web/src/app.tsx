@@ -1,5 +1,5 @@
 import { useSignal } from '@preact/signals';
-import { useEffect, useRef } from 'preact/hooks';
+import { useEffect, useLayoutEffect, useRef } from 'preact/hooks';
 import { Button } from './components/button.tsx';
 import { Icon } from './components/icon.tsx';
 import { Empty, Loading, Notice } from './components/page.tsx';
@@ -51,7 +51,7 @@ function Frame({ present }: { readonly present: Session }) {
   useShownPage(page, title, () => {
     isMenuOpen.value = false;
   });
-  useEffect(() => {
+  useLayoutEffect(() => {
     if (!isMenuOpen.value) return;
     const close = ({ key }: KeyboardEvent): void => {
       if (key !== 'Escape') return;
@@ -134,7 +134,7 @@ function ShownPage({ page, others }: { readonly page: Page; readonly others: rea
 function useShownPage(page: Page | undefined, title: string, onChange: () => void): void {
   const shown = useRef<string>(undefined);
   const isLoading = page !== undefined && page.component.value === undefined;
-  useEffect(() => {
+  useLayoutEffect(() => {
     document.title = `${title} · Warp2API`;
     if (isLoading) return;
     const id = page?.id ?? '';

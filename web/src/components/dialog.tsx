@@ -1,5 +1,5 @@
 import type { ComponentChildren } from 'preact';
-import { useEffect, useId, useRef } from 'preact/hooks';
+import { useId, useLayoutEffect, useRef } from 'preact/hooks';
 import { frameText } from '../texts/frame.ts';
 import { Button } from './button.tsx';
 import { Toasts } from './toast.tsx';
@@ -21,7 +21,8 @@ export function Dialog(given: {
   const dialog = useRef<HTMLDialogElement>(null);
   const titleId = useId();
   const opener = useRef(document.activeElement);
-  useEffect(() => {
+  // Before the next key is read: what is typed right after it was opened is meant for the dialog.
+  useLayoutEffect(() => {
     const { current } = dialog;
     current?.showModal();
     const before = opener.current;

@@ -1,5 +1,5 @@
 import { useSignal } from '@preact/signals';
-import { useEffect, useId, useRef } from 'preact/hooks';
+import { useId, useLayoutEffect, useRef } from 'preact/hooks';
 import { frameText } from '../texts/frame.ts';
 import { Icon, type IconName } from './icon.tsx';
 
@@ -23,21 +23,18 @@ export function Menu(given: {
   const id = useId();
   const label = given.label ?? frameText().more;
 
-  useEffect(() => {
+  // Before the next key is read: a letter typed right after the menu was opened is meant for the menu.
+  useLayoutEffect(() => {
     const { current } = list;
     if (!isOpen.value || !current || !button.current) return;
     current.showPopover();
-    const place = button.current.getBoundingClientRect();
-    const { offsetWidth, offsetHeight } = current;
-    const below = place.bottom + 4;
-    current.style.left = `${Math.max(8, Math.min(place.right - offsetWidth, innerWidth - offsetWidth - 8))}px`;
-    current.style.top = `${below + offsetHeight > innerHeight - 8 ? Math.max(8, place.top - offsetHeight - 4) : below}px`;
-    itemsOf(current)[0]?.focus();
-    const close = (): void => {
-      isOpen.value = false;
+    placeBeside(current, button.current);
+    itemsOf(current)[0]?.focus({ preventScroll: true });
+    const follow = (): void => {
+      if (button.current) placeBeside(current, button.current);
     };
-    addEventListener('scroll', close, { capture: true, once: true });
-    return () => removeEventListener('scroll', close, { capture: true });
+    addEventListener('scroll', follow, { capture: true });
+    return () => removeEventListener('scroll', follow, { capture: true });
   }, [isOpen.value]);
 
   function move(event: KeyboardEvent): void {
@@ -125,6 +122,14 @@ export function Menu(given: {
       )}
     </>
   );
+}
+
+function placeBeside(list: HTMLElement, button: HTMLElement): void {
+  const { right, top, bottom } = button.getBoundingClientRect();
+  const { offsetWidth, offsetHeight } = list;
+  const below = bottom + 4;
+  list.style.left = `${Math.max(8, Math.min(right - offsetWidth, innerWidth - offsetWidth - 8))}px`;
+  list.style.top = `${below + offsetHeight > innerHeight - 8 ? Math.max(8, top - offsetHeight - 4) : below}px`;
 }
 
 function itemsOf(list: HTMLElement): HTMLButtonElement[] {
