@@ -114,7 +114,7 @@ export class ReportQueue {
   /** Sends it with others, within a second. */
   add(sessionId: string, item: ReportItem): void {
     this.#push(sessionId, { item, result: undefined });
-    if (this.#pending >= flushAtCount && !this.#isHeldUp) void this.flush();
+    if (this.#pending >= flushAtCount && !this.#isHeldUp && !this.#flushing) void this.flush();
   }
 
   /** Sends it now, after those of its session that wait. Undefined when the pool is unreachable: then it is kept. */
@@ -125,16 +125,15 @@ export class ReportQueue {
   }
 
   /** Sends what is there, once. */
-  flush(): Promise<void> {
-    this.#cancelFlush?.();
-    this.#cancelFlush = undefined;
+  async flush(): Promise<void> {
+    // One that is running may have passed what came since.
+    await this.#flushing;
     this.#flushing ??= this.#flush();
-    return this.#flushing;
+    await this.#flushing;
   }
 
   /** Sends what is left, once, and stops the clock. */
   async close(): Promise<void> {
-    await this.#flushing;
     await this.flush();
     this.#cancelFlush?.();
   }
@@ -167,6 +166,8 @@ export class ReportQueue {
   }
 
   async #flush(): Promise<void> {
+    this.#cancelFlush?.();
+    this.#cancelFlush = undefined;
     this.#isHeldUp = false;
     for (const lane of [...this.#lanes.values()]) {
       this.#isHeldUp = !(await this.#drain(lane));
@@ -179,14 +180,11 @@ export class ReportQueue {
     this.#dropped = 0;
   }
 
-  /** False when the pool is unreachable. */
+  /** Sends what waits now; what is added meanwhile waits for others. False when the pool is unreachable. */
   async #drain(lane: Lane): Promise<boolean> {
-    while (lane.items.length > 0) {
-      lane.sending ??= this.#sendOnce(lane);
-      if (!(await lane.sending)) return false;
-    }
-    this.#lanes.delete(lane.sessionId);
-    return true;
+    if (lane.sending && !(await lane.sending)) return false;
+    if (lane.items.length > 0) lane.sending ??= this.#sendOnce(lane);
+    return (await lane.sending) ?? true;
   }
 
   async #sendOnce(lane: Lane): Promise<boolean> {
@@ -200,6 +198,7 @@ export class ReportQueue {
     lane.sending = undefined;
     if (results === undefined) return false;
     lane.items.splice(0, sent.length);
+    if (lane.items.length === 0) this.#lanes.delete(lane.sessionId);
     this.#pending -= sent.length;
     sent.forEach((queued, index) => {
       queued.result = results[index];

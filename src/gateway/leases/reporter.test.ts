@@ -60,6 +60,20 @@ it('does not wait for the second when many came', async () => {
   expect(pool.reports.length).toBe(200);
 });
 
+it('lets successes that come while others are sent wait for the next batch', async () => {
+  await reportMany('success', 1);
+  const gate = Promise.withResolvers<void>();
+  pool.gate = gate.promise;
+  await clock.advance(1_000);
+  await reportMany('success', 2);
+  gate.resolve();
+  await clock.advance(900);
+  expect(pool.reportCalls).toBe(1);
+  await clock.advance(200);
+  expect(pool.reportCalls).toBe(2);
+  expect(pool.reports.length).toBe(3);
+});
+
 it('sends an incident at once and hands back what the pool says', async () => {
   expect(await reporter.report(lease, { outcome: 'rate_limited', retryAfterMs: 1500.4 })).toMatchObject({
     result: 'applied',
