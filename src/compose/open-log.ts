@@ -35,7 +35,7 @@ async function forPeople(
 ): Promise<LineWriter> {
   const [{ readableLog }, { turnText }] = await Promise.all([
     import('../lib/log/readable-log.ts'),
-    import('../gateway/turn/turn-text.ts'),
+    import('../gateway/records/turn-text.ts'),
   ]);
   return readableLog(lines, { ...look, sentences: { turn: turnText } });
 }

@@ -4,7 +4,7 @@ import type { Pool } from '../../pool-api/pool.ts';
 import type { PoolEvent } from '../../pool-api/schema.ts';
 import type { PoolWatch } from '../leases/pool-watch.ts';
 import type { Limits, PassedBudget } from '../limits/limits.ts';
-import type { TurnRecord, TurnRecords } from '../turn/turn-record.ts';
+import type { TurnRecord, TurnRecords } from '../records/turn-record.ts';
 
 /** How the gateway does, every second. */
 export interface Figures {

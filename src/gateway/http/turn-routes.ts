@@ -5,9 +5,9 @@ import type { ShownTurn } from '../../core/shown-turn.ts';
 import { DatabaseError } from '../../db/database.ts';
 import type { Route } from '../../lib/api/api-routes.ts';
 import { parseFields } from '../../protocols/shared/request.ts';
-import { routeSummary } from '../turn/route-summary.ts';
-import { shownClient, shownTurn } from '../turn/shown-turn.ts';
-import type { TurnRecord, TurnRecords } from '../turn/turn-record.ts';
+import { routeSummary } from '../records/route-summary.ts';
+import { shownClient, shownTurn } from '../records/shown-turn.ts';
+import type { TurnRecord, TurnRecords } from '../records/turn-record.ts';
 import * as answers from './api-answers.ts';
 import type { UsageService } from './usage-routes.ts';
 

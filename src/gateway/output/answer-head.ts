@@ -4,8 +4,8 @@ import type { AnswerIdentity, DecodedTurn, Inbound } from '../../core/protocol.t
 import type { TuningName } from '../../core/turn.ts';
 import type { Allowance } from '../limits/allowance.ts';
 import type { Route } from '../models/route.ts';
-import { modelOf, routeSummary } from '../turn/route-summary.ts';
-import type { TurnRecord } from '../turn/turn-record.ts';
+import { modelOf, routeSummary } from '../records/route-summary.ts';
+import type { TurnRecord } from '../records/turn-record.ts';
 
 /** What is said of an answer before its first byte. */
 export interface AnswerHead {

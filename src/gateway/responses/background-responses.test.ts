@@ -1,12 +1,12 @@
 import { beforeEach, expect, it, vi } from 'vitest';
 import type { ClientKey } from '../keys/client-key.ts';
 import type { Route } from '../models/route.ts';
+import { TurnRecords } from '../records/turn-record.ts';
 import { BufferedStore } from '../state/buffered-store.ts';
 import { createManualClock, type ManualClock } from '../testing/manual-clock.ts';
 import { silentLogger } from '../testing/turn-fixture.ts';
 import type { ClientTurn } from '../turn/client-turns.ts';
 import { RunningTurns } from '../turn/running-turns.ts';
-import { TurnRecords } from '../turn/turn-record.ts';
 import { BackgroundResponses, type BackgroundResponsesOptions } from './background-responses.ts';
 import { readResponsesRequest } from './responses-request.ts';
 import { StoredResponses } from './stored-responses.ts';

@@ -17,11 +17,11 @@ import type { Allowance } from '../limits/allowance.ts';
 import type { Routes } from '../models/routing.ts';
 import { type AnswerHead, answerHeads, modelsOf } from '../output/answer-head.ts';
 import { EventLog } from '../output/event-log.ts';
+import type { TurnRecords } from '../records/turn-record.ts';
 import type { Attempt } from '../turn/attempt.ts';
 import type { ClientTurns } from '../turn/client-turns.ts';
 import type { Carrier, RunningTurns } from '../turn/running-turns.ts';
 import type { TurnOutput } from '../turn/turn-output.ts';
-import type { TurnRecords } from '../turn/turn-record.ts';
 import type { ReadRequest } from './responses-request.ts';
 import { isUnderWay, type StoredResponse, type StoredResponses } from './stored-responses.ts';
 

@@ -2,12 +2,12 @@ import { EventEmitter } from 'node:events';
 import { beforeEach, expect, it } from 'vitest';
 import { BodyBudget } from '../../lib/http/body-budget.ts';
 import { ListeningTime } from '../../lib/process/listening-time.ts';
+import { TurnRecords } from '../records/turn-record.ts';
 import { BufferedStore } from '../state/buffered-store.ts';
 import { createManualClock, type ManualClock, settled } from '../testing/manual-clock.ts';
 import { silentLogger } from '../testing/turn-fixture.ts';
 import type { ClientTurn } from '../turn/client-turns.ts';
 import { RunningTurns } from '../turn/running-turns.ts';
-import { TurnRecords } from '../turn/turn-record.ts';
 import { createRecentTurns, ResponsesSockets, type ResponsesSocketsOptions } from './responses-socket.ts';
 import { nothingBefore, StoredResponses } from './stored-responses.ts';
 

@@ -2,8 +2,8 @@ import type { Attributes, Histogram } from '@opentelemetry/api';
 import type { TurnContent } from '../../core/shown-turn.ts';
 import type { Usage } from '../../core/turn.ts';
 import { type BegunSpan, below, type EndedSpan, type Telemetry } from '../../lib/telemetry/telemetry.ts';
-import { shownClient, shownSkip } from '../turn/shown-turn.ts';
-import type { AskedTurn, AttemptNote, AttemptSpan, TurnRecord, TurnTracing } from '../turn/turn-record.ts';
+import { shownClient, shownSkip } from '../records/shown-turn.ts';
+import type { AskedTurn, AttemptNote, AttemptSpan, TurnRecord, TurnTracing } from '../records/turn-record.ts';
 import { chat, genAi, genAiMetrics, providerName } from './gen-ai.ts';
 
 /** Records of turns as spans and metrics, made when a turn has ended: while it runs, nothing but its ids exists. */

@@ -3,15 +3,15 @@ import { debugLog, type Logger } from '../../lib/log/logger.ts';
 import { sleep } from '../../lib/sleep.ts';
 import { PoolError } from '../../pool-api/errors.ts';
 import { isShort } from '../../pool-api/lease-engine.ts';
+import type { AccountLimits, SpentLimit } from '../leases/account-limits.ts';
 import type { LeaseCache, LeaseDemand, TurnLease } from '../leases/lease-cache.ts';
-import type { AccountLimits, SpentLimit } from './account-limits.ts';
+import type { AttemptNote } from '../records/turn-record.ts';
 import type { Session } from './affinity.ts';
 import { isAboutOthers } from './app-errors.ts';
 import type { Candidate } from './candidates.ts';
 import type { ClientTurn } from './client-turns.ts';
 import type { Conversation } from './conversations.ts';
 import type { Failover } from './failover.ts';
-import type { AttemptNote } from './turn-record.ts';
 
 export interface BorrowingDependencies {
   readonly leases: LeaseCache;

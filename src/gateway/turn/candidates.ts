@@ -8,13 +8,13 @@ import type { HeldBody } from '../../lib/http/body-budget.ts';
 import { isJsonObject, parseJsonObject } from '../../lib/parse-json.ts';
 import { ownTurn } from '../../lib/process/own-turn.ts';
 import { checkSchema } from '../emulation/json-schema.ts';
+import type { ImageFetcher } from '../images/image-fetcher.ts';
+import { type TurnImages, turnImagesOf } from '../images/turn-images.ts';
 import type { Route, RoutePlan } from '../models/route.ts';
 import type { Routes } from '../models/routing.ts';
+import type { CandidateNote } from '../records/turn-record.ts';
 import type { Circuits } from './circuits.ts';
 import type { ClientTurn } from './client-turns.ts';
-import type { ImageFetcher } from './image-fetcher.ts';
-import { type TurnImages, turnImagesOf } from './turn-images.ts';
-import type { CandidateNote } from './turn-record.ts';
 
 /** What an upstream is asked for: the client's own words where it speaks their dialect, else the decoded request. */
 interface Form {

@@ -3,20 +3,20 @@ import { AppError, refused } from '../../core/errors.ts';
 import type { DecodedTurn, Inbound } from '../../core/protocol.ts';
 import { debugLog, logOwn } from '../../lib/log/logger.ts';
 import { roughInput } from '../emulation/token-count.ts';
+import type { TurnImages } from '../images/turn-images.ts';
 import type { ClientKey } from '../keys/client-key.ts';
 import type { Allowance, TurnEstimate, TurnUse } from '../limits/allowance.ts';
 import type { LimitedKey } from '../limits/limited-key.ts';
 import type { Limits } from '../limits/limits.ts';
 import { costOf } from '../models/catalogue.ts';
 import type { RoutePlan } from '../models/route.ts';
+import type { TurnRecord } from '../records/turn-record.ts';
 import type { Admission } from './admission.ts';
 import { checkRequest } from './candidates.ts';
 import type { GatewayMetrics } from './metrics.ts';
 import { notedRefusal, notedTurn, type RefusedTurn, shownName } from './noted-turn.ts';
 import { runTurn, type TurnDependencies, type TurnResult } from './run-turn.ts';
-import type { TurnImages } from './turn-images.ts';
 import type { TurnOutput } from './turn-output.ts';
-import type { TurnRecord } from './turn-record.ts';
 
 /** What a client asked for, whatever carries the answer. Each of its choices is a turn of its own. */
 export interface ClientTurn {

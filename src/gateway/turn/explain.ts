@@ -4,19 +4,19 @@ import type { Clock } from '../../lib/clock.ts';
 import type { EligibleAnswer } from '../../pool-api/eligible.ts';
 import { PoolError } from '../../pool-api/errors.ts';
 import type { Pool } from '../../pool-api/pool.ts';
+import type { AccountLimits } from '../leases/account-limits.ts';
 import type { LeaseCache } from '../leases/lease-cache.ts';
 import type { PassedOver } from '../models/configured-plans.ts';
 import type { Route } from '../models/route.ts';
 import type { Routes } from '../models/routing.ts';
 import { shownConditionsOf } from '../models/shown-models.ts';
-import type { AccountLimits } from './account-limits.ts';
+import { barredSkip, limitWords, shownSkip, timeOf } from '../records/shown-turn.ts';
+import type { Evidence } from '../records/turn-record.ts';
 import { appErrorFromPool } from './app-errors.ts';
 import { type CandidateDependencies, Candidates } from './candidates.ts';
 import type { Circuits } from './circuits.ts';
 import type { ClientTurn } from './client-turns.ts';
 import { Failover } from './failover.ts';
-import { barredSkip, limitWords, shownSkip, timeOf } from './shown-turn.ts';
-import type { Evidence } from './turn-record.ts';
 
 export interface ExplainDependencies {
   readonly routes: Routes;

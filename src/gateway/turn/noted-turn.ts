@@ -3,11 +3,11 @@ import type { Dialect } from '../../core/protocol.ts';
 import { plainLine, shortened } from '../../lib/shown-text.ts';
 import type { ClientKey } from '../keys/client-key.ts';
 import { costOf } from '../models/catalogue.ts';
+import { routeSummary } from '../records/route-summary.ts';
+import { shownClient, shownTurn } from '../records/shown-turn.ts';
 import { type LedgerTurn, microsOfCredit, nanosOfDollar } from '../usage/ledger-turn.ts';
 import type { ClientTurn } from './client-turns.ts';
-import { routeSummary } from './route-summary.ts';
 import type { TurnResult } from './run-turn.ts';
-import { shownClient, shownTurn } from './shown-turn.ts';
 
 /** A request of a client that no turn was made of. */
 export interface RefusedTurn {

@@ -9,6 +9,7 @@ import { sumUsage } from '../emulation/token-count.ts';
 import type { TurnLease } from '../leases/lease-cache.ts';
 import { AttemptReports, type Reporter, type ReportResult, reported } from '../leases/reporter.ts';
 import type { Route } from '../models/route.ts';
+import type { TurnRecords } from '../records/turn-record.ts';
 import type { UsageLedger } from '../usage/ledger.ts';
 import { appErrorFromPool, isAboutOthers } from './app-errors.ts';
 import { Attempt, type AttemptDependencies } from './attempt.ts';
@@ -22,7 +23,6 @@ import { Failover, isUpstreamsFault, type NextStep } from './failover.ts';
 import { type Path, type PathDependencies, pathTo, type Rejected } from './path.ts';
 import { type ProviderReach, unreachable } from './provider-reach.ts';
 import { BufferedOutput, type TurnOutput } from './turn-output.ts';
-import type { TurnRecords } from './turn-record.ts';
 
 export interface TurnDependencies
   extends AttemptDependencies,

@@ -12,10 +12,10 @@ import type {
   ToolResultPart,
 } from '../../core/turn.ts';
 import type { HeldBody } from '../../lib/http/body-budget.ts';
+import { HttpFault } from '../../lib/http/http-fault.ts';
 import { createLimit } from '../../lib/limit.ts';
 import { ContentNotes, justSentIndex, type Unshown } from '../../protocols/shared/read-messages.ts';
 import { imagesOf } from '../models/model-choice.ts';
-import { appErrorFrom } from './app-errors.ts';
 import type { ImageFetcher } from './image-fetcher.ts';
 
 /** An upstream turn as it is before its images are fetched. */
@@ -222,7 +222,9 @@ export class TurnImages {
     try {
       this.#held?.add(bytes);
     } catch (error) {
-      throw appErrorFrom(error);
+      throw error instanceof HttpFault
+        ? new AppError('overloaded', error.message, { cause: error, retryAfterMs: error.retryAfterMs ?? 0 })
+        : error;
     }
     if (this.#bytes <= maxFetchedBytes) return;
     const message = `${param}: the fetched images of one turn are more than 20 MB together; send fewer or smaller ones.`;

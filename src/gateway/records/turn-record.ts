@@ -9,8 +9,8 @@ import type { TraceHeaders } from '../../lib/telemetry/trace-headers.ts';
 import { PoolError } from '../../pool-api/errors.ts';
 import { sumUsage } from '../emulation/token-count.ts';
 import type { ClientKey } from '../keys/client-key.ts';
+import type { SpentLimit } from '../leases/account-limits.ts';
 import type { Route } from '../models/route.ts';
-import type { SpentLimit } from './account-limits.ts';
 
 /** Why a candidate or an account was passed over. It becomes words only where it is shown. */
 export type Evidence =
