@@ -28,6 +28,8 @@ function charactersIn(events: string): number {
   return characters;
 }
 
+const mostUncounted = 64 * 1024;
+
 /** What an attempt has brought of an answer so far. */
 export class CollectedAnswer {
   /** Of a whole answer that is passed on as it is. */
@@ -45,12 +47,18 @@ export class CollectedAnswer {
   end: TurnEnd | undefined;
   /** Of what the model wrote. */
   characters = 0;
-  /** About the same, of what is passed on as it comes. */
-  passedCharacters = 0;
+  #countedCharacters = 0;
+  /** Events that were passed on and are not counted yet: most upstreams give figures, and they need not be. */
+  #uncounted = '';
   readonly #mostLogged: number;
 
   constructor(mostLogged = 0) {
     this.#mostLogged = mostLogged;
+  }
+
+  /** About the same as `characters`, of what is passed on as it comes. */
+  get passedCharacters(): number {
+    return this.#countedCharacters + charactersIn(this.#uncounted);
   }
 
   /** True when the batch holds content. `keepsRelayed`: the client gets the answer in one piece. */
@@ -60,7 +68,7 @@ export class CollectedAnswer {
       switch (event.type) {
         case 'relayed':
           if (keepsRelayed) this.relayed += event.text;
-          else this.passedCharacters += charactersIn(event.text);
+          else this.#pass(event.text);
           if (this.relayedStart.length < this.#mostLogged) this.relayedStart += event.text;
           hasContent = true;
           break;
@@ -113,6 +121,13 @@ export class CollectedAnswer {
       }
     }
     return hasContent;
+  }
+
+  #pass(events: string): void {
+    this.#uncounted += events;
+    if (this.#uncounted.length < mostUncounted) return;
+    this.#countedCharacters += charactersIn(this.#uncounted);
+    this.#uncounted = '';
   }
 
   /** The answer with its end. */

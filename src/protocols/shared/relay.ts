@@ -315,18 +315,14 @@ function endOfEvents(text: string): number {
   return end;
 }
 
-/** An event whose data looks like a JSON object. Sticky. */
-const usualEvent =
-  /[\r\n]*(?:(?:event|id|retry):[^\r\n]*(?:\r\n|\n|\r))*data: ?\{\s*"[^\r\n]*\}(?:\r\n\r\n|\n\n|\r\r)/y;
-
 /** Whole events without those whose data is neither JSON nor an end mark: strict clients fail over one. Only odd ones are parsed. */
 function withoutMalformed(text: string): string {
   let sound = '';
   let taken = 0;
   for (let at = 0; at < text.length; ) {
-    usualEvent.lastIndex = at;
-    if (usualEvent.test(text)) {
-      at = usualEvent.lastIndex;
+    const usualEnd = endOfUsual(text, at);
+    if (usualEnd !== -1) {
+      at = usualEnd;
       continue;
     }
     eventEnd.lastIndex = at;
@@ -338,6 +334,14 @@ function withoutMalformed(text: string): string {
     at = end;
   }
   return taken === 0 ? text : sound + text.slice(taken);
+}
+
+/** Behind an event of one line of data, perhaps below its name, that looks like a JSON object; -1 where it is another. */
+function endOfUsual(text: string, from: number): number {
+  const start = text.startsWith('event: ', from) ? text.indexOf('\n', from) + 1 : from;
+  if (start < from || !text.startsWith('data: {"', start)) return -1;
+  const end = text.indexOf('\n', start);
+  return text.startsWith('}\n\n', end - 1) ? end + 2 : -1;
 }
 
 function isMalformed(event: string): boolean {
