@@ -138,6 +138,7 @@ export const poolStatus: StatusAnswer = {
     spent_last_hour: { turns: 40, input_tokens: 9000, output_tokens: 1000, credits: 20, cost_cents: 12.5 },
     lasts_hours: 6,
     empty_at: '2030-01-01T06:00:00Z',
+    next_back_at: null,
   },
   sources: [
     { name: 'standby', type: 'standby', state: 'empty', last_error: null, retry_at: null, added: 0 },

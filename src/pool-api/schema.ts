@@ -492,6 +492,8 @@ export const statusAnswer = z.object({
     /** At the rate of the last hour; null when nothing was spent or nothing is metered. */
     lasts_hours: z.number().nullable(),
     empty_at: isoTime.nullable(),
+    /** When the next account that rests or is out of quota is due; null where none is, or that is not known. */
+    next_back_at: isoTime.nullable().optional(),
   }),
   /** Where replenishing draws accounts from, in order; the first is the pool's own inventory in standby. */
   sources: z.array(

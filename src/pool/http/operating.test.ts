@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import { AppError } from '../../core/errors.ts';
-import type { AllocateAnswer } from '../../pool-api/schema.ts';
+import type { AllocateAnswer, ListAnswer, StatusAnswer } from '../../pool-api/schema.ts';
 import { allocate, closeServers, report, reportOf, startServer } from '../testing/test-server.ts';
 
 afterEach(closeServers);
@@ -150,5 +150,27 @@ describe('the forecast', () => {
     });
     clock.advance(61 * 60_000);
     expect(await forecast()).toMatchObject({ lasts_hours: null });
+  });
+
+  it('says when the next account is back, as the account itself does', async () => {
+    const { add, call, warp } = await startServer();
+    const shown = async () => {
+      const { forecast } = (await call<StatusAnswer>('GET', '/api/accounts/status')).body;
+      const { accounts } = (await call<ListAnswer>('GET', '/api/accounts')).body;
+      const ends = accounts.flatMap(({ status_end: end }) => end?.at ?? []);
+      return { forecast: forecast.next_back_at, first: ends.sort()[0] ?? null };
+    };
+    await add('wk-one');
+    expect(await shown()).toEqual({ forecast: null, first: null });
+    warp.quotas.set('wk-spent', { isUnlimited: false, limit: 100, used: 100, remaining: 0 });
+    await add('wk-spent', { on_refusal: 'keep' });
+    const spent = await shown();
+    expect(spent.forecast).not.toBeNull();
+    expect(spent.forecast).toBe(spent.first);
+    const lease = (await call<AllocateAnswer>('POST', allocate)).body;
+    await call('POST', report, reportOf(lease, 'rate_limited', { retry_after_ms: 7_000 }));
+    const rested = await shown();
+    expect(rested.forecast).toBe(rested.first);
+    expect(Date.parse(rested.forecast ?? '')).toBeLessThan(Date.parse(spent.forecast ?? ''));
   });
 });

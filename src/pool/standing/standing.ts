@@ -130,7 +130,7 @@ export function unchanged(standing: Standing): OutcomeEffect {
 }
 
 /** Rests that end with another bearer. */
-const tokenReasons = ['token_pending', 'token_expired', 'token_rejected'] as const;
+export const tokenReasons = ['token_pending', 'token_expired', 'token_rejected'] as const;
 
 export function isTokenReason(reason: string | null): boolean {
   return tokenReasons.some((one) => one === reason);

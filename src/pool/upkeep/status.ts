@@ -90,6 +90,8 @@ export async function poolStatus(
   const now = clock.now();
   const { isSandbox } = lending;
   const stats = await store.stats(now);
+  const isSomeOut = stats.cooldown + stats.exhausted > 0;
+  const backAt = isSomeOut ? await store.nextBack(now) : null;
   const accounts = readinessOf(stats, true);
   const served = answering(providers.values()).map(({ name }) => name);
   const sessions = isSandbox ? (await lending.current.stats(now)).sessions : stats.sessions;
@@ -114,7 +116,7 @@ export async function poolStatus(
     reason: isSandbox ? null : reasonOf(accounts, served),
     accounts,
     sandbox: isSandbox,
-    forecast: forecastFrom(stats, now),
+    forecast: { ...forecastFrom(stats, now), next_back_at: backAt === null ? null : isoTime(backAt) },
     sources: await replenisher.sources(),
     timestamp: isoTime(now),
   };

@@ -1,6 +1,6 @@
 import type { Queries } from '../../../db/database.ts';
 import type { AccountState } from '../../../pool-api/schema.ts';
-import { isOutOfService } from '../../standing/standing.ts';
+import { isOutOfService, tokenReasons } from '../../standing/standing.ts';
 import { isAvailable, type KindCount, kindFrom, noStates } from '../rules/kinds.ts';
 import type { Usage } from '../store.ts';
 import { spentProviders } from './choice.ts';
@@ -73,6 +73,22 @@ export async function stats(db: Queries, now: number) {
     /** Providers with a free account whose quota is spent: none of their free accounts is lent. */
     freeQuotaSpent: [...new Set(spent)],
   };
+}
+
+const needsToken = `state = 'cooldown' AND state_reason IN (${tokenReasons.map((reason) => `'${reason}'`).join(', ')})`;
+
+/** When the next of the accounts that rest or are out of quota is due, as `statusEnd` has it of each; null where that is not known. */
+export async function nextBack(db: Queries): Promise<number | null> {
+  const row = await db.get<{ readonly at: number | null }>(
+    `SELECT MIN(at) AS at FROM (
+       SELECT MIN(state_until) AS at FROM accounts
+       WHERE state_until IS NOT NULL AND state IN ('cooldown', 'exhausted')
+       UNION ALL SELECT MIN(next_refresh_at) FROM accounts WHERE next_refresh_at IS NOT NULL AND ${needsToken}
+       UNION ALL SELECT MIN(next_check_at) FROM accounts
+       WHERE next_check_at IS NOT NULL AND state = 'exhausted' AND state_until IS NULL
+     ) AS ends`,
+  );
+  return row?.at ?? null;
 }
 
 function countFrom({ provider, kind, accounts }: KindRow): KindCount {

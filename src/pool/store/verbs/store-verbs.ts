@@ -2,7 +2,7 @@ import type { Database, Queries } from '../../../db/database.ts';
 import type { Changes, EnsureResult, Granted, LeaseDemand, ReleaseDemand, WithChanges } from '../store.ts';
 import { account, accounts, addAccount, changeAccount, deadAccounts, removeAccount } from './accounts.ts';
 import { auditTrail, writeAudit } from './audit.ts';
-import { stats } from './counts.ts';
+import { nextBack, stats } from './counts.ts';
 import { accountOfCredential } from './credentials.ts';
 import { eligible } from './eligible.ts';
 import { ensureLeases, release } from './leases.ts';
@@ -194,6 +194,7 @@ export function storeVerbs(
         await shortcuts?.tidy();
       }),
     stats: lookingAt(stats),
+    nextBack: looking(nextBack),
     claimRefresh: changing(claimRefresh, durable),
     commitRefresh: changing(commitRefresh, durable),
     failRefresh: changing(failRefresh, durable),
