@@ -46,7 +46,7 @@ test.skipIf(withoutBrowser)(
     await row(page, 'one@example.com').getByRole('link').click();
     const panel = dialog(page);
     await panel.getByText('credential-replaced').waitFor();
-    expect(await panel.getByText('account-changed').count()).toBeGreaterThanOrEqual(3);
+    await expect.poll(() => panel.getByText('account-changed').count()).toBeGreaterThanOrEqual(3);
     await panel.getByText('No session holds it.').waitFor();
     await expectAccessible(page);
     await page.keyboard.press('Escape');
@@ -110,10 +110,17 @@ test.skipIf(withoutBrowser)('5,000 accounts are filtered and sorted at once', as
   });
   await page.evaluate("location.hash = '#/accounts'");
   await page.getByText('4,950 of 5,000 can be used now').waitFor();
+  // What the page's thread has worked, whatever else the machine does meanwhile.
+  const debug = await page.context().newCDPSession(page);
+  await debug.send('Performance.enable', { timeDomain: 'threadTicks' });
+  const workedSeconds = async () => {
+    const { metrics } = await debug.send('Performance.getMetrics');
+    return metrics.find(({ name }) => name === 'TaskDuration')?.value ?? Number.NaN;
+  };
   const timed = async (act: () => Promise<unknown>) => {
-    const began = performance.now();
+    const before = await workedSeconds();
     await act();
-    return performance.now() - began;
+    return (await workedSeconds()) - before;
   };
   const search = page.getByRole('searchbox');
   const filtering = await timed(async () => {
@@ -125,7 +132,7 @@ test.skipIf(withoutBrowser)('5,000 accounts are filtered and sorted at once', as
     await page.getByRole('button', { name: 'In use' }).click();
     await page.getByRole('row').nth(1).getByText('16/16').waitFor();
   });
-  expect(Math.max(filtering, sorting)).toBeLessThan(3_000);
+  expect(Math.max(filtering, sorting)).toBeLessThan(1.5);
   expect(await page.getByRole('row').count()).toBeLessThan(300);
   await page.getByRole('button', { name: /^Disabled/ }).click();
   await page.getByRole('checkbox', { name: 'Select all' }).check();
@@ -157,19 +164,18 @@ test.skipIf(withoutBrowser)('a change that comes while the list is loading is no
   const id = await services.addAccount('wk-one-0123456789', { email: 'one@example.com' });
   const page = await openPage(services, { service: 'pool' });
   await page.getByText('Live', { exact: true }).waitFor();
-  const isAnswered = Promise.withResolvers<void>();
   await page.route('**/api/accounts?limit=1000', async (route) => {
-    const stale = await route.fetch();
+    const stale = await (await route.fetch()).json();
     const isHeard = page.waitForResponse((answer) => answer.url().includes('ids='));
     await services.pool(`/api/accounts/${id}`, { label: 'changed' }, 'PATCH');
     await isHeard;
-    await route.fulfill({ response: stale });
+    // The second account shows that this answer has been taken.
+    const other = createAccount({ id: 'acc_other', email: 'other@example.com' });
+    await route.fulfill({ json: { ...stale, accounts: [...stale.accounts, other], total: 2 } });
     await page.unroute('**/api/accounts?limit=1000');
-    isAnswered.resolve();
   });
   await page.evaluate("location.hash = '#/accounts'");
-  await isAnswered.promise;
-  await page.waitForTimeout(500);
+  await row(page, 'other@example.com').waitFor();
   expect(await row(page, 'one@example.com').getByText('changed').count()).toBe(1);
 });
 

@@ -148,7 +148,7 @@ test.skipIf(withoutBrowser)('a gateway without turns and a turn that is gone say
   await page.getByText('No turns yet').waitFor();
   await snapshot(page, 'turns-empty');
   await page.goto(`${services.gatewayUrl}/admin#/turns/long-gone`);
-  await page.getByText('This turn is no longer in the memory of the gateway').waitFor();
+  await page.getByText('There is no record of this turn any more').waitFor();
   await expectFaults(page, /404/);
 });
 

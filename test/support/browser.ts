@@ -61,7 +61,7 @@ export async function openPage(
     reducedMotion: 'reduce',
     ...options.context,
   });
-  context.setDefaultTimeout(30_000);
+  context.setDefaultTimeout(60_000);
   const page = await context.newPage();
   const found: string[] = [];
   faults.set(page, found);

@@ -37,6 +37,23 @@ export function setFilters(filters: Readonly<Record<string, string | undefined>>
   address.value = location.hash;
 }
 
+/** A filter of the address, for a field; its usual value is left out of the address. */
+export function filter(name: string, usual = ''): { value: string } {
+  return {
+    get value() {
+      return place.value.filters.get(name) ?? usual;
+    },
+    set value(given) {
+      setFilters({ ...filtersNow(), [name]: given === usual ? undefined : given });
+    },
+  };
+}
+
+/** As `linkTo` takes them, for a link that leaves them as they are. */
+export function filtersNow(): Readonly<Record<string, string>> {
+  return Object.fromEntries(place.value.filters);
+}
+
 function decoded(part: string): string {
   try {
     return decodeURIComponent(part);

@@ -1,8 +1,18 @@
-import { useSignal } from '@preact/signals';
-import type { ComponentChildren } from 'preact';
+import { type ReadonlySignal, useSignal } from '@preact/signals';
+import { type ComponentChildren, createContext } from 'preact';
+import { useContext } from 'preact/hooks';
+import type { ApiError } from '../api.ts';
 import { frameText } from '../texts/frame.ts';
 import { Icon, type IconName } from './icon.tsx';
 import { toast } from './toast.tsx';
+
+interface Submission {
+  readonly isRunning: ReadonlySignal<boolean>;
+  readonly error: ReadonlySignal<ApiError | undefined>;
+}
+
+/** How the form around stands, if there is one; see form.tsx. */
+export const Submitting = createContext<Submission | undefined>(undefined);
 
 export interface ButtonProps {
   readonly children?: ComponentChildren;
@@ -13,20 +23,23 @@ export interface ButtonProps {
   readonly label?: string;
   readonly type?: 'button' | 'submit';
   readonly isDisabled?: boolean;
-  /** While a call runs the button cannot be pressed again. */
+  /** While a call runs the button cannot be pressed again. It keeps its focus. */
   readonly onClick?: (event: MouseEvent) => unknown;
 }
 
 export function Button(given: ButtonProps) {
-  const isBusy = useSignal(false);
+  const isPressed = useSignal(false);
+  const form = useContext(Submitting);
+  const isBusy = isPressed.value || (given.type === 'submit' && form?.isRunning.value === true);
   async function press(event: MouseEvent): Promise<void> {
+    if (isPressed.peek()) return;
     const running = given.onClick?.(event);
     if (!(running instanceof Promise)) return;
-    isBusy.value = true;
+    isPressed.value = true;
     try {
       await running;
     } finally {
-      isBusy.value = false;
+      isPressed.value = false;
     }
   }
   return (
@@ -35,8 +48,9 @@ export function Button(given: ButtonProps) {
       class={`button ${given.kind ?? ''} ${given.children ? '' : 'alone'}`}
       aria-label={given.label}
       title={given.children ? undefined : given.label}
-      disabled={given.isDisabled === true || isBusy.value}
-      aria-busy={isBusy.value}
+      disabled={given.isDisabled === true}
+      aria-disabled={isBusy}
+      aria-busy={isBusy}
       onClick={(event) => void press(event)}
     >
       {given.icon && <Icon name={given.icon} />}

@@ -1,9 +1,20 @@
-import type { Signal } from '@preact/signals';
 import type { ComponentChildren, InputHTMLAttributes } from 'preact';
 import { useId } from 'preact/hooks';
 
+/** What a field shows and writes: a signal, or a filter of the address. */
+export interface Bound<Value> {
+  value: Value;
+}
+
+interface Option<Value> {
+  readonly value: Value;
+  readonly label: string;
+}
+
 interface FieldProps {
   readonly label: string;
+  /** `inline`: the label stands beside the field; `bare`: it is read out only. */
+  readonly look?: 'inline' | 'bare';
   readonly hint?: ComponentChildren;
   /** What is wrong with the value; it is read out when it appears. */
   readonly error?: string | undefined;
@@ -19,6 +30,7 @@ interface Ids {
 
 function Field({
   label,
+  look,
   hint,
   error,
   isRequired,
@@ -27,8 +39,10 @@ function Field({
   const id = useId();
   const described = [hint && `${id}-hint`, error && `${id}-error`].filter(Boolean).join(' ');
   return (
-    <div class={`field ${error ? 'wrong' : ''}`}>
-      <label for={id}>{label}</label>
+    <div class={`field ${look ?? ''} ${error ? 'wrong' : ''}`}>
+      <label for={id} class={look === 'bare' ? 'read-out' : ''}>
+        {label}
+      </label>
       {children({
         id,
         'aria-describedby': described || undefined,
@@ -49,9 +63,11 @@ function Field({
 
 export function TextField(
   given: FieldProps & {
-    readonly value: Signal<string>;
+    readonly value: Bound<string>;
     readonly type?: 'text' | 'password' | 'number' | 'email' | 'search' | 'datetime-local';
     readonly placeholder?: string;
+    /** To choose from while typing. */
+    readonly names?: readonly string[];
     readonly autoComplete?: string;
     /** For keys, names of models and the like. */
     readonly isCode?: boolean;
@@ -61,28 +77,55 @@ export function TextField(
   return (
     <Field {...given}>
       {(ids) => (
-        <input
-          {...ids}
-          // Which role fits which type is not ours to say here: it has none.
-          type={(given.type ?? 'text') as 'text'}
-          class={given.isCode ? 'code' : ''}
-          value={given.value.value}
-          placeholder={given.placeholder}
-          autocomplete={given.autoComplete ?? 'off'}
-          inputMode={given.inputMode}
-          spellcheck={false}
-          onInput={({ currentTarget }) => {
-            given.value.value = currentTarget.value;
-          }}
-        />
+        <>
+          <input
+            {...ids}
+            // Which role fits which type is not ours to say here: it has none.
+            type={(given.type ?? 'text') as 'text'}
+            class={given.isCode ? 'code' : ''}
+            list={given.names && `${ids.id}-names`}
+            value={given.value.value}
+            placeholder={given.placeholder}
+            autocomplete={given.autoComplete ?? 'off'}
+            inputMode={given.inputMode}
+            spellcheck={false}
+            onInput={({ currentTarget }) => {
+              given.value.value = currentTarget.value;
+            }}
+          />
+          {given.names && (
+            <datalist id={`${ids.id}-names`}>
+              {given.names.slice(0, 500).map((name) => (
+                <option key={name} value={name} />
+              ))}
+            </datalist>
+          )}
+        </>
       )}
     </Field>
   );
 }
 
+/** Narrows what is shown while it is typed. */
+export function SearchField(given: {
+  readonly label: string;
+  readonly hint?: string;
+  readonly value: Bound<string>;
+}) {
+  return (
+    <TextField
+      {...given}
+      hint={undefined}
+      placeholder={given.hint ?? given.label}
+      type="search"
+      look="bare"
+    />
+  );
+}
+
 export function TextArea(
   given: FieldProps & {
-    readonly value: Signal<string>;
+    readonly value: Bound<string>;
     readonly rows?: number;
     readonly placeholder?: string;
     readonly isCode?: boolean;
@@ -109,8 +152,8 @@ export function TextArea(
 
 export function SelectField<Value extends string>(
   given: FieldProps & {
-    readonly value: Signal<Value>;
-    readonly options: readonly { readonly value: Value; readonly label: string }[];
+    readonly value: Bound<Value>;
+    readonly options: readonly Option<Value>[];
   },
 ) {
   return (
@@ -137,7 +180,7 @@ export function SelectField<Value extends string>(
 export function CheckField(given: {
   readonly label: ComponentChildren;
   readonly hint?: ComponentChildren;
-  readonly value: Signal<boolean>;
+  readonly value: Bound<boolean>;
 }) {
   const id = useId();
   return (
@@ -164,13 +207,14 @@ export function CheckField(given: {
 /** A few choices beside each other, of which one holds. */
 export function Choices<Value extends string>(given: {
   readonly label: string;
-  readonly value: Signal<Value>;
-  readonly options: readonly { readonly value: Value; readonly label: string }[];
+  readonly look?: 'bare';
+  readonly value: Bound<Value>;
+  readonly options: readonly Option<Value>[];
 }) {
   const name = useId();
   return (
     <fieldset class="choices">
-      <legend>{given.label}</legend>
+      <legend class={given.look === 'bare' ? 'read-out' : ''}>{given.label}</legend>
       <div>
         {given.options.map(({ value, label }) => (
           <label key={value}>

@@ -1,19 +1,28 @@
 import type { ComponentChildren } from 'preact';
-import type { ApiError } from '../api.ts';
+import { useLayoutEffect, useRef } from 'preact/hooks';
+import type { ApiError, Loaded } from '../api.ts';
 import { frameText } from '../texts/frame.ts';
 import { Button } from './button.tsx';
 import { Icon } from './icon.tsx';
 
-/** The title of a page, with its actions at the right. Focus goes here when the page is changed. */
+let hasShownPage = false;
+
+/** The title of a page, with its actions at the right. Focus goes here when the page is changed, or what had it is gone. */
 export function PageHead(given: {
   readonly title: string;
   readonly lead?: ComponentChildren;
   readonly children?: ComponentChildren;
 }) {
+  const title = useRef<HTMLHeadingElement>(null);
+  useLayoutEffect(() => {
+    if (hasShownPage && document.activeElement === document.body)
+      title.current?.focus({ preventScroll: true });
+    hasShownPage = true;
+  }, []);
   return (
     <header class="page-head">
       <div>
-        <h1 tabIndex={-1} id="page-title">
+        <h1 ref={title} tabIndex={-1} id="page-title">
           {given.title}
         </h1>
         {given.lead && <p class="lead">{given.lead}</p>}
@@ -107,7 +116,7 @@ export function Notice(given: {
 }
 
 /** What a call was refused with, in the service's own words, and a way to try again. */
-export function Fault({ error, retry }: { readonly error: ApiError; readonly retry?: () => void }) {
+export function Fault({ error, retry }: { readonly error: ApiError; readonly retry?: () => unknown }) {
   const text = frameText();
   return (
     <Notice tone="bad" action={retry && <Button onClick={retry}>{text.tryAgain}</Button>}>
@@ -118,6 +127,22 @@ export function Fault({ error, retry }: { readonly error: ApiError; readonly ret
         </small>
       )}
     </Notice>
+  );
+}
+
+/** What was loaded, or that it is being loaded, or why it was not. What was there before stays below its fault. */
+export function Shown<Value>({
+  of: { value, error, reload },
+  children,
+}: {
+  readonly of: Loaded<Value>;
+  readonly children: (value: Value) => ComponentChildren;
+}) {
+  return (
+    <>
+      {error.value && <Fault error={error.value} retry={reload} />}
+      {value.value === undefined ? !error.value && <Loading /> : children(value.value)}
+    </>
   );
 }
 

@@ -4,6 +4,7 @@ import { useEffect, useRef } from 'preact/hooks';
 import { shownNumber } from '../format.ts';
 import { frameText } from '../texts/frame.ts';
 import { Icon } from './icon.tsx';
+import { useKeptFocus, useSteadyRows } from './steady.ts';
 
 export interface Column<Row> {
   readonly id: string;
@@ -46,21 +47,24 @@ export function Table<Row>(given: {
   const text = frameText();
   const order = useSignal<Order | undefined>(given.order);
   const drawn = useSignal(rowsAtOnce);
-  const { columns, rows, keyOf, chosen } = given;
-  if (rows.length === 0) return <>{given.empty}</>;
+  const { columns, keyOf, chosen } = given;
+  const body = useRef<HTMLTableSectionElement>(null);
+  const steady = useSteadyRows(sortedRows(given.rows, columns, order.value), keyOf, order.value, body);
+  const { rows: sorted, hold } = steady;
+  useKeptFocus(body);
+  if (sorted.length === 0) return <>{given.empty}</>;
 
-  const sorted = sortedRows(rows, columns, order.value);
   const visible = sorted.slice(0, drawn.value);
   const left = sorted.length - visible.length;
   const more = (): void => {
     drawn.value += rowsAtOnce;
   };
-  const keys = chosen ? rows.map(keyOf) : [];
+  const keys = chosen ? sorted.map(keyOf) : [];
   const areAllChosen = chosen !== undefined && keys.every((key) => chosen.value.has(key));
 
   return (
     <div class="table-frame">
-      <table aria-label={given.label} aria-rowcount={rows.length + 1}>
+      <table aria-label={given.label} aria-rowcount={sorted.length + 1}>
         <thead>
           <tr>
             {chosen && (
@@ -81,7 +85,13 @@ export function Table<Row>(given: {
             ))}
           </tr>
         </thead>
-        <tbody>
+        <tbody
+          ref={body}
+          onPointerMove={hold}
+          onPointerDown={hold}
+          onKeyDown={hold}
+          onPointerLeave={() => body.current?.querySelector('.menu') || steady.release()}
+        >
           {visible.map((row) => {
             const key = keyOf(row);
             const isChosen = chosen?.value.has(key) === true;

@@ -99,7 +99,7 @@ export class AccountActions {
       case 'enable':
       case 'check':
       case 'refresh':
-        return this.#runNow(action, account);
+        return this.runNow(action, account);
       case 'login':
         this.ask({ kind: 'login', wish: { provider: account.provider, account } });
         return undefined;
@@ -116,13 +116,7 @@ export class AccountActions {
     if (asked?.kind === 'add') void this.loadProviders();
   }
 
-  /** After its dialog. */
-  async runAsked(action: 'disable' | 'remove', account: Account): Promise<void> {
-    await this.#runNow(action, account);
-    this.ask(undefined);
-  }
-
-  async #runNow(
+  async runNow(
     action: 'enable' | 'check' | 'refresh' | 'disable' | 'remove',
     account: Account,
   ): Promise<void> {

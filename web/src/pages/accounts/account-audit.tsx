@@ -1,9 +1,7 @@
-import { useSignal } from '@preact/signals';
-import { useEffect } from 'preact/hooks';
 import type { AuditAnswer } from '../../../../src/pool-api/schema.ts';
-import { type ApiError, api, asError } from '../../api.ts';
+import { api, useLoaded, useOlder } from '../../api.ts';
 import { Button } from '../../components/button.tsx';
-import { Fault, Loading } from '../../components/page.tsx';
+import { Fault, Shown } from '../../components/page.tsx';
 import { Time } from '../../components/time.tsx';
 import { accountDetailsText } from '../../texts/account-details.ts';
 
@@ -14,39 +12,32 @@ const atOnce = 20;
 /** Who did what with the account, the newest first; loaded again when it changed. */
 export function AccountAudit({ id, changedAt }: { readonly id: string; readonly changedAt: string }) {
   const text = accountDetailsText();
-  const entries = useSignal<readonly Entry[] | undefined>(undefined);
-  const next = useSignal<number | null>(null);
-  const error = useSignal<ApiError | undefined>(undefined);
-
-  async function load(before?: number): Promise<void> {
-    try {
-      const query = { account_id: id, limit: atOnce, before };
-      const page = await api.get<AuditAnswer>('/api/audit', query);
-      entries.value = [...(before === undefined ? [] : (entries.value ?? [])), ...page.entries];
-      next.value = page.next_before;
-      error.value = undefined;
-    } catch (thrown) {
-      error.value = asError(thrown);
-    }
-  }
-  useEffect(() => {
-    void load();
-  }, [id, changedAt]);
-
-  if (error.value) return <Fault error={error.value} retry={() => void load()} />;
-  if (!entries.value) return <Loading />;
-  if (entries.value.length === 0) return <p class="note">{text.noAudit}</p>;
+  const on = [id, changedAt];
+  const load = (abort: AbortSignal, before?: number) =>
+    api.get<AuditAnswer>('/api/audit', { account_id: id, limit: atOnce, before }, abort);
+  const loaded = useLoaded(load, on);
+  const older = useOlder(async (before: number, abort) => {
+    const { entries, next_before: next } = await load(abort, before);
+    return { items: entries, next };
+  }, on);
   return (
-    <>
-      <ul class="plain audit">
-        {entries.value.map((entry) => (
-          <li key={entry.seq}>
-            <AuditLine entry={entry} />
-          </li>
-        ))}
-      </ul>
-      {next.value !== null && <Button onClick={() => load(next.value ?? undefined)}>{text.older}</Button>}
-    </>
+    <Shown of={loaded}>
+      {({ entries, next_before }) => {
+        const { items, next } = older.pages.value ?? { items: [], next: next_before };
+        return (
+          <>
+            {entries.length === 0 && <p class="note">{text.noAudit}</p>}
+            <ul class="plain audit">
+              {[...entries, ...items].map((entry) => (
+                <AuditLine key={entry.seq} entry={entry} />
+              ))}
+            </ul>
+            {older.error.value && <Fault error={older.error.value} />}
+            {next !== null && <Button onClick={() => older.more(next)}>{text.older}</Button>}
+          </>
+        );
+      }}
+    </Shown>
   );
 }
 
@@ -57,7 +48,7 @@ function AuditLine({ entry: { at, action, actor, detail } }: { readonly entry: E
     .map(([name, value]) => `${name}: ${typeof value === 'string' ? value : JSON.stringify(value)}`)
     .join(', ');
   return (
-    <>
+    <li>
       <div>
         <strong>{action}</strong> <Time at={at} />
       </div>
@@ -70,6 +61,6 @@ function AuditLine({ entry: { at, action, actor, detail } }: { readonly entry: E
           </>
         )}
       </div>
-    </>
+    </li>
   );
 }

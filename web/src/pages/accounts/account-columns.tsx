@@ -4,7 +4,7 @@ import { Menu } from '../../components/menu.tsx';
 import type { Column } from '../../components/table.tsx';
 import { Time } from '../../components/time.tsx';
 import { shownNumber } from '../../format.ts';
-import { linkTo } from '../../navigation.ts';
+import { filtersNow, linkTo } from '../../navigation.ts';
 import { accountsText } from '../../texts/accounts.ts';
 import { type AccountActions, actionLabel, mainAction, menuActions } from './account-actions.tsx';
 import { nameOf, shortId } from './account-list.ts';
@@ -116,11 +116,6 @@ function UseCell({ account, running }: { readonly account: Account; readonly run
       {running > 0 && <div class="note">{accountsText().running(shownNumber(running))}</div>}
     </>
   );
-}
-
-/** A panel that is opened leaves the filters as they are. */
-function filtersNow(): Record<string, string> {
-  return Object.fromEntries(new URLSearchParams(location.hash.split('?')[1] ?? ''));
 }
 
 function ActionsCell({ account, actions }: { readonly account: Account; readonly actions: AccountActions }) {

@@ -1,7 +1,7 @@
 import type { AccountActions, Provider } from './account-actions.tsx';
 import type { AccountList } from './account-list.ts';
 import { AddDialog } from './add-dialog.tsx';
-import { DisableDialog, EditDialog, RemoveDialog, ReplaceDialog } from './change-dialogs.tsx';
+import { EditDialog, EndDialog, ReplaceDialog } from './change-dialogs.tsx';
 import { importJob } from './import-job.ts';
 import { LoginDialog } from './login-dialog.tsx';
 import { SourcesDialog } from './sources-dialog.tsx';
@@ -15,7 +15,10 @@ export function AccountDialogs({
   readonly list: AccountList;
 }) {
   const asked = actions.asked.value;
-  const onClose = (): void => actions.ask(undefined);
+  // What ends late does not close a dialog that was opened since.
+  const onClose = (): void => {
+    if (actions.asked.peek() === asked) actions.ask(undefined);
+  };
   const onChange = (): void => void list.load();
   switch (asked?.kind) {
     case 'add':
@@ -36,21 +39,14 @@ export function AccountDialogs({
       return <SourcesDialog onChange={onChange} onClose={onClose} />;
     case 'edit': {
       const provider = actions.providers.value.find(({ name }) => name === asked.account.provider);
-      return (
-        <EditDialog
-          account={asked.account}
-          list={list}
-          hasTeams={provider?.teams === true}
-          onClose={onClose}
-        />
-      );
+      const hasTeams = provider?.teams === true;
+      return <EditDialog account={asked.account} list={list} hasTeams={hasTeams} onClose={onClose} />;
     }
     case 'replace':
       return <ReplaceDialog account={asked.account} list={list} onClose={onClose} />;
     case 'disable':
-      return <DisableDialog account={asked.account} actions={actions} onClose={onClose} />;
     case 'remove':
-      return <RemoveDialog account={asked.account} actions={actions} onClose={onClose} />;
+      return <EndDialog account={asked.account} action={asked.kind} actions={actions} onClose={onClose} />;
     default:
       return null;
   }

@@ -1,5 +1,4 @@
 import type { ComponentChildren } from 'preact';
-import { useEffect, useRef } from 'preact/hooks';
 import type {
   AccountDetails,
   AccountDetailsAnswer,
@@ -8,8 +7,9 @@ import type {
 } from '../../../../src/pool-api/schema.ts';
 import { api, useLoaded } from '../../api.ts';
 import { Button, Copied } from '../../components/button.tsx';
+import { useModal } from '../../components/dialog.tsx';
 import { Menu } from '../../components/menu.tsx';
-import { Facts, Fault, Loading, Notice } from '../../components/page.tsx';
+import { Facts, Fault, Loading, Notice, Shown } from '../../components/page.tsx';
 import { Email, Time } from '../../components/time.tsx';
 import { Toasts } from '../../components/toast.tsx';
 import { shownCents, shownCompact, shownNumber } from '../../format.ts';
@@ -42,10 +42,7 @@ export function AccountPanel(given: {
     reloadMs,
   );
   const text = accountDetailsText();
-  const dialog = useRef<HTMLDialogElement>(null);
-  useEffect(() => {
-    dialog.current?.showModal();
-  }, []);
+  const dialog = useModal();
   const { value: error } = loaded.error;
   const account = loaded.value.value?.id === id ? loaded.value.value : undefined;
   const isGone = error?.status === 404;
@@ -72,7 +69,7 @@ export function AccountPanel(given: {
         </header>
         <div class="drawer-body">
           {isGone && <Notice tone="rest">{text.notFound}</Notice>}
-          {error && !isGone && <Fault error={error} retry={() => void loaded.reload()} />}
+          {error && !isGone && <Fault error={error} retry={loaded.reload} />}
           {!account && !error && <Loading />}
           {account && !isGone && <Parts account={account} actions={actions} />}
         </div>
@@ -302,18 +299,17 @@ function Sessions({ id, holders }: { readonly id: string; readonly holders: numb
     async (abort) => (await api.get<SessionsAnswer>('/api/sessions', { account_id: id }, abort)).sessions,
     [id, holders],
   );
-  const sessions = loaded.value.value;
-  if (loaded.error.value) return <Fault error={loaded.error.value} retry={() => void loaded.reload()} />;
-  if (!sessions) return <Loading />;
-  if (sessions.length === 0) return <p class="note">{text.noSessions}</p>;
   return (
-    <ul class="plain">
-      {sessions.map((session) => (
-        <li key={session.id}>
-          <SessionLine session={session} />
-        </li>
-      ))}
-    </ul>
+    <Shown of={loaded}>
+      {(sessions) => (
+        <ul class="plain">
+          {sessions.length === 0 && <li class="note">{text.noSessions}</li>}
+          {sessions.map((session) => (
+            <SessionLine key={session.id} session={session} />
+          ))}
+        </ul>
+      )}
+    </Shown>
   );
 }
 
@@ -321,11 +317,11 @@ function SessionLine({ session }: { readonly session: Session }) {
   const text = accountDetailsText();
   const words = [session.gateway && text.gatewaySession, session.exclusive ? text.exclusive : text.shared];
   return (
-    <>
+    <li>
       <code>{session.id}</code> <span class="note">{words.filter(Boolean).join(', ')}</span>{' '}
       <span class="note">
         {text.until} <Time at={session.expires_at} />
       </span>
-    </>
+    </li>
   );
 }

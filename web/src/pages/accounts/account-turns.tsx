@@ -1,6 +1,6 @@
 import type { ShownTurn } from '../../../../src/core/shown-turn.ts';
 import { api, useLoaded } from '../../api.ts';
-import { Badge, Fault, Loading, outcomeTone } from '../../components/page.tsx';
+import { Badge, outcomeTone, Shown } from '../../components/page.tsx';
 import { Time } from '../../components/time.tsx';
 import { shownDuration } from '../../format.ts';
 import { linkTo } from '../../navigation.ts';
@@ -37,25 +37,24 @@ export function AccountTurns({ id }: { readonly id: string }) {
   const text = accountDetailsText();
   const query = { account: id, limit: shownTurns };
   const loaded = useLoaded((abort) => api.get<TurnList>('/api/turns', query, abort), [id], reloadMs);
-  const { value } = loaded.value;
-  if (loaded.error.value) return <Fault error={loaded.error.value} retry={() => void loaded.reload()} />;
-  if (!value) return <Loading />;
-  if (value.turns.length === 0) return <p class="note">{text.noTurns}</p>;
   return (
-    <ul class="plain">
-      {value.turns.map((turn) => (
-        <li key={turn.request_id}>
-          <TurnLine turn={turn} />
-        </li>
-      ))}
-    </ul>
+    <Shown of={loaded}>
+      {({ turns }) => (
+        <ul class="plain">
+          {turns.length === 0 && <li class="note">{text.noTurns}</li>}
+          {turns.map((turn) => (
+            <TurnLine key={turn.request_id} turn={turn} />
+          ))}
+        </ul>
+      )}
+    </Shown>
   );
 }
 
 function TurnLine({ turn }: { readonly turn: ShownTurn }) {
   const { request_id: id, outcome, at, model, duration_ms: duration } = turn;
   return (
-    <>
+    <li>
       <Badge tone={outcomeTone(outcome)}>
         {outcome === 'running' ? accountDetailsText().running : outcome.replaceAll('_', ' ')}
       </Badge>{' '}
@@ -65,6 +64,6 @@ function TurnLine({ turn }: { readonly turn: ShownTurn }) {
       <span class="note">
         <Time at={at} relative /> {duration !== null && `· ${shownDuration(duration)}`}
       </span>
-    </>
+    </li>
   );
 }

@@ -8,7 +8,7 @@ import { Empty, Fault, Loading, Notice, PageHead } from '../../components/page.t
 import { Table } from '../../components/table.tsx';
 import { shownNumber } from '../../format.ts';
 import { onLive } from '../../live.ts';
-import { goTo, place } from '../../navigation.ts';
+import { filtersNow, goTo, place } from '../../navigation.ts';
 import { addingText } from '../../texts/account-adding.ts';
 import { accountsText } from '../../texts/accounts.ts';
 import { AccountActions } from './account-actions.tsx';
@@ -18,7 +18,7 @@ import { type AccountList, nameOf, useAccountList } from './account-list.ts';
 import { AccountPanel } from './account-panel.tsx';
 import { useRunningTurns } from './account-turns.tsx';
 import { BulkBar } from './bulk-bar.tsx';
-import { Filters, filtersFrom, filtersText, matches } from './filters.tsx';
+import { Filters, matches } from './filters.tsx';
 import { ImportProgress } from './import-form.tsx';
 import { importJob } from './import-job.ts';
 
@@ -31,8 +31,7 @@ export function AccountsPage() {
   useEffect(() => void actions.loadProviders(), [actions]);
 
   const accounts = [...list.accounts.value.values()];
-  const filters = filtersFrom(place.value.filters);
-  const rows = accounts.filter((account) => matches(account, filters));
+  const rows = accounts.filter((account) => matches(account));
   const openId = place.value.rest[0];
   const usable = accounts.filter(({ status }) => status === 'active').length;
   const { value: total } = list.total;
@@ -40,10 +39,9 @@ export function AccountsPage() {
     list.isLoading.value && accounts.length < total
       ? text.loading(shownNumber(accounts.length), shownNumber(total))
       : text.lead(shownNumber(usable), shownNumber(total));
-  const close = (): void => goTo('accounts', [], filtersText(filters));
 
   return (
-    <div class="accounts">
+    <div class="accounts stack">
       <PageHead title={text.title} lead={total > 0 && lead}>
         <Button onClick={() => actions.ask({ kind: 'sources' })}>{text.refill}</Button>
         <Button kind="primary" icon="add" onClick={() => actions.ask({ kind: 'add' })}>
@@ -58,7 +56,7 @@ export function AccountsPage() {
       )}
       {accounts.length > 0 && (
         <>
-          <Filters accounts={accounts} filters={filters} />
+          <Filters accounts={accounts} />
           {!list.isLoading.value && total > accounts.length && (
             <Notice tone="rest">{text.tooMany(shownNumber(accounts.length), shownNumber(total))}</Notice>
           )}
@@ -75,7 +73,7 @@ export function AccountsPage() {
               keyOf={({ id }) => id}
               nameOf={nameOf}
               chosen={chosen}
-              onOpen={({ id }) => goTo('accounts', [id], filtersText(filters))}
+              onOpen={({ id }) => goTo('accounts', [id], filtersNow())}
               isOpen={({ id }) => id === openId}
               empty={
                 <Empty
@@ -92,7 +90,7 @@ export function AccountsPage() {
           id={openId}
           changedAt={list.accounts.value.get(openId)?.updated_at}
           actions={actions}
-          onClose={close}
+          onClose={() => goTo('accounts', [], filtersNow())}
         />
       )}
       <AccountDialogs actions={actions} list={list} />

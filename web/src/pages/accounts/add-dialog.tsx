@@ -1,10 +1,11 @@
 import { useSignal } from '@preact/signals';
 import type { Account, AccountAnswer } from '../../../../src/pool-api/schema.ts';
-import { type ApiError, api, asError } from '../../api.ts';
+import { api } from '../../api.ts';
 import { Button } from '../../components/button.tsx';
 import { Dialog } from '../../components/dialog.tsx';
 import { CheckField, Choices, TextField } from '../../components/field.tsx';
-import { Fault, Loading, Notice } from '../../components/page.tsx';
+import { Form, FormFault } from '../../components/form.tsx';
+import { Loading, Notice } from '../../components/page.tsx';
 import { toast } from '../../components/toast.tsx';
 import { addingText } from '../../texts/account-adding.ts';
 import { reasonText } from '../../texts/account-reasons.ts';
@@ -13,7 +14,7 @@ import { nameOf } from './account-list.ts';
 import { ImportForm } from './import-form.tsx';
 import { importJob } from './import-job.ts';
 import { CredentialKind, ProviderField } from './provider-field.tsx';
-import { changeOf, SettingsFields, useSettings } from './settings-fields.tsx';
+import { changeOf, type SettingFault, SettingsFields, useSettings } from './settings-fields.tsx';
 
 type Way = 'key' | 'lines' | 'login';
 
@@ -66,14 +67,13 @@ function KeyForm(given: {
   const settings = useSettings();
   const isStandby = useSignal(false);
   const isKept = useSignal(false);
-  const fault = useSignal<{ readonly field: string; readonly text: string } | undefined>(undefined);
-  const error = useSignal<ApiError | undefined>(undefined);
+  const fault = useSignal<SettingFault | undefined>(undefined);
   const own = given.providers.find(({ name }) => name === provider.value);
   const isOptional = own?.api_key === 'optional';
 
   async function add(): Promise<void> {
     const result = changeOf(settings);
-    if ('fault' in result) fault.value = { field: result.field, text: result.fault };
+    if ('fault' in result) fault.value = result.fault;
     else if (secret.value.trim() === '' && !isOptional)
       fault.value = { field: 'secret', text: text.secretEmpty };
     else {
@@ -83,33 +83,22 @@ function KeyForm(given: {
   }
 
   async function send(change: object): Promise<void> {
-    error.value = undefined;
-    try {
-      const { account } = await api.post<AccountAnswer>('/api/accounts', {
-        provider: provider.value,
-        ...(secret.value.trim() !== '' && { [kind.value]: secret.value.trim() }),
-        ...(email.value.trim() !== '' && { email: email.value.trim() }),
-        ...change,
-        ...(isStandby.value && { standby: true }),
-        on_refusal: isKept.value ? 'keep' : 'reject',
-      });
-      sayAdded(account);
-      given.onChange();
-      given.onClose();
-    } catch (thrown) {
-      error.value = asError(thrown);
-    }
+    const { account } = await api.post<AccountAnswer>('/api/accounts', {
+      provider: provider.value,
+      ...(secret.value.trim() !== '' && { [kind.value]: secret.value.trim() }),
+      ...(email.value.trim() !== '' && { email: email.value.trim() }),
+      ...change,
+      ...(isStandby.value && { standby: true }),
+      on_refusal: isKept.value ? 'keep' : 'reject',
+    });
+    sayAdded(account);
+    given.onChange();
+    given.onClose();
   }
 
   return (
-    <form
-      class="add-form"
-      noValidate
-      onSubmit={(event) => {
-        event.preventDefault();
-      }}
-    >
-      {error.value && <Fault error={error.value} />}
+    <Form class="add-form" onSubmit={add}>
+      <FormFault />
       <div class="fields">
         <ProviderField providers={given.providers} value={provider} />
         <CredentialKind provider={own} value={kind} />
@@ -140,11 +129,11 @@ function KeyForm(given: {
         <CheckField label={text.keep} value={isKept} />
       </details>
       <div class="form-actions">
-        <Button type="submit" kind="primary" onClick={add}>
+        <Button type="submit" kind="primary">
           {text.submit}
         </Button>
       </div>
-    </form>
+    </Form>
   );
 }
 

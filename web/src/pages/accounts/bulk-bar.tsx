@@ -1,19 +1,18 @@
 import { type Signal, useSignal } from '@preact/signals';
-import { useEffect } from 'preact/hooks';
+import { useEffect, useRef } from 'preact/hooks';
 import type { BulkAnswer } from '../../../../src/pool-api/owner-schema.ts';
 import type { Account } from '../../../../src/pool-api/schema.ts';
 import { api } from '../../api.ts';
 import { Button } from '../../components/button.tsx';
-import { Dialog } from '../../components/dialog.tsx';
+import { FormDialog } from '../../components/dialog.tsx';
 import { TextField } from '../../components/field.tsx';
 import { Menu } from '../../components/menu.tsx';
-import { toastFault } from '../../components/toast.tsx';
+import { toast, toastFault } from '../../components/toast.tsx';
 import { shownNumber } from '../../format.ts';
 import { accountsText } from '../../texts/accounts.ts';
-import { frameText } from '../../texts/frame.ts';
 import { nameOf } from './account-list.ts';
 import { BulkResults } from './bulk-results.tsx';
-import { changeOf, SettingsFields, useSettings } from './settings-fields.tsx';
+import { changeOf, type SettingFault, SettingsFields, useSettings } from './settings-fields.tsx';
 
 export type BulkAction = 'enable' | 'disable' | 'remove' | 'check' | 'refresh' | 'set';
 
@@ -104,50 +103,33 @@ function BulkQuestion(given: {
 }) {
   const text = accountsText();
   const { action, accounts } = given.run;
-  const count = shownNumber(accounts.length);
   const typed = useSignal('');
   const settings = useSettings();
-  const error = useSignal<string | undefined>(undefined);
+  const fault = useSignal<SettingFault | undefined>(undefined);
   const isBig = action === 'remove' && accounts.length >= manyToRemove;
-  const title = { remove: text.bulkRemoveTitle, disable: text.bulkDisableTitle, set: text.bulkSetTitle }[
-    action as 'remove' | 'disable' | 'set'
-  ](count);
+  const titles = { remove: text.bulkRemoveTitle, disable: text.bulkDisableTitle, set: text.bulkSetTitle };
   function confirm(): void {
     if (action !== 'set') {
       given.onConfirm();
       return;
     }
-    const change = changeOf(settings);
-    if ('fault' in change) error.value = change.fault;
-    else if (Object.keys(change.change).length > 0) given.onConfirm(change.change);
+    const result = changeOf(settings);
+    fault.value = 'fault' in result ? result.fault : undefined;
+    if ('change' in result && Object.keys(result.change).length > 0) given.onConfirm(result.change);
   }
   return (
-    <Dialog
-      title={title}
-      onClose={given.onClose}
+    <FormDialog
+      title={titles[action as keyof typeof titles](shownNumber(accounts.length))}
+      action={text[action]}
+      kind={action === 'set' ? 'primary' : 'danger'}
+      isDisabled={isBig && typed.value.trim() !== String(accounts.length)}
       onSubmit={confirm}
-      actions={
-        <>
-          <Button onClick={given.onClose}>{frameText().cancel}</Button>
-          <Button
-            type="submit"
-            kind={action === 'set' ? 'primary' : 'danger'}
-            isDisabled={isBig && typed.value.trim() !== String(accounts.length)}
-          >
-            {action === 'set' ? text.set : text[action as 'remove' | 'disable']}
-          </Button>
-        </>
-      }
+      onClose={given.onClose}
     >
       {action === 'set' ? (
         <>
           <p>{text.bulkSetHint}</p>
-          <SettingsFields settings={settings} isForMany />
-          {error.value && (
-            <p class="error" role="alert">
-              {error.value}
-            </p>
-          )}
+          <SettingsFields settings={settings} isForMany fault={fault.value} />
         </>
       ) : (
         <>
@@ -171,16 +153,17 @@ function BulkQuestion(given: {
           )}
         </>
       )}
-    </Dialog>
+    </FormDialog>
   );
 }
 
-/** Does it, a few accounts at a time, and says what became of each. */
+/** Does it, a few accounts at a time, and says what became of each. It stops when the page is left. */
 function BulkRun({ run, onClose }: { readonly run: Run; readonly onClose: () => void }) {
   const text = accountsText();
   const results = useSignal<BulkAnswer['results']>([]);
   const isRunning = useSignal(false);
   const isStopped = useSignal(false);
+  const isLeft = useRef(false);
   async function work(): Promise<void> {
     isRunning.value = true;
     const ids = run.accounts.map(({ id }) => id);
@@ -202,7 +185,14 @@ function BulkRun({ run, onClose }: { readonly run: Run; readonly onClose: () => 
     isRunning.value = false;
   }
   useEffect(() => {
-    void work();
+    void work().then(() => {
+      const left = run.accounts.length - results.peek().length;
+      if (isLeft.current && left > 0) toast(text.stopped(shownNumber(left)), 'rest');
+    });
+    return () => {
+      isLeft.current = true;
+      isStopped.value = true;
+    };
   }, []);
   return (
     <BulkResults

@@ -1,18 +1,22 @@
 import { useSignal } from '@preact/signals';
 import type { Account, AccountAnswer } from '../../../../src/pool-api/schema.ts';
-import { type ApiError, api, asError } from '../../api.ts';
-import { Button } from '../../components/button.tsx';
-import { Confirm, Dialog } from '../../components/dialog.tsx';
+import { api } from '../../api.ts';
+import { FormDialog } from '../../components/dialog.tsx';
 import { TextField } from '../../components/field.tsx';
-import { Fault, Notice } from '../../components/page.tsx';
+import { Notice } from '../../components/page.tsx';
 import { toast } from '../../components/toast.tsx';
 import { addingText } from '../../texts/account-adding.ts';
 import { accountDetailsText } from '../../texts/account-details.ts';
 import { accountsText } from '../../texts/accounts.ts';
-import { frameText } from '../../texts/frame.ts';
 import type { AccountActions } from './account-actions.tsx';
 import { type AccountList, nameOf } from './account-list.ts';
-import { changeOf, SettingsFields, settingsText, useSettings } from './settings-fields.tsx';
+import {
+  changeOf,
+  type SettingFault,
+  SettingsFields,
+  settingsText,
+  useSettings,
+} from './settings-fields.tsx';
 
 interface Given {
   readonly account: Account;
@@ -25,8 +29,7 @@ export function EditDialog({ account, list, hasTeams, onClose }: Given & { reado
   const text = addingText();
   const settings = useSettings(account);
   const email = useSignal(account.email ?? '');
-  const error = useSignal<ApiError | undefined>(undefined);
-  const fault = useSignal<{ readonly field: string; readonly text: string } | undefined>(undefined);
+  const fault = useSignal<SettingFault | undefined>(undefined);
   const present = list.accounts.value.get(account.id);
   const isOther =
     present !== undefined &&
@@ -35,43 +38,27 @@ export function EditDialog({ account, list, hasTeams, onClose }: Given & { reado
 
   async function save(): Promise<void> {
     const result = changeOf(settings);
-    fault.value = 'fault' in result ? { field: result.field, text: result.fault } : undefined;
+    fault.value = 'fault' in result ? result.fault : undefined;
     if ('fault' in result) return;
     const mail = email.value.trim();
     const change = {
       ...result.change,
       ...(mail !== (account.email ?? '') && { email: mail === '' ? null : mail }),
     };
-    if (Object.keys(change).length === 0) return onClose();
-    try {
+    if (Object.keys(change).length > 0) {
       await api.patch<AccountAnswer>(`/api/accounts/${encodeURIComponent(account.id)}`, change);
       toast(text.saved);
-      onClose();
-      await list.reload([account.id]);
-    } catch (thrown) {
-      error.value = asError(thrown);
+      void list.reload([account.id]);
     }
+    onClose();
   }
 
   return (
-    <Dialog
-      title={text.editTitle(nameOf(account))}
-      onClose={onClose}
-      onSubmit={save}
-      actions={
-        <>
-          <Button onClick={onClose}>{frameText().cancel}</Button>
-          <Button type="submit" kind="primary">
-            {text.save}
-          </Button>
-        </>
-      }
-    >
+    <FormDialog title={text.editTitle(nameOf(account))} action={text.save} onSubmit={save} onClose={onClose}>
       {isOther && <Notice tone="rest">{text.changedMeanwhile}</Notice>}
-      {error.value && <Fault error={error.value} />}
       <TextField label={text.email} hint={text.emailHint} value={email} type="email" />
       <SettingsFields settings={settings} hasTeams={hasTeams} fault={fault.value} />
-    </Dialog>
+    </FormDialog>
   );
 }
 
@@ -79,7 +66,6 @@ export function ReplaceDialog({ account, list, onClose }: Given) {
   const text = addingText();
   const isKey = account.credential === 'api_key';
   const secret = useSignal('');
-  const error = useSignal<ApiError | undefined>(undefined);
   const isEmpty = useSignal(false);
 
   async function replace(): Promise<void> {
@@ -88,30 +74,22 @@ export function ReplaceDialog({ account, list, onClose }: Given) {
     const credential = { [account.credential]: secret.value.trim(), on_refusal: 'reject' };
     try {
       await api.patch<AccountAnswer>(`/api/accounts/${encodeURIComponent(account.id)}`, credential);
-      toast(text.replaced(nameOf(account)));
-      onClose();
-    } catch (thrown) {
-      error.value = asError(thrown);
+    } finally {
+      // A refusal may have changed how it stands.
+      void list.reload([account.id]);
     }
-    await list.reload([account.id]);
+    toast(text.replaced(nameOf(account)));
+    onClose();
   }
 
   return (
-    <Dialog
+    <FormDialog
       title={text.replaceTitle(nameOf(account))}
-      onClose={onClose}
+      action={text.replace}
       onSubmit={replace}
-      actions={
-        <>
-          <Button onClick={onClose}>{frameText().cancel}</Button>
-          <Button type="submit" kind="primary">
-            {text.replace}
-          </Button>
-        </>
-      }
+      onClose={onClose}
     >
       <p>{isKey ? text.replaceText : text.replaceTokenText}</p>
-      {error.value && <Fault error={error.value} />}
       <TextField
         label={isKey ? text.newKey : text.newToken}
         value={secret}
@@ -121,61 +99,42 @@ export function ReplaceDialog({ account, list, onClose }: Given) {
         isRequired
         error={isEmpty.value && secret.value.trim() === '' ? text.secretEmpty : undefined}
       />
-    </Dialog>
+    </FormDialog>
   );
 }
 
-export function RemoveDialog({
+/** Before an account is disabled or removed. */
+export function EndDialog({
   account,
+  action,
   actions,
   onClose,
-}: Omit<Given, 'list'> & { readonly actions: AccountActions }) {
+}: Omit<Given, 'list'> & { readonly action: 'disable' | 'remove'; readonly actions: AccountActions }) {
   const text = accountsText();
+  const details = accountDetailsText();
+  const isKey = account.credential === 'api_key';
   return (
-    <Confirm
-      title={text.removeTitle(nameOf(account))}
-      action={text.remove}
-      onConfirm={() => actions.runAsked('remove', account)}
+    <FormDialog
+      title={(action === 'remove' ? text.removeTitle : text.disableTitle)(nameOf(account))}
+      action={text[action]}
+      kind="danger"
+      onSubmit={async () => {
+        await actions.runNow(action, account);
+        onClose();
+      }}
       onClose={onClose}
     >
-      <p>{text.removeText}</p>
-      <p>{account.credential === 'api_key' ? text.removeKeyNote : text.removeTokenNote}</p>
-      <Identity account={account} />
-    </Confirm>
-  );
-}
-
-export function DisableDialog({
-  account,
-  actions,
-  onClose,
-}: Omit<Given, 'list'> & { readonly actions: AccountActions }) {
-  const text = accountsText();
-  return (
-    <Confirm
-      title={text.disableTitle(nameOf(account))}
-      action={text.disable}
-      onConfirm={() => actions.runAsked('disable', account)}
-      onClose={onClose}
-    >
-      <p>{text.disableText}</p>
-      <Identity account={account} />
-    </Confirm>
-  );
-}
-
-/** Which account it is, beyond a name that two may have. */
-function Identity({ account }: { readonly account: Account }) {
-  const text = accountDetailsText();
-  return (
-    <p class="note">
-      {account.provider}, <code>{account.id}</code>
-      {account.credential_hint !== '' && !account.credential_hint.includes('*') && (
-        <>
-          , {account.credential === 'api_key' ? text.apiKey : text.refreshToken}{' '}
-          {text.endsWith(account.credential_hint)}
-        </>
-      )}
-    </p>
+      <p>{action === 'remove' ? text.removeText : text.disableText}</p>
+      {action === 'remove' && <p>{isKey ? text.removeKeyNote : text.removeTokenNote}</p>}
+      {/* Which account it is, beyond a name that two may have. */}
+      <p class="note">
+        {account.provider}, <code>{account.id}</code>
+        {account.credential_hint !== '' && !account.credential_hint.includes('*') && (
+          <>
+            , {isKey ? details.apiKey : details.refreshToken} {details.endsWith(account.credential_hint)}
+          </>
+        )}
+      </p>
+    </FormDialog>
   );
 }

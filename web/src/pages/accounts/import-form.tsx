@@ -1,10 +1,11 @@
 import { type Signal, useSignal } from '@preact/signals';
 import { useEffect, useId } from 'preact/hooks';
 import type { ImportAnswer } from '../../../../src/pool-api/schema.ts';
-import { type ApiError, api, asError } from '../../api.ts';
+import { api } from '../../api.ts';
 import { Bar } from '../../components/bar.tsx';
 import { Button } from '../../components/button.tsx';
 import { CheckField, TextArea, TextField } from '../../components/field.tsx';
+import { Form, FormFault } from '../../components/form.tsx';
 import { Badge, Fault, Notice, type Tone } from '../../components/page.tsx';
 import { Table } from '../../components/table.tsx';
 import { shownNumber } from '../../format.ts';
@@ -70,7 +71,6 @@ function ImportInput(given: {
   const file = useSignal<{ readonly name: string; readonly text: string } | undefined>(undefined);
   const passphrase = useSignal('');
   const fault = useSignal<string | undefined>(undefined);
-  const error = useSignal<ApiError | undefined>(undefined);
   const fileId = useId();
   const content = file.value?.text ?? lines.value;
   const isSealedFile = isSealed(content);
@@ -85,15 +85,10 @@ function ImportInput(given: {
   }
 
   async function begin(): Promise<void> {
-    error.value = undefined;
     if (isSealedFile) {
-      try {
-        const sent = { sealed: content, passphrase: passphrase.value };
-        given.sealedResults.value = (await api.post<ImportAnswer>('/api/accounts/import', sent)).results;
-        given.onChange();
-      } catch (thrown) {
-        error.value = asError(thrown);
-      }
+      const sent = { sealed: content, passphrase: passphrase.value };
+      given.sealedResults.value = (await api.post<ImportAnswer>('/api/accounts/import', sent)).results;
+      given.onChange();
       return;
     }
     fault.value =
@@ -108,8 +103,8 @@ function ImportInput(given: {
   }
 
   return (
-    <div class="import">
-      {error.value && <Fault error={error.value} />}
+    <Form class="import" onSubmit={begin}>
+      <FormFault />
       {!isSealedFile && (
         <div class="fields">
           <ProviderField providers={given.providers} value={provider} />
@@ -153,7 +148,7 @@ function ImportInput(given: {
       {isSealedFile && (
         <TextField label={text.passphrase} value={passphrase} type="password" autoComplete="off" />
       )}
-      <div class="import-actions">
+      <div class="form-actions">
         <label class="button" for={fileId}>
           {text.chooseFile}
         </label>
@@ -164,11 +159,11 @@ function ImportInput(given: {
           accept=".jsonl,.ndjson,.json,.txt"
           onChange={({ currentTarget }) => void choose(currentTarget)}
         />
-        <Button kind="primary" onClick={begin}>
+        <Button type="submit" kind="primary">
           {isSealedFile || count === 0 ? text.importing : text.countedLines(shownNumber(count))}
         </Button>
       </div>
-    </div>
+    </Form>
   );
 }
 
@@ -206,7 +201,7 @@ export function ImportProgress({
       )}
       <ImportResults results={job.results.value} />
       {!isRunning && (
-        <div class="import-actions">
+        <div class="form-actions">
           <Button onClick={onEnd}>{left > 0 ? text.discard : endLabel}</Button>
           {left > 0 && (
             <Button kind="primary" onClick={() => job.run()}>

@@ -20,6 +20,12 @@ export interface SettingsForm {
 
 const nothing = { label: '', capacity: '', tier: '', lend: '', free: '', models: '', team: '' };
 
+/** What is wrong with a field of it. */
+export interface SettingFault {
+  readonly field: string;
+  readonly text: string;
+}
+
 export function settingsText(account: Account): SettingsForm['before'] {
   return {
     label: account.label ?? '',
@@ -53,9 +59,7 @@ const mostTier = 1_000;
 /** Only what was changed, so that two people who change different settings do not undo each other's work. */
 export function changeOf(
   form: SettingsForm,
-):
-  | { readonly change: Readonly<Record<string, unknown>> }
-  | { readonly fault: string; readonly field: 'capacity' | 'tier' } {
+): { readonly change: Readonly<Record<string, unknown>> } | { readonly fault: SettingFault } {
   const text = addingText();
   const { before } = form;
   const change: Record<string, unknown> = {};
@@ -64,12 +68,13 @@ export function changeOf(
   if (isOther('capacity')) {
     const capacity = wholeNumber(form.capacity.value, 1, mostCapacity);
     if (capacity === undefined)
-      return { fault: text.wholeNumber('1', String(mostCapacity)), field: 'capacity' };
+      return { fault: { field: 'capacity', text: text.wholeNumber('1', String(mostCapacity)) } };
     change['capacity'] = capacity;
   }
   if (isOther('tier')) {
     const tier = wholeNumber(form.tier.value, 0, mostTier);
-    if (tier === undefined) return { fault: text.wholeNumber('0', String(mostTier)), field: 'tier' };
+    if (tier === undefined)
+      return { fault: { field: 'tier', text: text.wholeNumber('0', String(mostTier)) } };
     change['tier'] = tier;
   }
   if (isOther('lend')) change['lend'] = form.lend.value;
@@ -97,7 +102,7 @@ export function SettingsFields(given: {
   readonly isLabelElsewhere?: boolean;
   /** Of many accounts: what is left empty stays as it is. */
   readonly isForMany?: boolean;
-  readonly fault?: { readonly field: string; readonly text: string } | undefined;
+  readonly fault?: SettingFault | undefined;
 }) {
   const text = addingText();
   const { settings, fault } = given;

@@ -1,10 +1,10 @@
 import { useSignal } from '@preact/signals';
 import type { ReplenishAnswer, StatusAnswer } from '../../../../src/pool-api/schema.ts';
-import { type ApiError, api, asError, useLoaded } from '../../api.ts';
+import { api, useLoaded } from '../../api.ts';
 import { Button } from '../../components/button.tsx';
 import { Dialog } from '../../components/dialog.tsx';
 import { TextField } from '../../components/field.tsx';
-import { Badge, Fault, Loading, Notice } from '../../components/page.tsx';
+import { Badge, Notice, Shown } from '../../components/page.tsx';
 import { Table } from '../../components/table.tsx';
 import { Countdown } from '../../components/time.tsx';
 import { shownNumber } from '../../format.ts';
@@ -27,26 +27,20 @@ export function SourcesDialog({
   const status = useLoaded((abort) => api.get<StatusAnswer>('/api/accounts/status', {}, abort), [], reloadMs);
   const count = useSignal('');
   const fault = useSignal<string | undefined>(undefined);
-  const error = useSignal<ApiError | undefined>(undefined);
   const answer = useSignal<ReplenishAnswer | undefined>(undefined);
-  const present = status.value.value;
 
   async function refill(): Promise<void> {
     const asked = count.value.trim();
     const isSound = asked === '' || (/^\d+$/.test(asked) && Number(asked) >= 1 && Number(asked) <= mostAsked);
     fault.value = isSound ? undefined : text.wholeNumber('1', shownNumber(mostAsked));
     if (!isSound) return;
-    error.value = undefined;
     try {
-      answer.value = await api.post<ReplenishAnswer>(
-        '/api/accounts/replenish',
-        asked === '' ? {} : { count: Number(asked) },
-      );
+      const body = asked === '' ? {} : { count: Number(asked) };
+      answer.value = await api.post<ReplenishAnswer>('/api/accounts/replenish', body);
       onChange();
-    } catch (thrown) {
-      error.value = asError(thrown);
+    } finally {
+      void status.reload();
     }
-    await status.reload();
   }
 
   return (
@@ -54,35 +48,35 @@ export function SourcesDialog({
       title={text.sourcesTitle}
       onClose={onClose}
       isWide
+      onSubmit={refill}
       actions={
-        <Button kind="primary" onClick={refill} isDisabled={present === undefined}>
+        <Button type="submit" kind="primary" isDisabled={status.value.value === undefined}>
           {text.refillNow}
         </Button>
       }
     >
-      {status.error.value && <Fault error={status.error.value} retry={() => void status.reload()} />}
-      {!present && !status.error.value && <Loading />}
-      {present && (
-        <>
-          <p>
-            {text.poolHas(
-              shownNumber(usableIn(present)),
-              shownNumber(present.min_pool_size),
-              shownNumber(present.max_pool_size),
-            )}
-          </p>
-          <Sources sources={present.sources} />
-          <p class="note">{text.moreSources}</p>
-          <TextField
-            label={text.howMany}
-            hint={text.howManyHint(shownNumber(present.min_pool_size))}
-            value={count}
-            inputMode="numeric"
-            error={fault.value}
-          />
-        </>
-      )}
-      {error.value && <Fault error={error.value} />}
+      <Shown of={status}>
+        {(present) => (
+          <>
+            <p>
+              {text.poolHas(
+                shownNumber(usableIn(present)),
+                shownNumber(present.min_pool_size),
+                shownNumber(present.max_pool_size),
+              )}
+            </p>
+            <Sources sources={present.sources} />
+            <p class="note">{text.moreSources}</p>
+            <TextField
+              label={text.howMany}
+              hint={text.howManyHint(shownNumber(present.min_pool_size))}
+              value={count}
+              inputMode="numeric"
+              error={fault.value}
+            />
+          </>
+        )}
+      </Shown>
       {answer.value && <Answer answer={answer.value} />}
     </Dialog>
   );

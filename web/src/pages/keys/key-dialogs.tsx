@@ -1,12 +1,11 @@
 import { useSignal } from '@preact/signals';
 import type { ShownKey } from '../../../../src/core/shown-key.ts';
-import { type ApiError, api, asError } from '../../api.ts';
+import { api } from '../../api.ts';
 import { Button, Snippet } from '../../components/button.tsx';
-import { Confirm, Dialog } from '../../components/dialog.tsx';
+import { Dialog, FormDialog } from '../../components/dialog.tsx';
 import { SelectField } from '../../components/field.tsx';
-import { Fault, Notice } from '../../components/page.tsx';
-import { toast, toastFault } from '../../components/toast.tsx';
-import { frameText } from '../../texts/frame.ts';
+import { Notice } from '../../components/page.tsx';
+import { toast } from '../../components/toast.tsx';
 import { keysText } from '../../texts/keys.ts';
 import { changeOf, KeyFields, useKeyForm } from './key-form.tsx';
 
@@ -36,23 +35,22 @@ export function KeyDialogs({
 }: Given & { readonly asked: Asked | undefined; readonly onSecret: (made: WithSecret) => void }) {
   switch (asked?.kind) {
     case 'make':
-      return <FormDialog {...given} onSecret={onSecret} />;
+      return <KeyDialog {...given} onSecret={onSecret} />;
     case 'edit':
-      return <FormDialog {...given} key={asked.key.id} shown={asked.key} onSecret={onSecret} />;
+      return <KeyDialog {...given} key={asked.key.id} shown={asked.key} onSecret={onSecret} />;
     case 'secret':
       return <SecretDialog made={asked} onClose={given.onClose} />;
     case 'rotate':
       return <RotateDialog {...given} shown={asked.key} onSecret={onSecret} />;
     case 'disable':
-      return <DisableDialog {...given} shown={asked.key} />;
     case 'revoke':
-      return <RevokeDialog {...given} shown={asked.key} />;
+      return <EndDialog {...given} shown={asked.key} action={asked.kind} />;
     default:
       return null;
   }
 }
 
-function FormDialog({
+function KeyDialog({
   shown,
   onClose,
   onDone,
@@ -60,48 +58,34 @@ function FormDialog({
 }: Given & { readonly shown?: ShownKey; readonly onSecret: (made: WithSecret) => void }) {
   const text = keysText();
   const form = useKeyForm(shown);
-  const error = useSignal<ApiError | undefined>(undefined);
   const isTried = useSignal(false);
   const read = changeOf(form);
 
   async function save(): Promise<void> {
     const result = changeOf(form);
     isTried.value = true;
-    error.value = undefined;
     if ('field' in result) return;
-    try {
-      if (!shown) onSecret(await api.post<WithSecret>('/api/keys', result.change));
-      else {
-        if (Object.keys(result.change).length > 0) {
-          await api.patch<ShownKey>(pathOf(shown), result.change);
-          toast(text.saved);
-        }
-        onClose();
+    if (!shown) onSecret(await api.post<WithSecret>('/api/keys', result.change));
+    else {
+      if (Object.keys(result.change).length > 0) {
+        await api.patch<ShownKey>(pathOf(shown), result.change);
+        toast(text.saved);
       }
-      onDone();
-    } catch (thrown) {
-      error.value = asError(thrown);
+      onClose();
     }
+    onDone();
   }
 
   return (
-    <Dialog
+    <FormDialog
       title={shown ? text.editTitle(shown.name) : text.makeTitle}
+      action={shown ? text.save : text.makeIt}
       isWide
-      onClose={onClose}
       onSubmit={save}
-      actions={
-        <>
-          <Button onClick={onClose}>{frameText().cancel}</Button>
-          <Button type="submit" kind="primary">
-            {shown ? text.save : text.makeIt}
-          </Button>
-        </>
-      }
+      onClose={onClose}
     >
-      {error.value && <Fault error={error.value} />}
       <KeyFields form={form} fault={isTried.value && 'field' in read ? read : undefined} />
-    </Dialog>
+    </FormDialog>
   );
 }
 
@@ -145,29 +129,13 @@ function RotateDialog({
   const grace = useSignal<'0' | '3600' | '86400' | '604800'>('86400');
 
   async function rotate(): Promise<void> {
-    try {
-      const body = { grace_seconds: Number(grace.value) };
-      onSecret(await api.post<WithSecret>(`${pathOf(shown)}/rotate`, body));
-      onDone();
-    } catch (error) {
-      toastFault(error);
-    }
+    const body = { grace_seconds: Number(grace.value) };
+    onSecret(await api.post<WithSecret>(`${pathOf(shown)}/rotate`, body));
+    onDone();
   }
 
   return (
-    <Dialog
-      title={text.rotateTitle(shown.name)}
-      onClose={onClose}
-      onSubmit={rotate}
-      actions={
-        <>
-          <Button onClick={onClose}>{frameText().cancel}</Button>
-          <Button type="submit" kind="primary">
-            {text.rotate}
-          </Button>
-        </>
-      }
-    >
+    <FormDialog title={text.rotateTitle(shown.name)} action={text.rotate} onSubmit={rotate} onClose={onClose}>
       <p>{text.rotateText}</p>
       <SelectField
         label={text.grace}
@@ -179,59 +147,42 @@ function RotateDialog({
           { value: '604800', label: text.graceWeek },
         ]}
       />
-    </Dialog>
+    </FormDialog>
   );
 }
 
-function DisableDialog({ shown, onClose, onDone }: Given & { readonly shown: ShownKey }) {
+/** Before a key is disabled or revoked. */
+function EndDialog({
+  shown,
+  action,
+  onClose,
+  onDone,
+}: Given & { readonly shown: ShownKey; readonly action: 'disable' | 'revoke' }) {
   const text = keysText();
-  return (
-    <Confirm
-      title={text.disableTitle(shown.name)}
-      action={text.disable}
-      onClose={onClose}
-      onConfirm={async () => {
-        onClose();
-        await setEnabled(shown, false, text.disabledNow(shown.name));
-        onDone();
-      }}
-    >
-      <p>{text.disableText}</p>
-    </Confirm>
-  );
-}
+  const isRevoked = action === 'revoke';
 
-function RevokeDialog({ shown, onClose, onDone }: Given & { readonly shown: ShownKey }) {
-  const text = keysText();
-  return (
-    <Confirm
-      title={text.revokeTitle(shown.name)}
-      action={text.revoke}
-      onClose={onClose}
-      onConfirm={async () => {
-        onClose();
-        try {
-          await api.post<ShownKey>(`${pathOf(shown)}/revoke`);
-          toast(text.revokedNow(shown.name));
-        } catch (error) {
-          toastFault(error);
-        }
-        onDone();
-      }}
-    >
-      <p>{text.revokeText}</p>
-      <p class="note">
-        <code>{shown.prefix}…</code> {shown.owner}
-      </p>
-    </Confirm>
-  );
-}
-
-export async function setEnabled(key: ShownKey, enabled: boolean, said: string): Promise<void> {
-  try {
-    await api.patch<ShownKey>(pathOf(key), { enabled });
-    toast(said);
-  } catch (error) {
-    toastFault(error);
+  async function end(): Promise<void> {
+    if (isRevoked) await api.post<ShownKey>(`${pathOf(shown)}/revoke`);
+    else await api.patch<ShownKey>(pathOf(shown), { enabled: false });
+    toast((isRevoked ? text.revokedNow : text.disabledNow)(shown.name));
+    onClose();
+    onDone();
   }
+
+  return (
+    <FormDialog
+      title={(isRevoked ? text.revokeTitle : text.disableTitle)(shown.name)}
+      action={text[action]}
+      kind="danger"
+      onSubmit={end}
+      onClose={onClose}
+    >
+      <p>{isRevoked ? text.revokeText : text.disableText}</p>
+      {isRevoked && (
+        <p class="note">
+          <code>{shown.prefix}…</code> {shown.owner}
+        </p>
+      )}
+    </FormDialog>
+  );
 }

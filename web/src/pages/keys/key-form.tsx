@@ -155,7 +155,7 @@ export function KeyFields({
   const errorOf = (field: FieldName) => (fault?.field === field ? fault.text : undefined);
   return (
     <>
-      <div class="key-fields">
+      <div class="fields">
         <TextField
           label={text.name}
           hint={text.nameHint}

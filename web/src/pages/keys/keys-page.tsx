@@ -3,14 +3,15 @@ import { useSignal } from '@preact/signals';
 import type { ShownKey, ShownKeys } from '../../../../src/core/shown-key.ts';
 import { api, useLoaded } from '../../api.ts';
 import { Button } from '../../components/button.tsx';
-import { CheckField } from '../../components/field.tsx';
+import { CheckField, SearchField } from '../../components/field.tsx';
 import { Menu } from '../../components/menu.tsx';
-import { Badge, Empty, Fault, Loading, Notice, PageHead, type Tone } from '../../components/page.tsx';
+import { Badge, Empty, Notice, PageHead, Shown, type Tone } from '../../components/page.tsx';
 import { type Column, Table } from '../../components/table.tsx';
 import { Time } from '../../components/time.tsx';
+import { toast, toastFault } from '../../components/toast.tsx';
 import { shortTime, shownNumber } from '../../format.ts';
 import { keysText } from '../../texts/keys.ts';
-import { type Asked, KeyDialogs, setEnabled } from './key-dialogs.tsx';
+import { type Asked, KeyDialogs, pathOf } from './key-dialogs.tsx';
 import { fullest, isNear, KeyUses } from './key-uses.tsx';
 
 const loadEveryMs = 10_000;
@@ -34,59 +35,52 @@ export function KeysPage() {
   const near = keys.filter(isNear);
   const sought = search.value.trim().toLowerCase();
   const rows = keys.filter(({ name, owner }) => `${name} ${owner ?? ''}`.toLowerCase().includes(sought));
-  const isEmpty = all.length === 0;
   const make = (
     <Button kind="primary" icon="add" onClick={() => ask({ kind: 'make' })}>
       {text.make}
     </Button>
   );
+  const open = asked.value;
   function ask(what: Asked | undefined): void {
     asked.value = what;
   }
 
   return (
-    <div class="keys">
+    <div class="keys stack">
       <PageHead
         title={text.title}
         lead={keys.length > 0 && text.lead(shownNumber(active), shownNumber(keys.length))}
       >
         {make}
       </PageHead>
-      {loaded.error.value && <Fault error={loaded.error.value} retry={() => void loaded.reload()} />}
-      {loaded.isLoading.value && !loaded.value.value && <Loading />}
       {near.length > 0 && <Notice tone="rest">{text.near(near.map(({ name }) => name).join(', '))}</Notice>}
-      {loaded.value.value && isEmpty && (
-        <Empty title={text.emptyTitle} action={make}>
-          {text.empty} {text.emptyOpen}
-        </Empty>
-      )}
-      {loaded.value.value && !isEmpty && (
-        <>
-          <div class="key-filters">
-            <input
-              type="search"
-              aria-label={text.search}
-              placeholder={text.search}
-              value={search}
-              spellcheck={false}
-              onInput={({ currentTarget }) => {
-                search.value = currentTarget.value;
-              }}
-            />
-            <CheckField label={text.showRevoked} value={withRevoked} />
-          </div>
-          <Table<ShownKey>
-            label={text.title}
-            columns={columns(ask, () => void loaded.reload())}
-            rows={rows}
-            keyOf={({ id }) => id}
-            empty={<Empty title={text.noneMatch} />}
-          />
-        </>
-      )}
+      <Shown of={loaded}>
+        {({ length }) =>
+          length === 0 ? (
+            <Empty title={text.emptyTitle} action={make}>
+              {text.empty} {text.emptyOpen}
+            </Empty>
+          ) : (
+            <>
+              <div class="filters">
+                <SearchField label={text.search} value={search} />
+                <CheckField label={text.showRevoked} value={withRevoked} />
+              </div>
+              <Table<ShownKey>
+                label={text.title}
+                columns={columns(ask, () => void loaded.reload())}
+                rows={rows}
+                keyOf={({ id }) => id}
+                empty={<Empty title={text.noneMatch} />}
+              />
+            </>
+          )
+        }
+      </Shown>
       <KeyDialogs
-        asked={asked.value}
-        onClose={() => ask(undefined)}
+        asked={open}
+        // What ends late does not close a dialog that was opened since.
+        onClose={() => asked.peek() === open && ask(undefined)}
         onDone={() => void loaded.reload()}
         onSecret={({ key, secret }) => ask({ kind: 'secret', key, secret })}
       />
@@ -139,7 +133,7 @@ function columns(ask: (what: Asked) => void, reload: () => void): readonly Colum
 /** Names come from outside: `bdi` keeps one that is written from right to left from turning what stands beside it. */
 function KeyCell({ shown }: { readonly shown: ShownKey }) {
   return (
-    <div class="key-cell">
+    <div class="name-cell">
       <strong>
         <bdi>{shown.name}</bdi>
       </strong>
@@ -157,7 +151,7 @@ function StateCell({ shown }: { readonly shown: ShownKey }) {
   const text = keysText();
   const { state, expires_at, former_secret_until, revoked_at } = shown;
   return (
-    <div class="key-state">
+    <div class="state-cell">
       <Badge tone={tones[state]}>{text[state]}</Badge>
       {state !== 'revoked' && expires_at !== null && (
         <span class="note">{text.expires(shortTime(Date.parse(expires_at)))}</span>
@@ -204,7 +198,7 @@ function Actions({
   const text = keysText();
   const isDisabled = shown.state === 'disabled';
   return (
-    <div class="key-actions">
+    <div class="row-actions">
       <Button onClick={() => ask({ kind: 'edit', key: shown })}>{text.edit}</Button>
       <Menu
         label={`${text.actions}: ${shown.name}`}
@@ -215,7 +209,12 @@ function Actions({
                 label: text.enable,
                 icon: 'check',
                 onSelect: async () => {
-                  await setEnabled(shown, true, text.enabledNow(shown.name));
+                  try {
+                    await api.patch<ShownKey>(pathOf(shown), { enabled: true });
+                    toast(text.enabledNow(shown.name));
+                  } catch (error) {
+                    toastFault(error);
+                  }
                   reload();
                 },
               }

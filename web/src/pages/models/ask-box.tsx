@@ -1,9 +1,10 @@
 import { type Signal, useSignal } from '@preact/signals';
-import { useEffect, useId } from 'preact/hooks';
+import { useLayoutEffect } from 'preact/hooks';
 import type { ExplainedTurn } from '../../../../src/core/explained-turn.ts';
-import { type ApiError, api, asError } from '../../api.ts';
+import { api, useLoaded } from '../../api.ts';
 import { Button } from '../../components/button.tsx';
 import { CheckField, SelectField, TextField } from '../../components/field.tsx';
+import { Form } from '../../components/form.tsx';
 import { Card, Fault } from '../../components/page.tsx';
 import { questionText } from '../../texts/model-question.ts';
 import { Explanation } from './explanation.tsx';
@@ -36,45 +37,37 @@ export function AskBox({ named, names }: Named) {
   const labels = useSignal('');
   const key = useSignal('');
   const fault = useSignal<string | undefined>(undefined);
-  const error = useSignal<ApiError | undefined>(undefined);
-  const found = useSignal<ExplainedTurn | undefined>(undefined);
+  const asked = useSignal<object | undefined>(undefined);
+  const loaded = useLoaded(
+    async (abort) =>
+      asked.value && (await api.post<ExplainedTurn>('/api/models/explain', asked.value, abort)),
+    [asked.value],
+  );
 
-  async function ask(): Promise<void> {
+  function ask(): void {
     fault.value = model.value.trim() === '' ? text.noModel : undefined;
     if (fault.value !== undefined) return;
     const list = labels.value.split(',').flatMap((label) => label.trim() || []);
-    try {
-      found.value = await api.post<ExplainedTurn>('/api/models/explain', {
-        model: model.value.trim(),
-        dialect: dialect.value,
-        tools: tools.value,
-        images: images.value,
-        ...(tokens.value !== '' && { tokens: Number(tokens.value) }),
-        ...(effort.value !== '' && { effort: effort.value }),
-        ...(list.length > 0 && { labels: list }),
-        ...(key.value.trim() !== '' && { key: key.value.trim() }),
-      });
-      error.value = undefined;
-    } catch (thrown) {
-      found.value = undefined;
-      error.value = asError(thrown);
-    }
+    asked.value = {
+      model: model.value.trim(),
+      dialect: dialect.value,
+      tools: tools.value,
+      images: images.value,
+      ...(tokens.value !== '' && { tokens: Number(tokens.value) }),
+      ...(effort.value !== '' && { effort: effort.value }),
+      ...(list.length > 0 && { labels: list }),
+      ...(key.value.trim() !== '' && { key: key.value.trim() }),
+    };
   }
-  useEffect(() => {
-    if (named !== '') void ask();
+  useLayoutEffect(() => {
+    if (named !== '') ask();
   }, [named]);
+  const found = loaded.error.value ? undefined : loaded.value.value;
 
   return (
     <>
       <Card>
-        <form
-          class="question"
-          noValidate
-          onSubmit={(event) => {
-            event.preventDefault();
-            void ask();
-          }}
-        >
+        <Form class="question" onSubmit={ask}>
           <p class="quiet">{text.lead}</p>
           <ModelField model={model} names={names} fault={fault.value} />
           <SelectField label={text.dialect} value={dialect} options={dialects} />
@@ -106,11 +99,11 @@ export function AskBox({ named, names }: Named) {
               {text.ask}
             </Button>
           </div>
-        </form>
+        </Form>
       </Card>
       <div aria-live="polite" class="stack">
-        {error.value && <Fault error={error.value} retry={() => void ask()} />}
-        {found.value && <Explanation found={found.value} tokens={Number(tokens.value)} />}
+        {loaded.error.value && <Fault error={loaded.error.value} retry={loaded.reload} />}
+        {found && <Explanation found={found} tokens={Number(tokens.value)} />}
       </div>
     </>
   );
@@ -122,31 +115,14 @@ export function ModelField(given: {
   readonly fault: string | undefined;
 }) {
   const text = questionText();
-  const id = useId();
   return (
-    <div class={`field ${given.fault ? 'wrong' : ''}`}>
-      <label for={id}>{text.model}</label>
-      <input
-        id={id}
-        class="code"
-        list={`${id}-names`}
-        value={given.model.value}
-        autocomplete="off"
-        spellcheck={false}
-        aria-describedby={`${id}-hint`}
-        aria-invalid={given.fault !== undefined}
-        onInput={({ currentTarget }) => {
-          given.model.value = currentTarget.value;
-        }}
-      />
-      <datalist id={`${id}-names`}>
-        {given.names.slice(0, 500).map((name) => (
-          <option key={name} value={name} />
-        ))}
-      </datalist>
-      <p class={given.fault ? 'error' : 'hint'} id={`${id}-hint`} aria-live="polite">
-        {given.fault ?? text.modelHint}
-      </p>
-    </div>
+    <TextField
+      label={text.model}
+      hint={text.modelHint}
+      error={given.fault}
+      value={given.model}
+      names={given.names}
+      isCode
+    />
   );
 }

@@ -1,5 +1,6 @@
 import { useSignal } from '@preact/signals';
 import type { ShownModel, ShownModels } from '../../../../src/core/shown-models.ts';
+import { SearchField } from '../../components/field.tsx';
 import { Badge, Empty } from '../../components/page.tsx';
 import { type Column, Table } from '../../components/table.tsx';
 import { shownCents, shownCompact, shownNumber } from '../../format.ts';
@@ -30,16 +31,7 @@ export function ModelMatrix({ shown }: { readonly shown: ShownModels }) {
   if (shown.models.length === 0) return <Empty title={text.noModels}>{text.noModelsHint}</Empty>;
   return (
     <>
-      <input
-        type="search"
-        aria-label={text.search}
-        placeholder={text.search}
-        value={search.value}
-        spellcheck={false}
-        onInput={({ currentTarget }) => {
-          search.value = currentTarget.value;
-        }}
-      />
+      <SearchField label={text.search} value={search} />
       <Table
         label={text.models}
         columns={columnsFor(shown.providers, text)}
@@ -110,7 +102,7 @@ function Name({ row, text }: { readonly row: Row; readonly text: Text }) {
   const aliases = [...new Set(at.flatMap((one) => one.aliases))];
   const routes = [...new Set(at.flatMap((one) => one.routes))];
   return (
-    <div class="model-name">
+    <div class="name-cell">
       <a href={linkTo('models', ['ask'], { model: first.name })} title={text.askThis}>
         <code>{model}</code>
       </a>

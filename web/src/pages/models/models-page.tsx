@@ -27,7 +27,7 @@ export function ModelsPage() {
   const count = shown?.providers.length ?? 0;
 
   return (
-    <div class="models">
+    <div class="models stack">
       <PageHead
         title={text.title}
         lead={
@@ -49,15 +49,7 @@ export function ModelsPage() {
           </a>
         ))}
       </nav>
-      {error && (
-        <Fault
-          error={error}
-          retry={() => {
-            void table.reload();
-            void routes.reload();
-          }}
-        />
-      )}
+      {error && <Fault error={error} retry={() => Promise.all([table.reload(), routes.reload()])} />}
       {shown?.sandbox && <Notice tone="accent">{text.sandbox}</Notice>}
       {!shown && table.isLoading.value && <Loading />}
       {section === 'models' && shown && <ModelMatrix shown={shown} />}

@@ -4,6 +4,7 @@ import type { ShownTurn } from '../../../../src/core/shown-turn.ts';
 import { type ApiError, api, asError } from '../../api.ts';
 import { Button } from '../../components/button.tsx';
 import { SelectField, TextArea, TextField } from '../../components/field.tsx';
+import { Form } from '../../components/form.tsx';
 import { Card, Fault, Notice } from '../../components/page.tsx';
 import { shownNumber } from '../../format.ts';
 import { questionText } from '../../texts/model-question.ts';
@@ -36,7 +37,7 @@ export function TryBox({ named, names }: { readonly named: string; readonly name
 
   async function send(): Promise<void> {
     fault.value = model.value.trim() === '' ? text.noModel : undefined;
-    if (fault.value !== undefined) return;
+    if (fault.value !== undefined || state.peek() === 'running') return;
     const abort = new AbortController();
     running.current = abort;
     head.value = undefined;
@@ -79,21 +80,16 @@ export function TryBox({ named, names }: { readonly named: string; readonly name
     thought.flush();
     // What was refused before it was planned has no record.
     const { requestId, route } = head.peek() ?? {};
-    if (!error.peek() || route) record.value = await recordOf(requestId);
+    const found = !error.peek() || route ? await recordOf(requestId) : undefined;
+    // Another turn may have been sent since.
+    if (running.current === abort) record.value = found;
   }
 
   const isRunning = state.value === 'running';
   return (
     <>
       <Card>
-        <form
-          class="question"
-          noValidate
-          onSubmit={(event) => {
-            event.preventDefault();
-            void send();
-          }}
-        >
+        <Form class="question" onSubmit={() => void send()}>
           <p class="quiet">{text.tryLead}</p>
           <ModelField model={model} names={names} fault={fault.value} />
           <SelectField label={text.dialect} value={dialect} options={dialects} />
@@ -107,7 +103,7 @@ export function TryBox({ named, names }: { readonly named: string; readonly name
             </Button>
             {isRunning && <Button onClick={() => running.current?.abort()}>{text.stop}</Button>}
           </div>
-        </form>
+        </Form>
       </Card>
       {state.value !== 'idle' && (
         <Card title={text.answer}>

@@ -1,5 +1,5 @@
 import { Chart } from '../../components/chart.tsx';
-import { Card, Empty, Facts, Fault, Loading, Notice, PageHead, Stat, Stats } from '../../components/page.tsx';
+import { Card, Empty, Facts, Notice, PageHead, Shown, Stat, Stats } from '../../components/page.tsx';
 import { Countdown } from '../../components/time.tsx';
 import { shownCents, shownCompact, shownDuration, shownNumber } from '../../format.ts';
 import { figures } from '../../live.ts';
@@ -19,26 +19,32 @@ export function OverviewPage() {
     <>
       <PageHead title={text.title} lead={standing ? leadOf(standing) : ' '} />
       <div class="stack">
-        {loaded.error.value && <Fault error={loaded.error.value} retry={() => void loaded.reload()} />}
-        {!standing && !loaded.error.value && <Loading />}
-        {standing?.status?.sandbox && (
-          <Notice
-            tone="accent"
-            action={
-              <a class="button primary" href={linkTo('accounts')}>
-                {text.addAccount}
-              </a>
-            }
-          >
-            {text.sandbox}
-          </Notice>
-        )}
-        {standing?.status && <AccountStats stats={standing.status.pool_stats} />}
+        <Shown of={loaded}>
+          {({ status }) =>
+            status && (
+              <>
+                {status.sandbox && (
+                  <Notice
+                    tone="accent"
+                    action={
+                      <a class="button primary" href={linkTo('accounts')}>
+                        {text.addAccount}
+                      </a>
+                    }
+                  >
+                    {text.sandbox}
+                  </Notice>
+                )}
+                <AccountStats stats={status.pool_stats} />
+              </>
+            )
+          }
+        </Shown>
         {isGateway && <TurnStats />}
         {standing && (
           <div class="overview-columns">
             <Attention standing={standing} />
-            {standing.status && <Forecast standing={standing} forecast={standing.status.forecast} />}
+            {standing.status && <Forecast status={standing.status} />}
           </div>
         )}
       </div>
@@ -50,7 +56,9 @@ function leadOf({ status, poolFault, health }: Standing): string {
   return poolFault ?? status?.reason ?? health?.reason ?? overviewText().ready;
 }
 
-function AccountStats({ stats }: { readonly stats: NonNullable<Standing['status']>['pool_stats'] }) {
+type Status = NonNullable<Standing['status']>;
+
+function AccountStats({ stats }: { readonly stats: Status['pool_stats'] }) {
   const text = overviewText();
   const count = (value: number, state?: string) =>
     value === 0 ? '0' : <a href={linkTo('accounts', [], { state })}>{shownNumber(value)}</a>;
@@ -133,14 +141,9 @@ function TurnStats() {
   );
 }
 
-function Forecast({
-  standing: { returnsAt },
-  forecast,
-}: {
-  readonly standing: Standing;
-  readonly forecast: NonNullable<Standing['status']>['forecast'];
-}) {
+function Forecast({ status: { forecast, pool_stats: stats } }: { readonly status: Status }) {
   const text = overviewText();
+  const { next_back_at: backAt } = forecast;
   const { remaining, unmetered_accounts: unmetered, spent_last_hour: spent, lasts_hours: hours } = forecast;
   return (
     <Card title={text.forecast} class="forecast">
@@ -176,12 +179,12 @@ function Forecast({
           ],
           [
             text.returns,
-            returnsAt === undefined ? (
+            stats.cooldown + stats.exhausted === 0 ? (
               text.returnsNone
-            ) : returnsAt === null ? (
-              text.returnsUnknown
+            ) : backAt ? (
+              <Countdown to={backAt} />
             ) : (
-              <Countdown to={returnsAt} />
+              text.returnsUnknown
             ),
           ],
         ]}

@@ -17,13 +17,9 @@ export interface Standing {
   readonly poolFault: string | undefined;
   /** Those that only their owner can bring back. */
   readonly broken: readonly Account[];
-  /** When the next of those that are out comes back; undefined: none is out, null: not known. */
-  readonly returnsAt: string | null | undefined;
 }
 
 const everyMs = 15_000;
-const accounts = (status: Account['status'], limit: number, abort: AbortSignal) =>
-  api.get<ListAnswer>('/api/accounts', { status, limit }, abort);
 
 export function useStanding(): Loaded<Standing> {
   const isGateway = session.value?.service === 'gateway';
@@ -37,7 +33,7 @@ export function useStanding(): Loaded<Standing> {
         }),
       ]);
       if (typeof pool !== 'string') return { health, ...pool, poolFault: undefined };
-      return { health, status: undefined, poolFault: pool, broken: [], returnsAt: undefined };
+      return { health, status: undefined, poolFault: pool, broken: [] };
     },
     [isGateway],
     everyMs,
@@ -47,19 +43,10 @@ export function useStanding(): Loaded<Standing> {
 
 async function poolStanding(abort: AbortSignal) {
   const status = await api.get<StatusAnswer>('/api/accounts/status', {}, abort);
-  const { reauth_required, exhausted, cooldown } = status.pool_stats;
-  const [broken, spent, resting] = await Promise.all([
-    reauth_required > 0 ? accounts('reauth_required', 5, abort) : undefined,
-    exhausted > 0 ? accounts('exhausted', 1000, abort) : undefined,
-    cooldown > 0 ? accounts('cooldown', 1000, abort) : undefined,
-  ]);
-  const out = [...(spent?.accounts ?? []), ...(resting?.accounts ?? [])];
-  const ends = out.flatMap(({ status_end, status_until }) => status_end?.at ?? status_until ?? []).sort();
-  return {
-    status,
-    broken: broken?.accounts ?? [],
-    returnsAt: out.length === 0 ? undefined : (ends[0] ?? null),
-  };
+  const query = { status: 'reauth_required', limit: 5 };
+  const isSomeBroken = status.pool_stats.reauth_required > 0;
+  const broken = isSomeBroken ? (await api.get<ListAnswer>('/api/accounts', query, abort)).accounts : [];
+  return { status, broken };
 }
 
 /** Of the viewer's day. */

@@ -12,7 +12,7 @@ export function StoresCard({ shown }: { readonly shown: ShownSettings }) {
   const names = { accounts: text.storeAccounts, state: text.storeState, usage: text.storeUsage };
   return (
     <Card title={text.stores}>
-      <ul class="plain-list">
+      <ul class="plain">
         {shown.stores.map(({ name, kind, reachable, writable }) => (
           <li key={name} class="row between">
             <span>

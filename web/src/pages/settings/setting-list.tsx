@@ -1,6 +1,6 @@
-import { type Signal, useSignal } from '@preact/signals';
+import { useSignal } from '@preact/signals';
 import type { ShownSetting } from '../../../../src/core/shown-settings.ts';
-import { Choices } from '../../components/field.tsx';
+import { Choices, SearchField } from '../../components/field.tsx';
 import { Badge, Card, Empty } from '../../components/page.tsx';
 import { language } from '../../preferences.ts';
 import { settingHelp } from '../../texts/setting-help.ts';
@@ -37,7 +37,18 @@ export function SettingList({ settings }: { readonly settings: readonly ShownSet
   );
   return (
     <section class="stack" aria-label={text.title}>
-      <Filters search={search} which={which} text={text} />
+      <div class="filters">
+        <SearchField label={text.search} value={search} />
+        <Choices
+          label={text.show}
+          look="bare"
+          value={which}
+          options={[
+            { value: 'all', label: text.all },
+            { value: 'changed', label: text.changed },
+          ]}
+        />
+      </div>
       {groups.map((group) => (
         <Card key={group} title={groupName(group, text)}>
           <ul class="setting-rows">
@@ -51,39 +62,6 @@ export function SettingList({ settings }: { readonly settings: readonly ShownSet
       ))}
       {fitting.length === 0 && <Empty title={text.nothing}>{text.nothingHint}</Empty>}
     </section>
-  );
-}
-
-function Filters({
-  search,
-  which,
-  text,
-}: {
-  readonly search: Signal<string>;
-  readonly which: Signal<'all' | 'changed'>;
-  readonly text: Text;
-}) {
-  return (
-    <div class="setting-filters">
-      <input
-        type="search"
-        aria-label={text.search}
-        placeholder={text.search}
-        value={search.value}
-        spellcheck={false}
-        onInput={({ currentTarget }) => {
-          search.value = currentTarget.value;
-        }}
-      />
-      <Choices
-        label={text.show}
-        value={which}
-        options={[
-          { value: 'all', label: text.all },
-          { value: 'changed', label: text.changed },
-        ]}
-      />
-    </div>
   );
 }
 

@@ -2,7 +2,7 @@ import './settings.css';
 import type { ShownSettings } from '../../../../src/core/shown-settings.ts';
 import { api, useLoaded } from '../../api.ts';
 import { Button } from '../../components/button.tsx';
-import { Fault, Loading, PageHead, Stat, Stats } from '../../components/page.tsx';
+import { PageHead, Shown, Stat, Stats } from '../../components/page.tsx';
 import { toast, toastFault } from '../../components/toast.tsx';
 import { now, shortTime, shownDuration, shownNumber } from '../../format.ts';
 import { settingsText } from '../../texts/settings.ts';
@@ -13,12 +13,8 @@ const everyMs = 15_000;
 
 export function SettingsPage() {
   const text = settingsText();
-  const { value, error, isLoading, reload } = useLoaded(
-    (abort) => api.get<ShownSettings>('/api/settings', {}, abort),
-    [],
-    everyMs,
-  );
-  const shown = value.value;
+  const loaded = useLoaded((abort) => api.get<ShownSettings>('/api/settings', {}, abort), [], everyMs);
+  const shown = loaded.value.value;
   const mayReload = shown?.service === 'gateway' && shown.config_file.status !== 'absent';
 
   async function readAgain(): Promise<void> {
@@ -28,11 +24,11 @@ export function SettingsPage() {
     } catch (thrown) {
       toastFault(thrown);
     }
-    await reload();
+    await loaded.reload();
   }
 
   return (
-    <div class="settings">
+    <div class="settings stack">
       <PageHead title={text.title} lead={text.lead}>
         {mayReload && (
           <Button icon="refresh" onClick={readAgain}>
@@ -40,18 +36,18 @@ export function SettingsPage() {
           </Button>
         )}
       </PageHead>
-      {error.value && <Fault error={error.value} retry={() => void reload()} />}
-      {!shown && isLoading.value && <Loading />}
-      {shown && (
-        <>
-          <ServiceStats shown={shown} />
-          <div class="grid">
-            <StoresCard shown={shown} />
-            <ConfigFileCard file={shown.config_file} />
-          </div>
-          <SettingList settings={shown.settings} />
-        </>
-      )}
+      <Shown of={loaded}>
+        {(given) => (
+          <>
+            <ServiceStats shown={given} />
+            <div class="grid">
+              <StoresCard shown={given} />
+              <ConfigFileCard file={given.config_file} />
+            </div>
+            <SettingList settings={given.settings} />
+          </>
+        )}
+      </Shown>
     </div>
   );
 }

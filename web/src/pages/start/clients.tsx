@@ -21,7 +21,7 @@ export function Clients({ isKeyNeeded }: { readonly isKeyNeeded: boolean | undef
   return (
     <Card title={text.clients} class="clients">
       {isPlainHttp && <Notice tone="rest">{text.plainHttp}</Notice>}
-      <div class="client-fields">
+      <div class="fields">
         <SelectField
           label={text.client}
           value={chosen}

@@ -1,10 +1,8 @@
-import { useSignal } from '@preact/signals';
-import { useEffect } from 'preact/hooks';
 import type { ShownTurn } from '../../../../src/core/shown-turn.ts';
 import { Button } from '../../components/button.tsx';
 import { SelectField, TextField } from '../../components/field.tsx';
 import { shownNumber } from '../../format.ts';
-import { place, setFilters } from '../../navigation.ts';
+import { filter, place, setFilters } from '../../navigation.ts';
 import { turnsText } from '../../texts/turns.ts';
 import { shownOutcome } from './shown-names.ts';
 
@@ -12,7 +10,6 @@ const names = ['outcome', 'provider', 'model', 'account', 'client_key', 'min_dur
 type FilterName = (typeof names)[number];
 
 const waits = [2, 5, 15, 60];
-const typedMs = 300;
 
 export function hasFilters(filters: URLSearchParams): boolean {
   return names.some((name) => filters.has(name));
@@ -21,7 +18,7 @@ export function hasFilters(filters: URLSearchParams): boolean {
 /** As `/api/turns` takes them: the beginning of an account's id needs four characters. */
 export function turnQuery(filters: URLSearchParams): Partial<Record<FilterName, string>> {
   const given = names.flatMap((name) => {
-    const value = filters.get(name) ?? '';
+    const value = (filters.get(name) ?? '').trim();
     return value === '' || (name === 'account' && value.length < 4) ? [] : [[name, value] as const];
   });
   return Object.fromEntries(given);
@@ -32,44 +29,45 @@ export function TurnFilters({ turns }: { readonly turns: readonly ShownTurn[] })
   const text = turnsText();
   const { filters } = place.value;
   const providers = turns.flatMap(({ candidates }) => candidates.map(({ provider }) => provider));
-  const outcomes = turns
-    .map(({ outcome }) => outcome)
-    .filter((outcome) => !['running', 'success', 'cancelled'].includes(outcome));
-  const withOwn = (found: readonly string[], name: FilterName) => {
-    const own = filters.get(name);
-    return [...new Set([...found, ...(own === null ? [] : [own])])].sort();
-  };
-  const codes = withOwn(outcomes, 'outcome').filter(
-    (code) => !['running', 'success', 'error', 'cancelled'].includes(code),
-  );
+  const fixed = ['running', 'success', 'error', 'cancelled'];
+  const outcomes = turns.map(({ outcome }) => outcome);
+  const withOwn = (found: readonly string[], name: FilterName) =>
+    [...new Set([...found, filters.get(name) ?? ''])].filter((value) => value !== '').sort();
   return (
     <div class="turn-filters">
-      <SelectFilter
-        name="outcome"
+      <SelectField
         label={text.outcome}
+        value={filter('outcome')}
         options={[
           { value: '', label: text.anyOutcome },
           { value: 'running', label: text.running },
           { value: 'success', label: text.success },
           { value: 'error', label: text.anyError },
           { value: 'cancelled', label: text.cancelled },
-          ...codes.map((value) => ({ value, label: shownOutcome(value) })),
+          ...withOwn(outcomes, 'outcome')
+            .filter((code) => !fixed.includes(code))
+            .map((value) => ({ value, label: shownOutcome(value) })),
         ]}
       />
-      <SelectFilter
-        name="provider"
+      <SelectField
         label={text.provider}
+        value={filter('provider')}
         options={[
           { value: '', label: text.anyProvider },
           ...withOwn(providers, 'provider').map((value) => ({ value, label: value })),
         ]}
       />
-      <TextFilter name="model" label={text.model} hint={text.modelHint} />
-      <TextFilter name="account" label={text.account} hint={text.accountHint} />
-      <TextFilter name="client_key" label={text.key} />
-      <SelectFilter
-        name="min_duration_ms"
+      <TextField label={text.model} placeholder={text.modelHint} value={filter('model')} type="search" />
+      <TextField
+        label={text.account}
+        placeholder={text.accountHint}
+        value={filter('account')}
+        type="search"
+      />
+      <TextField label={text.key} value={filter('client_key')} type="search" />
+      <SelectField
         label={text.slow}
+        value={filter('min_duration_ms')}
         options={[
           { value: '', label: text.anyDuration },
           ...waits.map((seconds) => ({
@@ -84,55 +82,5 @@ export function TurnFilters({ turns }: { readonly turns: readonly ShownTurn[] })
         </Button>
       )}
     </div>
-  );
-}
-
-function change(name: FilterName, value: string): void {
-  setFilters({ ...Object.fromEntries(place.peek().filters), [name]: value });
-}
-
-function SelectFilter(given: {
-  readonly name: FilterName;
-  readonly label: string;
-  readonly options: readonly { readonly value: string; readonly label: string }[];
-}) {
-  const { name, label, options } = given;
-  const shown = useSignal('');
-  shown.value = place.value.filters.get(name) ?? '';
-  useEffect(
-    () => shown.subscribe((value) => value !== (place.peek().filters.get(name) ?? '') && change(name, value)),
-    [],
-  );
-  return <SelectField label={label} value={shown} options={options} />;
-}
-
-/** Takes effect when no key was pressed for a moment. */
-function TextFilter({
-  name,
-  label,
-  hint,
-}: {
-  readonly name: FilterName;
-  readonly label: string;
-  readonly hint?: string;
-}) {
-  const inAddress = place.value.filters.get(name) ?? '';
-  const typed = useSignal(inAddress);
-  useEffect(() => {
-    typed.value = inAddress;
-  }, [inAddress]);
-  useEffect(() => {
-    const timer = setTimeout(() => {
-      if (typed.value !== (place.peek().filters.get(name) ?? '')) change(name, typed.value.trim());
-    }, typedMs);
-    return () => clearTimeout(timer);
-  }, [typed.value]);
-  return (
-    <TextField
-      label={label}
-      value={typed}
-      type="search"
-      {...(hint === undefined ? {} : { placeholder: hint })}
-    />
   );
 }

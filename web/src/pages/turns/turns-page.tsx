@@ -1,9 +1,9 @@
 import './turns.css';
-import { useSignal } from '@preact/signals';
+import { useRef } from 'preact/hooks';
 import type { ShownTurn } from '../../../../src/core/shown-turn.ts';
-import { api, useLoaded } from '../../api.ts';
+import { api, useLoaded, useOlder } from '../../api.ts';
 import { Button } from '../../components/button.tsx';
-import { Badge, Empty, Fault, Loading, outcomeTone, PageHead } from '../../components/page.tsx';
+import { Badge, Empty, Fault, outcomeTone, PageHead, Shown } from '../../components/page.tsx';
 import { type Column, Table } from '../../components/table.tsx';
 import { Time } from '../../components/time.tsx';
 import { now, shownCompact, shownDuration, shownNumber } from '../../format.ts';
@@ -12,15 +12,15 @@ import { goTo, linkTo, place } from '../../navigation.ts';
 import { frameText } from '../../texts/frame.ts';
 import { turnsText } from '../../texts/turns.ts';
 import { hasFilters, TurnFilters, turnQuery } from './filters.tsx';
-import { keyName, shownOutcome } from './shown-names.ts';
+import { type ListedTurn, listedOf, loadOlder, placeBehind } from './listed-turn.ts';
+import { shownOutcome } from './shown-names.ts';
 import { TurnView } from './turn-view.tsx';
 
 interface TurnList {
   readonly turns: readonly ShownTurn[];
-  readonly next_before: number | null;
 }
 
-const perPage = 100;
+const latest = 100;
 /** Turns that run change without an event. */
 const everyMs = 3_000;
 
@@ -29,67 +29,81 @@ export function TurnsPage() {
   return id === undefined ? <AllTurns /> : <TurnView key={id} id={id} />;
 }
 
+/** The latest turns from the memory of the gateway, which has those that run, and behind them those of the ledger. */
 function AllTurns() {
   const text = turnsText();
-  const limit = useSignal(perPage);
   const query = turnQuery(place.value.filters);
-  const { value, error, reload } = useLoaded(
-    (abort) => api.get<TurnList>('/api/turns', { ...query, limit: limit.value }, abort),
-    [JSON.stringify(query), limit.value],
+  const asked = JSON.stringify(query);
+  const loaded = useLoaded(
+    (abort) => api.get<TurnList>('/api/turns', { ...query, limit: latest }, abort),
+    [asked],
     everyMs,
     () => turnChanges.value,
   );
-  const turns = value.value?.turns;
-  const isFiltered = hasFilters(place.value.filters);
+  const listed = useRef(new Map<string, ListedTurn>());
+  const older = useOlder(
+    (before: string, abort) => loadOlder(query, before, [...listed.current.values()], abort),
+    [asked],
+  );
   return (
     <>
       <PageHead title={frameText().turns} lead={text.lead} />
       <div class="stack">
-        <TurnFilters turns={turns ?? []} />
-        {error.value && <Fault error={error.value} retry={() => void reload()} />}
-        {!turns && !error.value && <Loading />}
-        {turns && (
-          <Table
-            label={frameText().turns}
-            columns={columns()}
-            rows={turns}
-            keyOf={({ request_id, at }) => request_id + at}
-            onOpen={({ request_id }) => goTo('turns', [request_id])}
-            empty={
-              isFiltered ? (
-                <Empty
-                  title={text.noneMatch}
-                  action={<Button onClick={() => goTo('turns')}>{text.clear}</Button>}
+        <TurnFilters turns={loaded.value.value?.turns ?? []} />
+        <Shown of={loaded}>
+          {({ turns }) => {
+            const pages = older.pages.value;
+            // What has left the latest stays in a list that goes on behind them.
+            const known = pages ? listed.current : new Map<string, ListedTurn>();
+            for (const turn of [...(pages?.items ?? []), ...turns.map(listedOf)])
+              known.set(turn.id + turn.at, turn);
+            listed.current = known;
+            const rows = [...known.values()].sort((one, other) => other.at - one.at);
+            const next = pages ? pages.next : placeBehind(rows);
+            return (
+              <>
+                <Table
+                  label={frameText().turns}
+                  columns={columns()}
+                  rows={rows}
+                  keyOf={({ id, at }) => id + at}
+                  onOpen={({ id }) => goTo('turns', [id])}
+                  empty={
+                    hasFilters(place.value.filters) ? (
+                      <Empty
+                        title={text.noneMatch}
+                        action={<Button onClick={() => goTo('turns')}>{text.clear}</Button>}
+                      />
+                    ) : (
+                      <Empty title={text.none}>{text.noneHint}</Empty>
+                    )
+                  }
                 />
-              ) : (
-                <Empty title={text.none}>{text.noneHint}</Empty>
-              )
-            }
-          />
-        )}
-        {value.value?.next_before != null && limit.value < 500 && (
-          <div class="row">
-            <Button
-              onClick={() => {
-                limit.value = 500;
-              }}
-            >
-              {text.older}
-            </Button>
-          </div>
-        )}
+                {older.error.value && <Fault error={older.error.value} />}
+                {next !== null && query.outcome !== 'running' && (
+                  <div class="row">
+                    <Button onClick={() => older.more(next)}>{text.older}</Button>
+                    <span class="quiet">{text.olderFrom}</span>
+                  </div>
+                )}
+                {next === null && rows.length > 0 && <p class="quiet">{text.noOlder}</p>}
+              </>
+            );
+          }}
+        </Shown>
       </div>
     </>
   );
 }
 
-function columns(): readonly Column<ShownTurn>[] {
+function columns(): readonly Column<ListedTurn>[] {
   const text = turnsText();
+  const ranMs = ({ durationMs, at }: ListedTurn) => durationMs ?? Math.max(0, now.value - at);
   return [
     {
       id: 'time',
       label: text.time,
-      sort: ({ at }) => Date.parse(at),
+      sort: ({ at }) => at,
       isDescendingFirst: true,
       cell: ({ at }) => <Time at={at} relative />,
     },
@@ -102,8 +116,8 @@ function columns(): readonly Column<ShownTurn>[] {
     {
       id: 'key',
       label: text.key,
-      sort: keyName,
-      cell: (turn) => <span class="cut key-name">{keyName(turn)}</span>,
+      sort: ({ key }) => key,
+      cell: ({ key }) => <span class="cut key-name">{key}</span>,
     },
     {
       id: 'outcome',
@@ -116,23 +130,24 @@ function columns(): readonly Column<ShownTurn>[] {
       label: text.firstContent,
       align: 'end',
       isDescendingFirst: true,
-      sort: ({ first_content_ms }) => first_content_ms,
-      cell: ({ first_content_ms }) => <Duration ms={first_content_ms} />,
+      sort: ({ firstContentMs }) => firstContentMs,
+      cell: ({ firstContentMs: ms }) =>
+        ms === null ? <span class="quiet">–</span> : <span>{shownDuration(ms)}</span>,
     },
     {
       id: 'duration',
       label: text.duration,
       align: 'end',
       isDescendingFirst: true,
-      sort: (turn) => turn.duration_ms ?? now.value - Date.parse(turn.at),
-      cell: (turn) => <Duration ms={turn.duration_ms ?? Math.max(0, now.value - Date.parse(turn.at))} />,
+      sort: ranMs,
+      cell: (turn) => shownDuration(ranMs(turn)),
     },
     {
       id: 'tokens',
       label: text.tokens,
       align: 'end',
       isDescendingFirst: true,
-      sort: ({ usage }) => usage && usage.input_tokens + usage.output_tokens,
+      sort: ({ usage }) => usage && usage.input + usage.output,
       cell: ({ usage }) => <Tokens usage={usage} />,
     },
     {
@@ -140,39 +155,32 @@ function columns(): readonly Column<ShownTurn>[] {
       label: text.attempts,
       align: 'end',
       isDescendingFirst: true,
-      sort: ({ attempts }) => attempts.length,
-      cell: ({ attempts }) => (
-        <span class={attempts.length > 1 ? 'several' : 'quiet'}>{shownNumber(attempts.length)}</span>
-      ),
+      sort: ({ attempts }) => attempts,
+      cell: ({ attempts }) => <span class={attempts > 1 ? 'several' : 'quiet'}>{shownNumber(attempts)}</span>,
     },
   ];
 }
 
 /** The name that was asked for, and below it who answered. */
-function ModelCell({ turn }: { readonly turn: ShownTurn }) {
-  const last = turn.attempts.at(-1) ?? turn.candidates.at(-1);
+function ModelCell({ turn: { id, model, answeredBy } }: { readonly turn: ListedTurn }) {
   return (
-    <div class="model-cell">
-      <a class="cut" href={linkTo('turns', [turn.request_id])}>
-        {turn.model}
+    <div class="name-cell">
+      <a class="cut" href={linkTo('turns', [id])}>
+        {model}
       </a>
-      {last && <small class="quiet cut">{`${last.provider}/${last.model}`}</small>}
+      {answeredBy && <small class="quiet cut">{answeredBy}</small>}
     </div>
   );
 }
 
-function Duration({ ms }: { readonly ms: number | null }) {
-  return ms === null ? <span class="quiet">–</span> : <span>{shownDuration(ms)}</span>;
-}
-
-function Tokens({ usage }: { readonly usage: ShownTurn['usage'] }) {
+function Tokens({ usage }: Pick<ListedTurn, 'usage'>) {
   const text = turnsText();
   if (!usage) return <span class="quiet">–</span>;
-  const exact = text.inOut(shownNumber(usage.input_tokens), shownNumber(usage.output_tokens));
+  const exact = text.inOut(shownNumber(usage.input), shownNumber(usage.output));
   return (
-    <span title={usage.is_estimated ? `${exact} (${text.estimated})` : exact}>
-      {usage.is_estimated ? '≈ ' : ''}
-      {shownCompact(usage.input_tokens)} → {shownCompact(usage.output_tokens)}
+    <span title={usage.isEstimated ? `${exact} (${text.estimated})` : exact}>
+      {usage.isEstimated ? '≈ ' : ''}
+      {shownCompact(usage.input)} → {shownCompact(usage.output)}
     </span>
   );
 }

@@ -1,22 +1,19 @@
 import type { UsageReport, UsageRow } from '../../../../src/core/shown-usage.ts';
 import { Chart, type Line } from '../../components/chart.tsx';
 import { usageText } from '../../texts/usage.ts';
-import { type choice, figureOf, type Group, type Metric, shownValue } from './usage-choice.ts';
+import { figureOf, type Group, groupOf, type Metric, shownValue } from './usage-choice.ts';
 import { nameIn } from './usage-table.tsx';
 
 const tones = ['accent', 'second', 'third', 'fourth'] as const;
 
 /** One figure over the days or hours of the period, whole or split. */
-export function UsageChart(given: {
-  readonly report: UsageReport;
-  readonly chosen: ReturnType<typeof choice>;
-}) {
+export function UsageChart(given: { readonly report: UsageReport; readonly metric: Metric }) {
   const text = usageText();
-  const { report, chosen } = given;
-  const { metric, split } = chosen;
+  const { report, metric } = given;
+  const split = groupOf(report);
   const times = timesOf(report);
   const lines: Line[] =
-    split === ''
+    split === undefined
       ? [
           { label: text[metric], values: valuesOf(report.rows, times, metric), tone: 'accent' },
           ...(report.before ? [beforeLine(report, times, metric)] : []),
@@ -30,7 +27,7 @@ export function UsageChart(given: {
       lines={lines}
       shown={(value) => shownValue(metric, value)}
       height={240}
-      kind={split === '' && metric !== 'firstContent' ? 'bars' : 'lines'}
+      kind={split === undefined && metric !== 'firstContent' ? 'bars' : 'lines'}
     />
   );
 }

@@ -1,6 +1,6 @@
-import type { UsageFigures } from '../../../../src/core/shown-usage.ts';
+import type { UsageFigures, UsageReport } from '../../../../src/core/shown-usage.ts';
 import { shownCents, shownCompact, shownDuration } from '../../format.ts';
-import { place, setFilters } from '../../navigation.ts';
+import { place } from '../../navigation.ts';
 import { usageText } from '../../texts/usage.ts';
 
 /** What the page is asked to show: it stands in the address, so that it can be passed on. */
@@ -30,8 +30,9 @@ export function choice() {
   };
 }
 
-export function choose(changes: Readonly<Record<string, string | undefined>>): void {
-  setFilters({ ...Object.fromEntries(place.peek().filters), ...changes });
+/** What the rows of a report are grouped by, beside their time: the answer to an earlier question may be shown still. */
+export function groupOf({ group }: Pick<UsageReport, 'group'>): Group | undefined {
+  return groups.find((name) => group.includes(name));
 }
 
 export function figureOf(metric: Metric, figures: UsageFigures): number | null {

@@ -2,23 +2,24 @@ import './usage.css';
 import type { UsageFigures, UsageReport } from '../../../../src/core/shown-usage.ts';
 import { api, queryText, useLoaded } from '../../api.ts';
 import { Button } from '../../components/button.tsx';
+import { CheckField, Choices, SelectField } from '../../components/field.tsx';
 import { Icon } from '../../components/icon.tsx';
-import { Card, Empty, Fault, Loading, PageHead, Stat, Stats } from '../../components/page.tsx';
+import { Card, Empty, Fault, PageHead, Shown, Stat, Stats } from '../../components/page.tsx';
 import { toast, toastFault } from '../../components/toast.tsx';
 import { shownCents, shownCompact, shownDuration, shownNumber, shownPercent } from '../../format.ts';
+import { filter } from '../../navigation.ts';
 import { saveFile } from '../../save-file.ts';
 import { frameText } from '../../texts/frame.ts';
 import { usageText } from '../../texts/usage.ts';
 import { UsageChart } from './usage-chart.tsx';
-import { choice, choose, type Group, groups, metrics, periods, zoneOfViewer } from './usage-choice.ts';
+import { choice, type Group, groups, metrics, periods, zoneOfViewer } from './usage-choice.ts';
 import { Cost, UsageTable } from './usage-table.tsx';
 
 const reloadMs = 30_000;
 
 export function UsagePage() {
   const text = usageText();
-  const chosen = choice();
-  const { period, tz, by, split, compare, only } = chosen;
+  const { period, tz, by, split, metric, compare, only } = choice();
   const asked = { period, tz, ...only };
   const step = period === 'today' ? 'hour' : 'day';
   const load = (group: string) => (abort: AbortSignal) =>
@@ -42,11 +43,9 @@ export function UsagePage() {
     }
   }
 
-  const report = whole.value.value;
-  const error = whole.error.value ?? table.error.value ?? parts.error.value;
-  const charted = split === '' ? report : parts.value.value;
+  const charted = split === '' ? whole.value.value : parts.value.value;
   return (
-    <div class="usage">
+    <div class="stack usage">
       <PageHead title={frameText().usage} lead={text.lead}>
         <Button icon="download" onClick={() => save('/api/usage/turns', asked, 'turns.csv')}>
           {text.exportTurns}
@@ -59,86 +58,76 @@ export function UsagePage() {
         </Button>
       </PageHead>
       <Filters />
-      {error && <Fault error={error} retry={() => void Promise.all([whole.reload(), table.reload()])} />}
-      {!report && !error && <Loading />}
-      {report && report.total.turns === 0 && <Empty title={text.empty}>{text.emptySays}</Empty>}
-      {report && report.total.turns > 0 && (
-        <>
-          <Totals total={report.total} before={report.before?.total} />
-          <Card
-            title={text.overTime}
-            actions={
-              <>
-                <Select label={text.show} name="metric" value={chosen.metric} values={metrics} />
-                <Select label={text.split} name="split" value={split} values={['', ...groups]} />
-              </>
-            }
-          >
-            {charted && <UsageChart report={charted} chosen={chosen} />}
-          </Card>
-          <Card
-            title={text.byWhat(text[by])}
-            actions={<Select label={text.by} name="by" value={by} values={groups} />}
-          >
-            {table.value.value && <UsageTable report={table.value.value} by={by} />}
-          </Card>
-        </>
-      )}
+      <Shown of={whole}>
+        {({ total, before }) =>
+          total.turns === 0 ? (
+            <Empty title={text.empty}>{text.emptySays}</Empty>
+          ) : (
+            <>
+              <Totals total={total} before={before?.total} />
+              <Card
+                title={text.overTime}
+                actions={
+                  <>
+                    <Select label={text.show} name="metric" usual="turns" values={metrics} />
+                    <Select label={text.split} name="split" usual="" values={['', ...groups]} />
+                  </>
+                }
+              >
+                {parts.error.value && <Fault error={parts.error.value} retry={parts.reload} />}
+                {charted && <UsageChart report={charted} metric={metric} />}
+              </Card>
+              <Card
+                title={text.byWhat(text[by])}
+                actions={<Select label={text.by} name="by" usual="model" values={groups} />}
+              >
+                <Shown of={table}>{(report) => <UsageTable report={report} />}</Shown>
+              </Card>
+            </>
+          )
+        }
+      </Shown>
     </div>
   );
 }
 
+const compared = {
+  get value() {
+    return choice().compare !== undefined;
+  },
+  set value(isCompared: boolean) {
+    filter('compare').value = isCompared ? '' : 'no';
+  },
+};
+
 function Filters() {
   const text = usageText();
-  const { period, tz, compare, only } = choice();
+  const { tz, only } = choice();
   const zones = [...new Set([zoneOfViewer, 'UTC', tz, ...Intl.supportedValuesOf('timeZone')])];
   return (
-    <div class="usage-filters">
-      <fieldset class="choices">
-        <legend class="read-out">{text.period}</legend>
-        <div>
-          {periods.map((value) => (
-            <label key={value}>
-              <input
-                type="radio"
-                name="period"
-                checked={period === value}
-                onChange={() => choose({ period: value })}
-              />
-              <span>{text[value]}</span>
-            </label>
-          ))}
-        </div>
-      </fieldset>
-      <label class="usage-select">
-        <span>{text.timeZone}</span>
-        <select
-          aria-label={text.timeZone}
-          value={tz}
-          onChange={({ currentTarget }) => choose({ tz: currentTarget.value })}
-        >
-          {zones.map((zone) => (
-            <option key={zone} value={zone}>
-              {zone}
-            </option>
-          ))}
-        </select>
-      </label>
-      <label class="usage-check">
-        <input
-          type="checkbox"
-          checked={compare !== undefined}
-          onChange={({ currentTarget }) => choose({ compare: currentTarget.checked ? undefined : 'no' })}
-        />
-        <span>{text.compare}</span>
-      </label>
+    <div class="filters">
+      <Choices
+        label={text.period}
+        look="bare"
+        value={filter('period', '7d')}
+        options={periods.map((value) => ({ value, label: text[value] }))}
+      />
+      <SelectField
+        label={text.timeZone}
+        look="inline"
+        value={filter('tz', zoneOfViewer)}
+        options={zones.map((zone) => ({ value: zone, label: zone }))}
+      />
+      <CheckField label={text.compare} value={compared} />
       {(Object.entries(only) as [Group, string][]).map(([name, value]) => (
         <button
           key={name}
           type="button"
           class="usage-only"
           aria-label={text.removeFilter(`${text[name]}: ${value}`)}
-          onClick={() => choose({ [name]: undefined })}
+          onClick={() => {
+            filter(name).value = '';
+          }}
         >
           {text[name]}: <strong>{value}</strong>
           <Icon name="close" />
@@ -148,28 +137,21 @@ function Filters() {
   );
 }
 
-function Select<Value extends '' | Group | (typeof metrics)[number]>(given: {
+function Select(given: {
   readonly label: string;
   readonly name: string;
-  readonly value: Value;
-  readonly values: readonly Value[];
+  readonly usual: string;
+  readonly values: readonly ('' | Group | (typeof metrics)[number])[];
 }) {
   const text = usageText();
+  const options = given.values.map((value) => ({ value, label: value === '' ? text.all : text[value] }));
   return (
-    <label class="usage-select">
-      <span>{given.label}</span>
-      <select
-        aria-label={given.label}
-        value={given.value}
-        onChange={({ currentTarget }) => choose({ [given.name]: currentTarget.value })}
-      >
-        {given.values.map((value) => (
-          <option key={value} value={value}>
-            {value === '' ? text.all : text[value]}
-          </option>
-        ))}
-      </select>
-    </label>
+    <SelectField<string>
+      label={given.label}
+      look="inline"
+      value={filter(given.name, given.usual)}
+      options={options}
+    />
   );
 }
 

@@ -2,12 +2,14 @@ import type { UsageFigures, UsageReport, UsageRow } from '../../../../src/core/s
 import { Bar } from '../../components/bar.tsx';
 import { type Column, Table } from '../../components/table.tsx';
 import { shownCents, shownCompact, shownDuration, shownNumber, shownPercent } from '../../format.ts';
+import { filter } from '../../navigation.ts';
 import { usageText } from '../../texts/usage.ts';
-import { choose, type Group } from './usage-choice.ts';
+import { type Group, groupOf } from './usage-choice.ts';
 
 /** What was used by each model, key, provider or account. A press on one shows it alone. */
-export function UsageTable({ report, by }: { readonly report: UsageReport; readonly by: Group }) {
+export function UsageTable({ report }: { readonly report: UsageReport }) {
   const text = usageText();
+  const by = groupOf(report) ?? 'model';
   const { total } = report;
   const columns: Column<UsageRow>[] = [
     {
@@ -22,7 +24,9 @@ export function UsageTable({ report, by }: { readonly report: UsageReport; reado
             type="button"
             class="link usage-name"
             title={text.onlyThis(name)}
-            onClick={() => choose({ [by]: row[by] })}
+            onClick={() => {
+              filter(by).value = row[by] ?? '';
+            }}
           >
             {name}
           </button>
