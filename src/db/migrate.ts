@@ -1,7 +1,7 @@
 import type { DatabaseSync } from 'node:sqlite';
 import { DatabaseError } from './database.ts';
 
-/** One step of the schema. `version` counts up from 1 without gaps; a released step is never edited. */
+/** One step of the schema. `version` counts up without gaps; a released step is never edited. */
 export interface Migration {
   readonly version: number;
   readonly name: string;
@@ -42,7 +42,7 @@ export function migrate(database: DatabaseSync, migrations: readonly Migration[]
   }
 }
 
-/** The steps a database of that version lacks. Throws DatabaseError `database_too_new`. */
+/** The steps a database of that version lacks; 0 for a new one. Throws DatabaseError `database_too_new`, or `database_unusable` for one of before the first step. */
 export function pendingMigrations(migrations: readonly Migration[], version: number): readonly Migration[] {
   const newest = migrations.at(-1)?.version ?? 0;
   if (version > newest) {
@@ -50,6 +50,13 @@ export function pendingMigrations(migrations: readonly Migration[], version: num
       'database_too_new',
       `The database has schema version ${version}, this release knows up to ${newest}. ` +
         'Start the newer release, or restore a backup made before the upgrade.',
+    );
+  }
+  const oldest = migrations[0]?.version ?? 0;
+  if (version > 0 && version < oldest) {
+    throw new DatabaseError(
+      'database_unusable',
+      `The database has schema version ${version}, this release knows those from ${oldest} on: open it with an earlier release first.`,
     );
   }
   return migrations.filter((migration) => migration.version > version);

@@ -58,6 +58,23 @@ describe('the SQLite file', () => {
     expect(() => openSqliteStore(path, 0, { auditsLeases: true })).toThrow(/version 99/);
   });
 
+  it('is refused, and left as it is, when it is of before the first step that this release knows', () => {
+    const path = join(temporaryFolder(), 'accounts.db');
+    const first = { version: 1, name: 'accounts, sessions, leases', sql: 'CREATE TABLE meta (name TEXT)' };
+    openSqlite(path, [first], 0).close();
+    expect(() => openSqliteStore(path, 0, { auditsLeases: true })).toThrow(
+      expect.objectContaining({
+        code: 'database_unusable',
+        message: expect.stringMatching(/version 1, .* 3 on/),
+      }),
+    );
+    const left = openSqlite(path, [first], 0);
+    expect(left.all("SELECT name FROM sqlite_master WHERE name IN ('meta', 'accounts')")).toEqual([
+      { name: 'meta' },
+    ]);
+    left.close();
+  });
+
   it('keeps standings, leases and counters over a restart', async () => {
     const path = join(temporaryFolder(), 'accounts.db');
     const first = openSqliteStore(path, 0, { auditsLeases: true });
