@@ -45,27 +45,11 @@ type LimitsChange = {
 export type KeyFault = 'not_found' | 'name_taken' | 'revoked';
 export type KeyWritten = { readonly key: StoredKey } | { readonly fault: KeyFault };
 
-interface Row {
-  readonly key_id: string;
-  readonly name: string;
-  readonly owner: string | null;
-  readonly prefix: string;
-  readonly digest: string;
-  readonly former_digest: string | null;
-  readonly former_until: number | null;
-  readonly client_id: string;
-  readonly models: string | null;
-  readonly providers: string | null;
-  readonly labels: string | null;
-  readonly limits: string;
-  readonly expires_at: number | null;
-  readonly is_enabled: number;
-  readonly revoked_at: number | null;
-  readonly created_at: number;
-  readonly last_used_at: number | null;
-  readonly number: number;
-  readonly revision: number;
-}
+/** By the names of the columns: those of the key's fields in snake case. */
+type Row = Readonly<Record<string, string | number | null>>;
+
+/** Kept as JSON. */
+const lists: ReadonlySet<string> = new Set<keyof StoredKey>(['models', 'providers', 'labels', 'limits']);
 
 /** The statements about client keys, for both databases. */
 export function keyVerbs(db: Database) {
@@ -188,7 +172,8 @@ function changing(
 async function changeable(queries: Queries, keyId: string): Promise<KeyWritten> {
   const row = await queries.get<Row>('SELECT * FROM client_keys WHERE key_id = $1', keyId);
   if (!row) return { fault: 'not_found' };
-  return row.revoked_at === null ? { key: keyOf(row) } : { fault: 'revoked' };
+  const key = keyOf(row);
+  return key.revokedAt === null ? { key } : { fault: 'revoked' };
 }
 
 async function isTaken(queries: Queries, name: string, keyId: string): Promise<boolean> {
@@ -202,8 +187,8 @@ async function isTaken(queries: Queries, name: string, keyId: string): Promise<b
 
 async function update(queries: Queries, key: StoredKey): Promise<void> {
   // Its last use is noted beside changes.
-  const { key_id: keyId, last_used_at: _lastUse, ...row } = rowOf(key);
-  const values = Object.entries(row);
+  const { keyId, lastUsedAt: _lastUse, ...changed } = key;
+  const values = Object.entries(rowOf(changed));
   await queries.run(
     `UPDATE client_keys SET ${values.map(([name], at) => `${name} = $${at + 2}`).join(', ')} WHERE key_id = $1`,
     keyId,
@@ -224,53 +209,19 @@ function given<Fields extends object>(
 }
 
 function keyOf(row: Row): StoredKey {
-  return {
-    keyId: row.key_id,
-    name: row.name,
-    owner: row.owner,
-    prefix: row.prefix,
-    digest: row.digest,
-    formerDigest: row.former_digest,
-    formerUntil: row.former_until,
-    clientId: row.client_id,
-    models: listOf(row.models),
-    providers: listOf(row.providers),
-    labels: listOf(row.labels),
-    limits: JSON.parse(row.limits) as KeyLimits,
-    expiresAt: row.expires_at,
-    isEnabled: row.is_enabled === 1,
-    revokedAt: row.revoked_at,
-    createdAt: row.created_at,
-    lastUsedAt: row.last_used_at,
-    number: row.number,
-    revision: row.revision,
-  };
+  const fields = Object.entries(row).map(([column, value]) => {
+    const name = column.replace(/_([a-z])/g, (_all, letter: string) => letter.toUpperCase());
+    if (name === 'isEnabled') return [name, value === 1];
+    return [name, lists.has(name) && value !== null ? JSON.parse(String(value)) : value];
+  });
+  return Object.fromEntries(fields) as StoredKey;
 }
 
-function rowOf(key: StoredKey): Row {
-  return {
-    key_id: key.keyId,
-    name: key.name,
-    owner: key.owner,
-    prefix: key.prefix,
-    digest: key.digest,
-    former_digest: key.formerDigest,
-    former_until: key.formerUntil,
-    client_id: key.clientId,
-    models: key.models && JSON.stringify(key.models),
-    providers: key.providers && JSON.stringify(key.providers),
-    labels: key.labels && JSON.stringify(key.labels),
-    limits: JSON.stringify(key.limits),
-    expires_at: key.expiresAt,
-    is_enabled: key.isEnabled ? 1 : 0,
-    revoked_at: key.revokedAt,
-    created_at: key.createdAt,
-    last_used_at: key.lastUsedAt,
-    number: key.number,
-    revision: key.revision,
-  };
-}
-
-function listOf(text: string | null): readonly string[] | null {
-  return text === null ? null : (JSON.parse(text) as string[]);
+function rowOf(key: Partial<StoredKey>): Row {
+  const columns = Object.entries(key).map(([name, value]) => {
+    const column = name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+    if (name === 'isEnabled') return [column, value ? 1 : 0];
+    return [column, lists.has(name) && value !== null ? JSON.stringify(value) : value];
+  });
+  return Object.fromEntries(columns) as Row;
 }
