@@ -80,7 +80,7 @@ export async function addAccount(
   const detail = { provider: added.provider, source: added.source, status: standing.state };
   await tx.audit({ actor, action: 'account-added', accountId: added.id, detail });
   tx.changed({ id: added.id, provider: added.provider, state: standing.state, free: added.free });
-  return { result: 'added', account: await mustHave(tx, added.id) };
+  return { result: 'added', account: accountFrom(await mustHaveRow(tx, added.id)) };
 }
 
 export async function account(db: Queries, id: string): Promise<StoredAccount | null> {
@@ -145,19 +145,19 @@ export async function changeAccount(
   change: AccountChange,
   audit: Omit<AuditEntry, 'accountId'>,
 ): Promise<Changed | null> {
-  const row = await lockAccount(tx, id);
+  let row = await lockAccount(tx, id);
   if (row === undefined) return null;
-  if (change.settings !== undefined) await changeSettings(tx, row, change.settings);
-  if (change.credential !== undefined) await changeCredential(tx, row, change.credential);
+  if (change.settings !== undefined) row = await changeSettings(tx, row, change.settings);
+  if (change.credential !== undefined) row = await changeCredential(tx, row, change.credential);
   if (change.standing !== undefined) {
     const { standing, probe, quota, nextCheckAt } = change.standing;
-    await updateAccount(tx, id, {
+    const known = await updateAccount(tx, id, {
       probe,
       ...(quota && { quota: JSON.stringify(quota), quota_remaining: remainingOf(quota) }),
     });
-    await saveStanding(tx, await mustHaveRow(tx, id), standing);
+    await saveStanding(tx, known, standing);
     const refreshAt = isOutOfService(standing) ? undefined : change.credential?.nextRefreshAt;
-    await updateAccount(tx, id, {
+    row = await updateAccount(tx, id, {
       next_check_at: nextCheckAt ?? nextCheckOf(id, standing, probe, 0, tx.now),
       checks: 0,
       ...(refreshAt !== undefined && { next_refresh_at: refreshAt }),
@@ -165,17 +165,17 @@ export async function changeAccount(
   }
   tx.freed();
   await tx.audit({ ...audit, accountId: id });
-  return { account: await mustHave(tx, id) };
+  return { account: accountFrom(row) };
 }
 
 async function changeSettings(
   tx: Transaction,
   row: AccountRow,
   settings: Partial<AccountSettings>,
-): Promise<void> {
+): Promise<AccountRow> {
   const whole = { ...accountFrom(row), ...settings };
-  await updateAccount(tx, row.id, { ...settingColumns(whole), updated_at: tx.now });
   tx.changed({ id: row.id, provider: row.provider, state: row.state, free: whole.free });
+  return updateAccount(tx, row.id, { ...settingColumns(whole), updated_at: tx.now });
 }
 
 function settingColumns(settings: AccountSettings) {
@@ -193,7 +193,11 @@ function settingColumns(settings: AccountSettings) {
 }
 
 /** A new credential makes every token of the old one old. */
-async function changeCredential(tx: Transaction, row: AccountRow, credential: NewCredential): Promise<void> {
+async function changeCredential(
+  tx: Transaction,
+  row: AccountRow,
+  credential: NewCredential,
+): Promise<AccountRow> {
   const isRefreshable = row.credential_kind === 'refresh_token' && !isOutOfService(row);
   await updateAccount(tx, row.id, {
     credential: credential.sealed,
@@ -210,7 +214,7 @@ async function changeCredential(tx: Transaction, row: AccountRow, credential: Ne
   const hasNoBearer = row.credential_kind === 'refresh_token' && credential.bearer === undefined;
   if (hasNoBearer) await dropLeasesOf(tx, row.id);
   const replaced = await mustHaveRow(tx, row.id);
-  await saveStanding(tx, replaced, standingFrom(replaced));
+  return saveStanding(tx, replaced, standingFrom(replaced));
 }
 
 /** Accounts that have been out of service since before `deadSince`, the longest first. */
@@ -236,8 +240,4 @@ export async function removeAccount(tx: Transaction, id: string, actor: string):
   await tx.audit({ actor, action: 'account-removed', accountId: id, detail });
   tx.freed();
   return { account: accountFrom(row) };
-}
-
-async function mustHave(tx: Transaction, id: string): Promise<StoredAccount> {
-  return accountFrom(await mustHaveRow(tx, id));
 }

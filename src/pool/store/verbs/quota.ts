@@ -2,7 +2,7 @@ import { applyQuota, type QuotaCause, type QuotaFinding } from '../../standing/a
 import { checksAfter, nextCheckOf, remainingOf } from '../rules/checks.ts';
 import { type AccountRow, accountFrom, quotaFrom, standingFrom } from '../rules/rows.ts';
 import type { StoredAccount } from '../store.ts';
-import { lockAccount, mustHaveRow, saveStanding, type Transaction, updateAccount } from './transaction.ts';
+import { lockAccount, saveStanding, type Transaction, updateAccount } from './transaction.ts';
 
 /** How long an instance that claimed an account's check has it alone. */
 const checkTakesMs = 5 * 60_000;
@@ -17,19 +17,18 @@ export async function recordQuota(
   const row = await lockAccount(tx, id);
   if (row === undefined) return null;
   const quota = finding.type === 'answer' ? quotaFrom(finding.answer, tx.now) : null;
-  if (quota !== null) {
-    await updateAccount(tx, id, {
-      quota: JSON.stringify(quota),
-      quota_remaining: remainingOf(quota),
-      probe: 'proved',
-    });
-  }
-  await saveStanding(tx, row, applyQuota(standingFrom(row), finding, cause, tx.now));
-  const after = await mustHaveRow(tx, id);
+  const known =
+    quota === null
+      ? row
+      : await updateAccount(tx, id, {
+          quota: JSON.stringify(quota),
+          quota_remaining: remainingOf(quota),
+          probe: 'proved',
+        });
+  const after = await saveStanding(tx, known, applyQuota(standingFrom(row), finding, cause, tx.now));
   const checks = checksAfter(after.checks, row.quota, quota);
   const nextCheckAt = nextCheckOf(id, standingFrom(after), after.probe, checks, tx.now);
-  await updateAccount(tx, id, { next_check_at: nextCheckAt, checks });
-  return { account: accountFrom(after) };
+  return { account: accountFrom(await updateAccount(tx, id, { next_check_at: nextCheckAt, checks })) };
 }
 
 /** Accounts whose quota check is due. Each is handed out once: its next check is moved on before the provider is asked. */

@@ -72,7 +72,7 @@ export async function claimRefresh(tx: Transaction, demand: RefreshDemand): Prom
   const backoff = failureOf(row)?.retryAt ?? Number.NEGATIVE_INFINITY;
   const nextAt = Math.max(ceiling, backoff);
   if (!demand.force && nextAt > now) {
-    if ((row.next_refresh_at ?? 0) < nextAt) await moveRefresh(tx, row, nextAt);
+    if ((row.next_refresh_at ?? 0) < nextAt) await moveRefresh(tx, row.id, nextAt);
     const reason = ceiling >= backoff ? 'ceiling' : 'backoff';
     return { result: 'too_early', reason, nextAt };
   }
@@ -164,7 +164,7 @@ export async function commitRefresh(
     return null;
   }
   await endAttempt(tx, attempt, 'committed');
-  await updateAccount(tx, row.id, {
+  const updated = await updateAccount(tx, row.id, {
     bearer: bearer.sealed,
     bearer_expires_at: bearer.expiresAt,
     credential: credential?.sealed ?? row.credential,
@@ -180,15 +180,13 @@ export async function commitRefresh(
     updated_at: tx.now,
   });
   if (credential !== undefined) await rememberCredential(tx, row, credential.fingerprint, false);
-  const fresh = await mustHaveRow(tx, row.id);
-  await saveStanding(tx, fresh, withFreshToken(standingFrom(fresh), tx.now));
-  const after = await mustHaveRow(tx, row.id);
+  let fresh = await saveStanding(tx, updated, withFreshToken(standingFrom(updated), tx.now));
   // It could not be asked before.
-  if (after.probe === 'unproved' && after.state === 'active') {
-    await updateAccount(tx, row.id, { next_check_at: tx.now, checks: 0 });
+  if (fresh.probe === 'unproved' && fresh.state === 'active') {
+    fresh = await updateAccount(tx, row.id, { next_check_at: tx.now, checks: 0 });
   }
   tx.freed();
-  return { account: accountFrom(await mustHaveRow(tx, row.id)) };
+  return { account: accountFrom(fresh) };
 }
 
 /**
@@ -203,21 +201,21 @@ export async function failRefresh(
   const attempt = await lockAttempt(tx, refreshId);
   if (attempt === undefined || !(await isOpen(tx, attempt))) return null;
   await endAttempt(tx, attempt, failed.failure);
-  const row = await mustHaveRow(tx, attempt.account_id);
+  const { failure, message, givenUp } = failed;
+  let row = await mustHaveRow(tx, attempt.account_id);
   const isCurrent = attempt.token_version === row.token_version;
-  if (isCurrent && failed.givenUp !== null) {
-    const { failure, message, givenUp } = failed;
-    await setFailure(tx, row, { failure, message, retryAt: null });
+  if (isCurrent && givenUp !== null) {
+    row = await setFailure(tx, row, { failure, message, retryAt: null });
     const evidence = { failure, message, at: new Date(tx.now).toISOString() };
-    await saveStanding(tx, row, withDeadToken(standingFrom(row), givenUp, evidence));
+    row = await saveStanding(tx, row, withDeadToken(standingFrom(row), givenUp, evidence));
     const detail = { reason: givenUp, failure };
     await tx.audit({ actor: attempt.actor, action: 'account-given-up', accountId: row.id, detail });
   } else if (isCurrent) {
     const retryAt = Math.max(failed.retryAt, await ceilingOf(tx, row.id));
-    await setFailure(tx, row, { failure: failed.failure, message: failed.message, retryAt });
-    await moveRefresh(tx, row, retryAt);
+    await setFailure(tx, row, { failure, message, retryAt });
+    row = await moveRefresh(tx, row.id, retryAt);
   }
-  return { account: accountFrom(await mustHaveRow(tx, row.id)), isCurrent };
+  return { account: accountFrom(row), isCurrent };
 }
 
 /**
@@ -281,7 +279,7 @@ export async function scheduleRefresh(
 ): Promise<void> {
   const row = await lockAccount(tx, id);
   const isRefreshable = row?.credential_kind === 'refresh_token' && !isOutOfService(row);
-  if (isRefreshable && !(onlyEarlier && (row.next_refresh_at ?? at) < at)) await moveRefresh(tx, row, at);
+  if (isRefreshable && !(onlyEarlier && (row.next_refresh_at ?? at) < at)) await moveRefresh(tx, id, at);
 }
 
 function attemptRow(tx: Transaction, refreshId: string): Promise<AttemptRow | undefined> {
@@ -330,7 +328,7 @@ async function markInterrupted(tx: Transaction, attempt: AttemptRow): Promise<vo
   if (row.token_version !== attempt.token_version) return;
   const retryAt = Math.max(await ceilingOf(tx, row.id), tx.now);
   await setFailure(tx, row, { failure: 'interrupted', message: interruptedMessage, retryAt });
-  if (!isOutOfService(row)) await moveRefresh(tx, row, retryAt);
+  if (!isOutOfService(row)) await moveRefresh(tx, row.id, retryAt);
 }
 
 /** When the ceiling opens by the intervals that the attempts were made with. */
@@ -357,18 +355,17 @@ async function setFailure(
   tx: Transaction,
   row: AccountRow,
   failure: Omit<RefreshFailure, 'at' | 'inARow'>,
-): Promise<void> {
+): Promise<AccountRow> {
   const inARow = (failureOf(row)?.inARow ?? 0) + 1;
-  await updateAccount(tx, row.id, {
+  return updateAccount(tx, row.id, {
     refresh_failure: JSON.stringify({ ...failure, at: tx.now, inARow } satisfies RefreshFailure),
     updated_at: tx.now,
   });
 }
 
 /** An account that rests for want of a bearer rests until then; callers that wait for it look again. */
-async function moveRefresh(tx: Transaction, row: AccountRow, at: number): Promise<void> {
-  await updateAccount(tx, row.id, { next_refresh_at: at });
-  const moved = await mustHaveRow(tx, row.id);
-  await saveStanding(tx, moved, standingFrom(moved));
+async function moveRefresh(tx: Transaction, id: string, at: number): Promise<AccountRow> {
+  const moved = await updateAccount(tx, id, { next_refresh_at: at });
   tx.freed();
+  return saveStanding(tx, moved, standingFrom(moved));
 }

@@ -11,7 +11,7 @@ import {
   tokenFrom,
 } from '../rules/rows.ts';
 import type { ReportDemand, ReportedResult, ReportedTurn, Usage } from '../store.ts';
-import { isLastActive, mustHaveRow, saveStanding, type Transaction, updateAccount } from './transaction.ts';
+import { isLastActive, saveStanding, type Transaction, updateAccount } from './transaction.ts';
 
 /** What an account's totals stop at, so that they stay whole numbers to every reader. */
 const mostCounted = Number.MAX_SAFE_INTEGER;
@@ -127,22 +127,23 @@ export async function reportTurn(tx: Transaction, reported: Reported, turn: Repo
   const effect = applyOutcome(standingFrom(row), signal, around, tx.now);
   let present = row;
   if (signal.outcome === 'success' && !signal.isClaim && row.probe === 'unproved') {
-    await updateAccount(tx, row.id, {
+    const proved = await updateAccount(tx, row.id, {
       probe: 'proved',
       next_check_at: nextCheckOf(row.id, effect.standing, 'proved', 0, tx.now),
       checks: 0,
     });
-    present = await readAgain(tx, reported, row.id);
+    present = noted(reported, proved);
   }
   if (effect.isBearerRejected) {
     // A rejected bearer is as good as lapsed, whatever else the account goes through; a refresh is due.
-    await updateAccount(tx, row.id, {
+    const rejected = await updateAccount(tx, row.id, {
       bearer_expires_at: earlier(present.bearer_expires_at, tx.now),
       next_refresh_at: earlier(present.next_refresh_at, tx.now),
     });
-    present = await readAgain(tx, reported, row.id);
+    present = noted(reported, rejected);
   }
-  if (await saveStanding(tx, present, effect.standing)) present = await readAgain(tx, reported, row.id);
+  const saved = await saveStanding(tx, present, effect.standing);
+  if (saved !== present) present = noted(reported, saved);
   if (present.holders === 0) fences.delete(row.id);
   return answer('applied', true, effect);
 }
@@ -182,11 +183,12 @@ function addUsage(row: CountedRow, spent: Spent): void {
   row.last_used = Math.max(row.last_used, spent.lastUsed);
 }
 
-async function readAgain(tx: Transaction, { rows, spent }: Reported, id: string): Promise<CountedRow> {
-  const row = await mustHaveRow(tx, id);
-  const counted = spent.get(id);
+/** A row that was written, with what is counted and will be written at the end. */
+function noted({ rows, spent }: Reported, written: AccountRow): CountedRow {
+  const row = { ...written };
+  const counted = spent.get(row.id);
   if (counted !== undefined) addUsage(row, counted);
-  rows.set(id, row);
+  rows.set(row.id, row);
   return row;
 }
 

@@ -81,20 +81,23 @@ export function lockAccount(tx: Transaction, id: string): Promise<AccountRow | u
 
 /** For a row that was there a moment ago in the same transaction. */
 export async function mustHaveRow(tx: Transaction, id: string): Promise<AccountRow> {
-  const row = await accountRow(tx.db, id);
+  return mustBe(await accountRow(tx.db, id), id);
+}
+
+function mustBe(row: AccountRow | undefined, id: string): AccountRow {
   if (row === undefined) throw new Error(`account ${id} vanished inside a transaction`);
   return row;
 }
 
-/** Writes columns of an account that the caller has locked. */
+/** Writes columns of an account that the caller has locked; answers its row as it is then. */
 export async function updateAccount(
   tx: Transaction,
   id: string,
   columns: Partial<AccountRow>,
-): Promise<void> {
-  const names = Object.keys(columns);
-  const places = names.map((name, index) => `${name} = $${index + 2}`);
-  await tx.db.run(`UPDATE accounts SET ${places.join(', ')} WHERE id = $1`, id, ...Object.values(columns));
+): Promise<AccountRow> {
+  const places = Object.keys(columns).map((name, index) => `${name} = $${index + 2}`);
+  const statement = `UPDATE accounts SET ${places.join(', ')} WHERE id = $1 RETURNING *`;
+  return mustBe(await tx.db.get<AccountRow>(statement, id, ...Object.values(columns)), id);
 }
 
 /** $1 is a list of ids. */
@@ -147,10 +150,10 @@ export async function endSessions(tx: Transaction, ids: readonly string[]): Prom
 
 /**
  * Settles a standing and writes it when it differs from the row's; `row` must be what the table holds, locked. Ends the
- * leases and the refreshing of an account that is out of service, takes it up again for one that returns. False when
- * it stands so already.
+ * leases and the refreshing of an account that is out of service, takes it up again for one that returns. Answers the row as
+ * it is then: `row` itself when it stands so already.
  */
-export async function saveStanding(tx: Transaction, row: AccountRow, wanted: Standing): Promise<boolean> {
+export async function saveStanding(tx: Transaction, row: AccountRow, wanted: Standing): Promise<AccountRow> {
   const { now, options } = tx;
   const { longestRestMs } = options;
   const kept = longestRestMs === undefined ? wanted : softened(wanted, longestRestMs, now);
@@ -160,10 +163,10 @@ export async function saveStanding(tx: Transaction, row: AccountRow, wanted: Sta
   const standing = settleToken(kept, token, now);
   const columns = standingColumns(standing);
   const names = Object.keys(columns) as (keyof typeof columns)[];
-  if (names.every((name) => columns[name] === row[name])) return false;
+  if (names.every((name) => columns[name] === row[name])) return row;
   const isOtherState = standing.state !== row.state;
   const turnsRefreshing = row.credential_kind === 'refresh_token' && isOut !== (row.next_refresh_at === null);
-  await updateAccount(tx, row.id, {
+  const saved = await updateAccount(tx, row.id, {
     ...columns,
     updated_at: now,
     ...(isOtherState && { state_since: now, next_check_at: nextCheckAfter(row, standing, now), checks: 0 }),
@@ -175,7 +178,7 @@ export async function saveStanding(tx: Transaction, row: AccountRow, wanted: Sta
   if (isOtherState) {
     tx.changed({ id: row.id, provider: row.provider, state: standing.state, free: row.free === 1 });
   }
-  return true;
+  return isOut ? mustHaveRow(tx, row.id) : saved;
 }
 
 /** No other account of its provider is active. */
