@@ -91,7 +91,6 @@ function reasonOf(issue: z.core.$ZodIssue): string {
   return plainRule(issue.message);
 }
 
-/** The fields that there may be at that place. */
 function fieldsAt(schema: z.core.$ZodType, value: unknown, path: ConfigPath): string[] {
   const { def } = schema._zod as z.core.$ZodTypes['_zod'];
   const [step, ...others] = path;

@@ -283,11 +283,9 @@ export function loadConfig(environment: NodeJS.ProcessEnv, folder = process.cwd(
     /** Public model name, or a pattern ending in `*`, to upstream model. */
     aliases,
     routes,
-    /** What is known of models, by name or pattern. */
     models,
     /** CONFIG_FILE as a whole path; undefined where there is none. */
     configFile: filePath,
-    /** Where a configuration file is looked for. */
     configFilePlace: resolve(folder, configFile ?? 'warp2api.yaml'),
     /** What it says now. Throws ConfigError. */
     rereadConfigFile() {
@@ -296,13 +294,10 @@ export function loadConfig(environment: NodeJS.ProcessEnv, folder = process.cwd(
       if (problems.length > 0) throw new ConfigError(problems);
       return read;
     },
-    /** Providers beside the built-in ones, by name. */
     providers,
     /** The variables that belong to providers, by name. */
     providerSettings: Object.fromEntries(Object.keys(providerSettings).map((name) => [name, all[name]])),
-    /** Where replenishing draws accounts from, in order. */
     sources,
-    /** Keys of the owner that become accounts. */
     accountKeys,
     /** Every setting, as its owner sees it: without secrets. */
     shownSettings: shownSettings(environment, inFileAlone(folder)),

@@ -18,15 +18,12 @@ export interface GatewayCall {
 
 /** What the commands need from the rest of the program; handed in, so that the command line knows no service. */
 export interface CliActions {
-  /** Runs the services until they are stopped. */
   serve(mode: 'both' | 'pool' | 'gateway'): Promise<void>;
-  /** Runs the sandbox upstream until it is stopped. */
   sandbox(options: SandboxCommand): Promise<void>;
   /** The pool of whichever process holds it, or its store itself. */
   openAdmin(): Promise<PoolAdmin & AsyncDisposable>;
   /** What the gateway of these settings, or the one at `url`, answers its operator; to a GET unless `call` says otherwise. */
   askGateway(path: string, url?: string, call?: GatewayCall): Promise<unknown>;
-  /** Looks at everything a working installation needs. */
   examine(options: { readonly wantsAnswer: boolean }): Promise<readonly Finding[]>;
   /** Seals all credentials under another master key; needs the store for itself. */
   rotateKey(options: { readonly newKeyFile?: string }): Promise<KeyRotation>;
@@ -58,7 +55,6 @@ export interface CliActions {
   };
   /** The value of ACCOUNT_API_KEY, so that a key need not be an argument. */
   accountKeyFromEnvironment(): string | undefined;
-  /** All of standard input. */
   readStdin(): Promise<string>;
   write(text: string): void;
   writeError(text: string): void;
@@ -102,9 +98,7 @@ export interface KeyRotation {
 
 /** Settings that scripts around the program need; no secrets. */
 export interface ResolvedSettings {
-  /** Where `serve pool` answers on this machine. */
   readonly poolUrl: string;
-  /** Where the gateway answers on this machine. */
   readonly gatewayUrl: string;
   readonly usePoolService: boolean;
   readonly logDir: string;

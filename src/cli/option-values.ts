@@ -16,7 +16,6 @@ export function wholeNumber(min: number, max: number): (text: string) => number 
   };
 }
 
-/** Parses a list separated by commas. */
 export function commaList(text: string): string[] {
   const items = text
     .split(',')

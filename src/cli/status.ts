@@ -1,8 +1,11 @@
 import type { Command } from 'commander';
-import type { StatusAnswer } from '../pool-api/schema.ts';
+import type { AuditAnswer, StatusAnswer } from '../pool-api/schema.ts';
+import { accountWords, findAccount } from './account/find-account.ts';
 import { formatJson } from './account/view.ts';
 import type { CliActions } from './actions.ts';
-import { formatPairs } from './table.ts';
+import { wholeNumber } from './option-values.ts';
+import { collectPages } from './pages.ts';
+import { formatPairs, formatTable } from './table.ts';
 
 export function addStatus(parent: Command, actions: CliActions): void {
   parent
@@ -53,7 +56,6 @@ function sourceText({ type, state, added, retry_at, last_error }: StatusAnswer['
   return `${kind}${state.replace('_', ' ')}${rest}, ${added} added${error}`;
 }
 
-/** What is left, and how long that lasts. */
 function left(forecast: StatusAnswer['forecast']): string {
   const { remaining, unmetered_accounts: unmetered, lasts_hours: hours } = forecast;
   const lasts = hours === null ? '' : `, lasts ${duration(hours)} at the present rate`;
@@ -67,3 +69,73 @@ function duration(hours: number): string {
 }
 
 const round = (value: number): number => Math.round(value * 10) / 10;
+
+interface AuditOptions {
+  readonly account?: string;
+  readonly limit: number;
+  readonly json?: true;
+}
+
+type Entry = AuditAnswer['entries'][number];
+const wholeId = /^acc_[0-9a-f-]{36}$/;
+
+export function addAudit(parent: Command, actions: CliActions): void {
+  parent
+    .command('audit')
+    .description('show who changed what, the newest first')
+    .option(
+      '--account <account>',
+      `only what concerns this account: ${accountWords}; a removed one by its whole id`,
+    )
+    .option('--limit <n>', 'at most this many', wholeNumber(1, 1_000_000), 50)
+    .option('--json', 'print {"entries": [...]}')
+    .addHelpText('after', '\nExamples:\n  warp2api audit\n  warp2api audit --account me@example.com --json')
+    .action(async ({ account, limit, json }: AuditOptions) => {
+      await using admin = await actions.openAdmin();
+      // A removed account still has a trail, so a whole id is not looked up.
+      const id =
+        account === undefined || wholeId.test(account) ? account : (await findAccount(admin, account)).id;
+      const entries = await collectPages(limit, async (pageLimit, before: number | undefined) => {
+        const page = await admin.audit({ limit: pageLimit, account_id: id, before });
+        return [page.entries, page.next_before];
+      });
+      actions.write(json ? formatJson({ entries }) : auditTable(entries));
+    });
+}
+
+function auditTable(entries: readonly Entry[]): string {
+  if (entries.length === 0) return 'Nothing is on record.\n';
+  return formatTable(entries, [
+    ['at', (entry) => entry.at],
+    ['actor', (entry) => entry.actor],
+    ['action', (entry) => entry.action],
+    ['account', (entry) => entry.account_id],
+    ['detail', (entry) => (Object.keys(entry.detail).length === 0 ? null : JSON.stringify(entry.detail))],
+  ]);
+}
+
+const marks = { ok: 'ok', problem: 'PROBLEM', skipped: '-' } as const;
+
+export function addDoctor(parent: Command, actions: CliActions): void {
+  parent
+    .command('doctor')
+    .description('look at everything a working installation needs, whether or not the services run')
+    .option('--answer', 'also ask the gateway for a short answer, which an account pays for')
+    .option('--json', 'print {"ok": …, "checks": [...]}')
+    .addHelpText('after', '\nExit code 0 when all is well, 1 when something has to be done.')
+    .action(async ({ answer, json }: { answer?: true; json?: true }) => {
+      const findings = await actions.examine({ wantsAnswer: answer === true });
+      const isWell = findings.every(({ result }) => result !== 'problem');
+      if (json) actions.write(formatJson({ ok: isWell, checks: findings }));
+      else {
+        actions.write(
+          formatPairs(
+            findings.map(({ name, result, message }) => [`${marks[result].padEnd(8)} ${name}`, message]),
+          ),
+        );
+      }
+      const count = findings.filter(({ result }) => result === 'problem').length;
+      if (count > 0)
+        throw new Error(count === 1 ? '1 thing has to be done.' : `${count} things have to be done.`);
+    });
+}

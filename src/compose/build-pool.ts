@@ -38,7 +38,6 @@ export class Opened extends AsyncDisposableStack {
   }
 }
 
-/** The way to all vendors. */
 export function createVendorNetwork(config: Config, clock: Clock = systemClock): Network {
   const { proxies, providerSettings: settings, providers: configured } = config;
   return createNetwork({ proxies, clock, userAgent, publicHosts: publicHostsOf({ settings, configured }) });

@@ -18,7 +18,6 @@ export async function openLog({ logLevel, logFormat, logFile, secrets }: LogSett
   return createLogger(logLevel, lines, secrets);
 }
 
-/** The standard output, as the format says. */
 export async function openOutput(format: Config['logFormat']): Promise<LineWriter> {
   const lines = createLineWriter(() => 1);
   const isTerminal = isatty(1);

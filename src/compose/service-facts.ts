@@ -11,7 +11,6 @@ import type { RunMode } from '../run-mode.ts';
 /** A network disk may hang. */
 const diskLimitMs = 1_000;
 
-/** What a service tells its owner of itself. */
 export function serviceFacts(
   config: Config,
   {

@@ -113,7 +113,6 @@ export function openSqlite(
     /** Rows one by one, so that the reader may stop early. Write nothing while iterating. */
     iterate: <Row>(sql: string, ...values: SQLInputValue[]) =>
       prepared(sql).iterate(...values) as IterableIterator<Row>,
-    /** Answers the number of rows changed. */
     run(sql: string, ...values: SQLInputValue[]): number {
       try {
         return Number(prepared(sql).run(...values).changes);
@@ -177,7 +176,6 @@ export function holdSqlite(path: string, now: number, command = thisCommand()) {
     throw error instanceof DatabaseError ? error : unusable(path, error);
   }
   return {
-    /** Writes a copy of it to a new file. */
     copyTo: (copy: string): void => void database.prepare('VACUUM INTO ?').run(copy),
     close(): void {
       database.close();

@@ -24,7 +24,6 @@ function openFilesIn(folder: string, pattern: RegExp): string[] {
     .filter(isOpenToOthers);
 }
 
-/** The folder of the database and the key. */
 export function lookAtFolder(dataDir: string): Finding {
   if (!existsSync(dataDir)) return ok('data folder', `${dataDir} will be made at the first start`);
   if (!statSync(dataDir).isDirectory())

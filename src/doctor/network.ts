@@ -3,7 +3,6 @@ import { type NamedProxy, type ProxySettings, shownProxy } from '../lib/network/
 import { isSurelyUnsent } from '../lib/network/transport-errors.ts';
 import { type Finding, findingOf, ok, problem, skipped } from './report.ts';
 
-/** The proxies that are set, and whether they can be reached. */
 export async function lookAtProxies(
   { http, https, noProxy }: ProxySettings,
   network: Network,

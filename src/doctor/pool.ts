@@ -6,7 +6,6 @@ import { type Finding, ok, problem, skipped } from './report.ts';
 
 const mostNamed = 5;
 
-/** The accounts, and one lease with its return. */
 export async function lookAtPool(
   admin: Pick<PoolAdmin, 'status' | 'listAccounts'>,
   borrower: Pick<Pool, 'allocate' | 'release' | 'health'>,

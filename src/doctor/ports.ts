@@ -3,7 +3,6 @@ import { AppError } from '../core/errors.ts';
 import type { ProviderHttp } from '../core/provider.ts';
 import { type Finding, ok, problem, skipped } from './report.ts';
 
-/** What listens at a service's address. */
 export interface Listener {
   readonly isOurs: boolean;
   readonly finding: Finding;
@@ -62,7 +61,6 @@ function troublesOf({ status, reason, disk }: Health): string[] {
   ];
 }
 
-/** What a service says of itself. */
 export async function askHealth(url: string, http: ProviderHttp): Promise<unknown> {
   const { body } = await http({ method: 'GET', url: `${url}/health`, headers: {}, timeoutMs: limitMs });
   return JSON.parse(Buffer.from(body).toString());

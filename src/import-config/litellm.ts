@@ -38,7 +38,6 @@ const converted = new Set([
 ]);
 const perMillion = 1_000_000;
 
-/** Reads a `config.yaml` of LiteLLM's proxy. */
 export function convertLitellm(config: JsonObject, conversion: Conversion): void {
   const entries = listOf(config['model_list']);
   for (const [index, entry] of entries.entries()) convertModel(entry, index, conversion);
@@ -139,7 +138,6 @@ function guessOf(model: string): string {
     : model;
 }
 
-/** Limits and prices that the owner gave. */
 function convertInfo(model: string, info: JsonObject, params: JsonObject, conversion: Conversion): void {
   const figure = (name: string) => {
     const value = info[name] ?? params[name];

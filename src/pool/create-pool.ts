@@ -16,7 +16,7 @@ import { EventHub } from './base/events.ts';
 import { isDatabaseAway, poolUnavailable, shuttingDown } from './base/failures.ts';
 import { createPoolMetrics } from './base/metrics.ts';
 import { observedStore, StoreHealth } from './base/observed-store.ts';
-import { presentProviders } from './base/present-providers.ts';
+import { presentProviders } from './base/present.ts';
 import { LendingStore } from './lending/lending-store.ts';
 import { type Allocation, Sessions } from './lending/sessions.ts';
 import { SkipLog } from './lending/skip-log.ts';
@@ -151,7 +151,6 @@ export function createPool(options: PoolOptions) {
     refreshTokens: refreshTokens.bind(undefined, basics, refresher),
     trail: (query: unknown) => auditTrail(store, query),
     health,
-    /** The figures, as Prometheus reads them. */
     async metrics() {
       const stats = await options.store.stats(clock.now()).catch(() => null);
       const lendingStats = lending.isSandbox ? await lending.current.stats(clock.now()) : stats;
@@ -164,7 +163,6 @@ export function createPool(options: PoolOptions) {
     clock,
     secrets,
     version: settings.version,
-    /** Of its database. */
     kind: store.isShared ? 'postgres' : 'sqlite',
 
     async start() {
@@ -186,7 +184,6 @@ export function createPool(options: PoolOptions) {
       await store.close();
     },
 
-    /** The pool as one caller sees it. */
     asBorrower: (caller: Caller): Pool => ({
       async allocate(request, signal) {
         const allocation = await allocate(caller, request, signal).catch(rethrowAsPoolError(signal));

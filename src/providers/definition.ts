@@ -9,7 +9,6 @@ export interface ProviderContext {
   readonly http: ProviderHttp;
   /** Never uses a connection twice. */
   readonly tokenHttp: ProviderHttp;
-  /** Our own name and version. */
   readonly userAgent: string;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -29,7 +28,6 @@ export interface ProviderServer {
 /** A provider that is there without being configured. Its code is loaded with `load`; the rest of the entry is light. */
 export interface ProviderDefinition<Table extends SettingTable = SettingTable> {
   readonly name: string;
-  /** The environment variables that are its own. */
   readonly settings?: Table;
   /** The variable with a key of the owner's, which becomes an account. */
   readonly accountSetting?: keyof Table & string;
@@ -50,7 +48,6 @@ export interface ConfigReader {
   fault(field: string, problem: string): void;
 }
 
-/** One provider of the configuration file, read. */
 export type ConfiguredProvider = { readonly type: string; readonly [field: string]: unknown };
 
 /** A kind of provider that `providers:` of the configuration file may name. */
@@ -59,7 +56,6 @@ export interface ProviderType<
   Configured extends ConfiguredProvider = ConfiguredProvider,
 > {
   readonly type: string;
-  /** The gateway sends turns to it. */
   readonly answersTurns?: true;
   readonly schema: Schema;
   readonly read: (given: z.output<Schema>, reader: ConfigReader) => Configured;

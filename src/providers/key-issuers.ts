@@ -7,7 +7,6 @@ import { beginningOf } from '../lib/shown-text.ts';
 import { answeredOnTheWay, readFailedAnswer } from '../protocols/shared/failed-answer.ts';
 import { statusError } from './ask-json.ts';
 
-/** What a provider's key-management API is reached with. */
 interface KeyApiAccess {
   /** The owner's key for managing keys; it opens nothing else. */
   readonly adminKey: string;

@@ -36,13 +36,11 @@ export const providerTypes = [
   geminiServer,
 ] as unknown as readonly ProviderType[];
 
-/** The environment variables of all providers. */
 export const providerSettings: SettingTable = Object.assign(
   {},
   ...definitions.map(({ settings }) => settings),
 );
 
-/** The provider that a variable belongs to. */
 export function providerOfSetting(setting: string): string | undefined {
   return definitions.find(({ settings = {} }) => Object.hasOwn(settings, setting))?.name;
 }
@@ -52,7 +50,6 @@ export const reservedNames: ReadonlySet<string> = new Set(
   definitions.filter(({ isReplaceable }) => !isReplaceable).map(({ name }) => name),
 );
 
-/** What the configuration says of providers. */
 export interface ProviderConfig {
   /** By the name of the environment variable. */
   readonly settings: Readonly<Record<string, unknown>>;
@@ -85,7 +82,6 @@ export async function createProviders(config: ProviderConfig, context: ProviderC
   };
 }
 
-/** A key in the environment that becomes an account. */
 export interface EnvironmentKey {
   readonly provider: string;
   readonly setting: string;

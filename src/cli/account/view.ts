@@ -84,7 +84,6 @@ function refreshFailure(failure: NonNullable<Account['refresh_failure']>): strin
   return `${failure.failure.replaceAll('_', ' ')} at ${failure.at}${times}: ${failure.message}`;
 }
 
-/** All that is known of one account. */
 export function formatDetails(account: AccountDetails): string {
   const { lendable, last_skips: skips } = account;
   const lent = lendable.now ? 'yes' : `no: ${lendable.reason?.replaceAll('_', ' ')}`;

@@ -51,7 +51,6 @@ type Row = Readonly<Record<string, string | number | null>>;
 /** Kept as JSON. */
 const lists: ReadonlySet<string> = new Set<keyof StoredKey>(['models', 'providers', 'labels', 'limits']);
 
-/** The statements about client keys, for both databases. */
 export function keyVerbs(db: Database) {
   return {
     /** All keys that have changed since a revision, those changed last at the end; 0: all there are. */

@@ -87,7 +87,6 @@ export class ManagedKeys {
     return this.#isRead;
   }
 
-  /** The time that keys go by. */
   now(): number {
     return this.#options.clock.now();
   }

@@ -89,7 +89,6 @@ export class Allowance {
     this.#limits.settled(this.#slices);
   }
 
-  /** How much of its key's rates is left. */
   headers(dialect: Dialect, now: number): Readonly<Record<string, string>> {
     return rateHeaders(this.#key.current, dialect, now);
   }

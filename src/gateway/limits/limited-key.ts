@@ -2,14 +2,12 @@ import type { KeyLimits, ManagedKey } from '../keys/client-key.ts';
 import { limitUnits, type Meter, Slice } from './slices.ts';
 import { type LimitWindow, type WindowName, windowAt } from './windows.ts';
 
-/** One limit as its key has it. */
 interface KeyLimit {
   readonly meter: Meter;
   readonly window: WindowName;
   readonly units: number;
 }
 
-/** What limits know of a managed key. */
 export type KeyWithLimits = Pick<ManagedKey, 'keyId' | 'name' | 'limits'>;
 
 /** What is counted for a managed key: a slice for each of its limits, in the window that it is now. */

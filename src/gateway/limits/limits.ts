@@ -14,9 +14,7 @@ import { type KeyWithLimits, LimitedKey } from './limited-key.ts';
 import { rateHeaders } from './rate-headers.ts';
 import { limitName, refusal } from './refusals.ts';
 import { amountOf, type Slice, type SliceAsk, shareOf } from './slices.ts';
-import { usesOf } from './uses.ts';
 
-/** What limits ask of the gateway's database. */
 export interface LimitsDatabase {
   readonly isShared: boolean;
   ask<Answer>(question: (verbs: LimitsVerbs) => Promise<Answer>): Promise<Answer>;
@@ -339,4 +337,30 @@ function unreachable(cause?: unknown): AppError {
     'The database that counts what this key may use cannot be reached; try again in a few seconds.',
     { cause, retryAfterMs: 5_000 },
   );
+}
+
+/** `known` is what this gateway counts for the key, beside what the database has. */
+function usesOf(
+  managed: KeyWithLimits,
+  known: LimitedKey | undefined,
+  rows: readonly UsedLimit[],
+  now: number,
+): readonly KeyUse[] {
+  const key = known ?? new LimitedKey(managed);
+  key.configure(managed, now);
+  return key.current.map((slice) => {
+    const { name, meter, windowName, window } = slice.counted;
+    const row = rows.find((one) => one.keyId === managed.keyId && one.name === name);
+    const spent = row ? row.spent + slice.unsaid.spent : slice.spent;
+    const unknown = row ? row.unknown + slice.unsaid.unknown : slice.unknown;
+    const running = slice.reserved + (row?.held ?? 0);
+    return {
+      meter,
+      window: windowName,
+      limit: amountOf(meter, slice.limit),
+      used: amountOf(meter, meter === 'turns' ? running : spent),
+      ...(meter === 'cost_cents' && { unpriced_turns: unknown }),
+      resets_at: Number.isFinite(window.endsAt) ? new Date(window.endsAt).toISOString() : null,
+    };
+  });
 }

@@ -127,7 +127,6 @@ export class Slice {
   waiting = 0;
   /** Of the monotonic clock. */
   usedAt = Number.NEGATIVE_INFINITY;
-  /** It waits for the next exchange. */
   isQueued = false;
 
   constructor(counted: CountedLimit, limit: number) {

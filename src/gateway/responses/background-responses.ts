@@ -327,7 +327,6 @@ class BackgroundRun implements Carrier, TurnOutput {
   readonly #ended = Promise.withResolvers<void>();
   #events: ResponseEvents;
   #answeredBy: string | undefined;
-  /** The response as it ended. */
   ending: ResponseObject | undefined;
   /** It was deleted meanwhile. */
   isForgotten = false;

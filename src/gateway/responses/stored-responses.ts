@@ -22,7 +22,6 @@ export interface StoredResponse {
 
 /** What a request continues. */
 export interface Continued extends Pick<StoredResponse, 'ancestors' | 'base'> {
-  /** All that was said so far. */
   readonly items: readonly RawItem[];
   /** About how many bytes that is. */
   readonly bytes: number;
@@ -157,7 +156,6 @@ export class StoredResponses {
     return found;
   }
 
-  /** Everything said in those responses, in their order. */
   async #itemsOf(
     clientId: string,
     ids: readonly string[],

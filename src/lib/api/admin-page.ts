@@ -36,7 +36,6 @@ interface PageFile {
   readonly type: string;
   readonly etag: string;
   readonly bytes: Buffer;
-  /** By the coding. */
   readonly compressed: ReadonlyMap<string, Buffer>;
 }
 type PageFiles = ReadonlyMap<string, PageFile>;

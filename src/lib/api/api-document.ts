@@ -64,7 +64,6 @@ export interface ApiOperation {
   >;
 }
 
-/** An OpenAPI 3.1 document. */
 export interface ApiDocument {
   readonly openapi: '3.1.0';
   readonly info: { readonly title: string; readonly version: string; readonly description: string };

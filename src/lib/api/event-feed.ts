@@ -41,7 +41,6 @@ export class EventFeed<Event> {
     return () => this.#listeners.delete(listener);
   }
 
-  /** How many listen. */
   get readers(): number {
     return this.#listeners.size;
   }

@@ -81,7 +81,6 @@ export class EventStreams {
     };
   }
 
-  /** Ends all of them. */
   close(): void {
     for (const end of this.#open.keys()) end();
   }

@@ -93,7 +93,6 @@ async function enable(accounts: Accounts, caller: Caller, id: string): Promise<D
   return refusal === undefined ? done : failed(refusal);
 }
 
-/** Asks the provider now what is left. */
 async function check({ basics, quota }: Tools, account: StoredAccount): Promise<Done> {
   const { clock } = basics;
   const { id, standing, probe } = account;

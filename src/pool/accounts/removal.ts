@@ -1,7 +1,6 @@
 import type { Basics } from '../base/basics.ts';
 import type { StoredAccount } from '../store/store.ts';
 
-/** What an account came from. */
 export interface Origin {
   /** What an account's `source` says; unique. */
   readonly name: string;

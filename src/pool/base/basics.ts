@@ -7,7 +7,6 @@ import type { Credentials, Vault } from '../vault/vault.ts';
 import type { EventHub } from './events.ts';
 import type { PoolMetrics } from './metrics.ts';
 
-/** Who calls. */
 export interface Caller {
   /** A borrower may allocate, release, report and read events; an admin everything. */
   readonly role: 'admin' | 'borrower';

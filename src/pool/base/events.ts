@@ -33,7 +33,6 @@ export class EventHub extends EventFeed<PoolEvent> {
     for (const wake of this.#onFreed) wake();
   }
 
-  /** Calls back whenever a place may have come free. */
   whenFreed(wake: () => void): void {
     this.#onFreed.push(wake);
   }

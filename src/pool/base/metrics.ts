@@ -94,7 +94,6 @@ export function createPoolMetrics(minPoolSize = 0) {
   };
 
   return {
-    /** Runs an allocation and notes its end. */
     async allocation<T>(request: unknown, task: () => Promise<T>): Promise<T> {
       const end = allocations.startTimer();
       if (wouldWait(request)) waits.inc();
@@ -137,7 +136,6 @@ export function createPoolMetrics(minPoolSize = 0) {
       const end = verbs.startTimer({ verb });
       return (result) => void end({ result });
     },
-    /** As Prometheus reads them. */
     text(figures: PoolFigures): Promise<string> {
       collect(figures);
       return metricsText(registry);

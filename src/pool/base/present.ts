@@ -1,3 +1,5 @@
+import type { Provider } from '../../core/provider.ts';
+import type { ProvidersAnswer } from '../../pool-api/owner-schema.ts';
 import {
   type Account,
   type AccountDetails,
@@ -18,7 +20,6 @@ import type {
 } from '../store/store.ts';
 import { definedOnly } from './parse.ts';
 
-/** What an account has whose owner said nothing. */
 export const defaultSettings: AccountSettings = {
   email: null,
   label: null,
@@ -40,7 +41,6 @@ export function settingsOf(given: Partial<NewAccount>): AccountSettings {
 export const isoTime = (time: number): string => new Date(time).toISOString();
 export const isoTimeOrNull = (time: number | null): string | null => (time === null ? null : isoTime(time));
 
-/** An account as its owner sees it. */
 export function presentAccount(account: StoredAccount): Account {
   const { standing, quota, usage } = account;
   return {
@@ -189,4 +189,24 @@ function quotaExpiresAt(quota: StoredQuota | null, now: number): number | null {
   const { resetAt, limit, remaining } = quota;
   const isSoon = resetAt > now && resetAt <= now + soonMs;
   return isSoon && limit && remaining !== null && remaining >= leastLeft * limit ? resetAt : null;
+}
+
+/** What an account of each provider can be added with, by name. */
+export function presentProviders(providers: Iterable<Provider>): ProvidersAnswer {
+  const sorted = [...providers].sort((one, other) => (one.name < other.name ? -1 : 1));
+  return {
+    success: true,
+    providers: sorted.map(({ name, isTrial, takesNoKey, tokens, logins, hasTeams, missing }) => ({
+      name,
+      trial: isTrial ?? false,
+      api_key: takesNoKey ? 'optional' : 'needed',
+      refresh_token: tokens !== undefined,
+      login: logins !== undefined,
+      teams: hasTeams ?? false,
+      missing: {
+        refresh_token: tokens === undefined ? (missing?.tokens ?? null) : null,
+        login: logins === undefined ? (missing?.logins ?? null) : null,
+      },
+    })),
+  };
 }

@@ -22,7 +22,6 @@ import * as schema from '../../pool-api/schema.ts';
 import type { PoolService } from '../create-pool.ts';
 import { callerNamed, type Identify } from './keys.ts';
 
-/** What the pool's routes answer from. */
 interface PoolHttp extends SessionService {
   readonly pool: PoolService;
   readonly identify: Identify;
@@ -382,7 +381,6 @@ const routes: readonly Route<PoolHttp>[] = [
   }),
 ];
 
-/** Every call of the pool. */
 export const poolApi = withDocs<PoolHttp>({
   title,
   version,

@@ -18,7 +18,6 @@ export class LendingStore {
     this.#basics = basics;
   }
 
-  /** As it is at this moment. */
   get current(): Store {
     return this.#sandbox ?? this.#basics.store;
   }

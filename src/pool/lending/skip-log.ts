@@ -1,7 +1,6 @@
 import { LRUCache } from 'lru-cache';
 import type { Skip } from '../store/store.ts';
 
-/** One time an account was passed over. */
 interface NotedSkip {
   readonly at: number;
   /** A word of `Skip`. */

@@ -54,7 +54,6 @@ export class WaitingRoom {
     basics.events.whenFreed(() => this.#wake());
   }
 
-  /** How many wait. */
   get size(): number {
     return this.#queue.length;
   }

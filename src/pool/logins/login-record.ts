@@ -36,7 +36,6 @@ const loginRecord = z.object({
   }),
   /** Whose credential is to be replaced; null for a new account. */
   replaces: z.string().nullable(),
-  /** What came of it. */
   accountId: z.string().nullable(),
   error: z.string().nullable(),
   finishedAt: z.number().nullable(),

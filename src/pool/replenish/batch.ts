@@ -46,7 +46,6 @@ export class Reservation {
     this.#ceiling = ceiling;
   }
 
-  /** How much was granted; 0 for nothing. */
   get granted(): number {
     return this.#granted;
   }
@@ -77,7 +76,6 @@ export class Reservation {
     return this.#change(({ mine }) => ({ count: Math.max(0, mine - 1), answer: undefined }));
   }
 
-  /** Gives up what is left. */
   async drop(): Promise<void> {
     if (this.#granted > 0) await this.#change(() => ({ count: 0, answer: undefined }));
   }

@@ -48,7 +48,6 @@ export function createCommandSource(settings: CommandSourceSettings, tools: Sour
 }
 
 interface CommandCall {
-  /** Program and arguments. */
   readonly command: readonly string[];
   /** All it sees of the environment. */
   readonly environment: Readonly<Record<string, string>>;

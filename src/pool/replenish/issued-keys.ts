@@ -14,7 +14,6 @@ import { type Source, SourceError, type SourceTools } from './source.ts';
 interface IssuedKeysSettings {
   readonly type: string;
   readonly name: string;
-  /** Whose keys they are. */
   readonly provider: string;
   readonly issuer: KeyIssuer;
 }

@@ -12,7 +12,6 @@ import { IssuedKeysSource } from './issued-keys.ts';
 import type { Source, SourceTools } from './source.ts';
 import { createWebhookSource, type WebhookSourceSettings } from './webhook.ts';
 
-/** What the configuration says about a source. */
 export type SourceSettings =
   | FileSourceSettings
   | CommandSourceSettings

@@ -7,7 +7,6 @@ import type { Basics } from '../base/basics.ts';
 import type { Logins } from '../logins/logins.ts';
 import type { Batch } from './batch.ts';
 
-/** What sources work with. */
 export interface SourceTools {
   readonly basics: Basics;
   readonly adding: Adding;

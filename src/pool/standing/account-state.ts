@@ -68,7 +68,6 @@ export type QuotaFinding =
   | { readonly type: 'answer'; readonly answer: QuotaAnswer }
   | {
       readonly type: 'failure';
-      /** The error's. */
       readonly code: string;
       readonly fault?: Fault;
       /** Holds no secret. */
@@ -88,7 +87,6 @@ export function isAboutAccount(finding: QuotaFinding): boolean {
  */
 export type QuotaCause = 'signal' | 'claim' | 'recheck' | 'proof';
 
-/** The standing after the provider was asked what is left. */
 export function applyQuota(
   before: Standing,
   finding: QuotaFinding,
@@ -351,7 +349,6 @@ function remainingOf(answer: QuotaAnswer): number | undefined {
   return answer.isAvailable === true && !(left !== undefined && left > 0) ? Number.POSITIVE_INFINITY : left;
 }
 
-/** What is left by the figures alone. */
 function leftBy(answer: QuotaAnswer): number | undefined {
   if (answer.isUnlimited) return Number.POSITIVE_INFINITY;
   if (answer.remaining !== undefined) return answer.remaining;

@@ -48,7 +48,6 @@ export function withFreshToken(before: Standing, now: number): Standing {
   return { ...reopened(standing), halfOpen: standing.halfOpen };
 }
 
-/** The standing of an account whose refresh token is dead. */
 export function withDeadToken(
   standing: Standing,
   reason: string,

@@ -52,7 +52,6 @@ export interface Store extends StoreVerbs {
 }
 
 export type SessionPage = Awaited<ReturnType<typeof sessions>>;
-/** A session that has not expired, and what it holds. */
 export type StoredSession = SessionPage['sessions'][number];
 
 /** Who asks. A session belongs to the key that made it. */
@@ -86,7 +85,6 @@ export interface Lease {
   readonly slots: number;
 }
 
-/** An account that was passed over, and why. */
 export interface Skip {
   readonly accountId: string;
   /** A state, or `rate_limited`, `leased`, `half_open`, `lend_gateway_only`, `free_quota_spent`, `too_few_slots`, `model`, `label`, `provider`, `excluded`. */
@@ -199,6 +197,5 @@ export interface OpenStoreOptions {
   readonly onLost: (error: DatabaseError) => void;
   /** The database is, or was for a moment, unreachable, or another instance could not be notified. */
   readonly onTrouble?: (error: unknown) => void;
-  /** It was unreachable and answers again. */
   readonly onBack?: (awayForMs: number) => void;
 }

@@ -51,7 +51,6 @@ export interface RefreshFailure {
   /** Never a secret. */
   readonly message: string;
   readonly at: number;
-  /** Failures in a row. */
   readonly inARow: number;
   /** Before this time only a forced attempt is made; null when the account was given up. */
   readonly retryAt: number | null;
@@ -91,7 +90,6 @@ export interface Changes {
   readonly hasFreed: boolean;
 }
 
-/** An answer, and what it changed. */
 export type WithChanges<Answer> = Answer & { readonly changes: Changes };
 
 export interface AccountFilter {
@@ -100,7 +98,6 @@ export interface AccountFilter {
   readonly probe?: 'unproved' | 'proved';
   /** How the e-mail address or the label begins, in any case. */
   readonly begins?: string;
-  /** How the id begins. */
   readonly idBegins?: string;
   readonly ids?: readonly string[];
   readonly provider?: string;

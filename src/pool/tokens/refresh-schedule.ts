@@ -29,7 +29,6 @@ export function leastInterval(settingMs: number, isLoopback: boolean): number {
 export function nextRefreshAfter(token: {
   readonly issuedAt: number;
   readonly expiresAt: number;
-  /** When the ceiling opens. */
   readonly opensAt: number;
   readonly isLastUsable: boolean;
   readonly random: () => number;

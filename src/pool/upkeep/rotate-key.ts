@@ -84,7 +84,6 @@ export async function rotateKey(options: RotateOptions) {
     accounts: resealed.length,
     keyId: newVault.keyId,
     formerKeyId: vault.keyId,
-    /** Where the new key is. */
     keyFile: isInEnvironment ? next : path,
     /** The key is configured as MASTER_KEY, which only its owner can change. */
     isInEnvironment,

@@ -39,7 +39,6 @@ function readinessOf(
   return providers;
 }
 
-/** Whether the pool can lend, by what its store says. */
 export async function poolHealth(
   { store, logger }: Basics,
   storeHealth: StoreHealth,
@@ -81,7 +80,6 @@ function isInService({ states }: Stats['byProvider'][number]): boolean {
 
 const hourMs = 3_600_000;
 
-/** How the pool stands, for its owner. */
 export async function poolStatus(
   { store, clock, settings, providers }: Basics,
   lending: LendingStore,
@@ -127,7 +125,6 @@ function reasonOf(accounts: Readiness, served: readonly string[]): string | null
   return verdicts.find((verdict) => !verdict.isReady)?.reason ?? null;
 }
 
-/** How long what is left lasts at the rate of the last hour. */
 function forecastFrom(stats: Stats, now: number): StatusAnswer['forecast'] {
   const { credits } = stats.lastHour;
   const isKnown = credits > 0 && usableIn(stats) > stats.unmetered;

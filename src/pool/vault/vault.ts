@@ -107,7 +107,6 @@ export class Credentials {
     this.#secrets = secrets;
   }
 
-  /** A credential as it is stored. */
   seal(id: string, provider: string, secret: string): Credential {
     return {
       sealed: this.#seal(id, credentialField, secret),
@@ -136,7 +135,6 @@ export class Credentials {
     return this.#open(account.id, bearerField, account.bearer.sealed);
   }
 
-  /** An account that has a bearer, as its provider needs it. */
   providerAccount(account: StoredAccount): ProviderAccount {
     return { bearer: this.bearerOf(account), teamUid: account.teamUid ?? undefined };
   }

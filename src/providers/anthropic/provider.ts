@@ -50,7 +50,6 @@ export interface AnthropicServer {
   readonly takesNoKey: boolean;
 }
 
-/** Anthropic, or a server that speaks its Messages. */
 export function createAnthropicProvider(
   { name, baseUrl, takesNoKey }: AnthropicServer,
   { http, userAgent, clock }: Pick<ProviderContext, 'http' | 'userAgent' | 'clock'>,

@@ -16,7 +16,6 @@ export interface Oauth2ProviderOptions
   readonly scope: string | undefined;
   /** Answers what is left, as JSON: see `quotaSchema`. */
   readonly quotaUrl: string | undefined;
-  /** Milliseconds since 1970. */
   readonly now: () => number;
 }
 

@@ -103,7 +103,6 @@ export function reporterOf({ keyId, sessionId }: Pick<ReportDemand, 'keyId' | 's
   return `${keyId} ${sessionId}`;
 }
 
-/** Why a session cannot serve a demand at all. */
 export function mismatchOf(
   session: SessionRow,
   held: readonly HeldRow[],

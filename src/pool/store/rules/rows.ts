@@ -134,7 +134,6 @@ export function accountFrom(row: AccountRow) {
     refreshFailure: failureOf(row),
     /** Names the credential to the source that made it; null where the source keeps no such thing. */
     sourceHandle: row.source_handle,
-    /** Since when it has its present state. */
     stateSince: row.state_since,
     credentialHint: row.credential_hint,
     slotsInUse: row.shared_slots + row.exclusive_held,

@@ -68,7 +68,6 @@ export async function stats(db: Queries, now: number) {
     sessions,
     remaining,
     unmetered,
-    /** Spent during the last hour. */
     lastHour: { turns, inputTokens, outputTokens, credits, costCents },
     /** Providers with a free account whose quota is spent: none of their free accounts is lent. */
     freeQuotaSpent: [...new Set(spent)],
@@ -99,7 +98,6 @@ type Sums = { -readonly [Name in keyof ProviderStats]: ProviderStats[Name] } & {
   states: ReturnType<typeof noStates>;
 };
 
-/** The counts of the whole pool and of each provider. */
 function summed(counts: readonly KindCount[]) {
   const sumsOf = (provider: string): Sums => ({ provider, available: 0, inUse: 0, states: noStates() });
   const all = sumsOf('');
@@ -129,7 +127,6 @@ function summed(counts: readonly KindCount[]) {
     gatewayOnly,
     /** The accounts by all that decides whether they can be lent. */
     kinds: counts,
-    /** The accounts of each provider that has any. */
     byProvider: [...providers.values()],
   };
 }

@@ -1,7 +1,6 @@
 import type { Queries } from '../../../db/database.ts';
 import type { SessionRow } from '../rules/rows.ts';
 
-/** What a session holds. */
 interface HoldingRow {
   readonly session_id: string;
   readonly account_id: string;

@@ -9,7 +9,9 @@ import {
   type Question,
   reasonFor,
 } from '../rules/leasing.ts';
-import { type AccountRow, asFlag, asJson } from '../rules/rows.ts';
+import { type AccountRow, asFlag, asJson, modelsFrom } from '../rules/rows.ts';
+import type { LeaseDemand } from '../store.ts';
+import { providersWithSpentFreeQuota } from './choice.ts';
 import { kindCounts } from './counts.ts';
 import type { Transaction } from './transaction.ts';
 
@@ -33,6 +35,8 @@ const refreshGapMs = 15_000;
 const mostSkips = 100;
 /** So many leases are looked at for a refusal; in a larger crowd the counts say "at least". */
 const mostHolders = 500;
+/** Accounts that `eligible` lists: so many in service, and so many others. */
+const mostListed = 50;
 
 /**
  * What stands in the way of each account that matches, read from the counters, so that a refusal costs the same at any
@@ -77,7 +81,47 @@ export async function shortageOf(tx: Transaction, question: Question) {
   };
 }
 
-export async function countReasons(db: Queries, question: Question, named: readonly string[]) {
+/** How the accounts of one provider stand to a demand: what a refusal says, without lending any. */
+export async function eligible(
+  db: Queries,
+  now: number,
+  demand: LeaseDemand & { readonly provider: string },
+) {
+  const { provider } = demand;
+  const question = {
+    demand,
+    provider,
+    missing: 1,
+    excluded: new Set<string>(),
+    counted: new Set<string>(),
+    spent: await providersWithSpentFreeQuota(db, now),
+  };
+  const { matching, reasons, open } = await countReasons(db, question, []);
+  const all = (await kindCounts(db, provider)).reduce((sum, { accounts }) => sum + accounts, 0);
+  const active = await db.all<CandidateRow>(
+    `SELECT ${candidateColumns} FROM accounts WHERE provider = $1 AND state = 'active'
+     ORDER BY tier, last_used, id LIMIT ${mostListed}`,
+    provider,
+  );
+  const resting = await db.all<CandidateRow>(
+    `SELECT ${candidateColumns} FROM accounts /* INDEXED BY accounts_by_provider */
+     WHERE provider = $1 AND state <> 'active' ORDER BY seq LIMIT ${mostListed}`,
+    provider,
+  );
+  return {
+    matching,
+    others: all - matching,
+    counts: { ...(open > 0 && { open }), ...reasons },
+    accounts: [...active, ...resting].map((row) => ({
+      id: row.id,
+      label: row.label,
+      models: modelsFrom(row.models),
+      standing: reasonFor(row, question),
+    })),
+  };
+}
+
+async function countReasons(db: Queries, question: Question, named: readonly string[]) {
   const reasons: Record<string, number> = {};
   let matching = 0;
   let attainable = 0;

@@ -4,7 +4,6 @@ import { account, accounts, addAccount, changeAccount, deadAccounts, removeAccou
 import { auditTrail, writeAudit } from './audit.ts';
 import { nextBack, stats } from './counts.ts';
 import { accountOfCredential } from './credentials.ts';
-import { eligible } from './eligible.ts';
 import { ensureLeases, release } from './leases.ts';
 import { createPrune } from './pruning.ts';
 import { claimQuotaChecks, recordQuota } from './quota.ts';
@@ -28,6 +27,7 @@ import {
 } from './remembered.ts';
 import { report } from './reports.ts';
 import { sessions } from './sessions.ts';
+import { eligible } from './shortage.ts';
 import { ChangeLog, type StoreOptions, Transaction } from './transaction.ts';
 
 /** What a database does in one statement where the verbs here take a transaction. */
@@ -36,7 +36,6 @@ export interface Shortcuts {
   takeLeases(now: number, demand: LeaseDemand): Promise<Granted | null>;
   /** Answers how many leases it freed; null when there is no such session of that key. */
   endSession(now: number, sessionId: string, keyId: string | null): Promise<number | null>;
-  /** For the housekeeper. */
   tidy(): Promise<void>;
 }
 
