@@ -65,7 +65,6 @@ function combinations(): LedgerTurn[] {
             isEstimated: false,
             firstContentMs: 500,
             durationMs: 1_000,
-            record: null,
           });
       }
   return turns;

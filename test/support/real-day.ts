@@ -187,7 +187,6 @@ async function noteDays(path: string, ids: string[]): Promise<void> {
           isEstimated: false,
           firstContentMs: isError ? null : Math.round(400 + random() * 900),
           durationMs: Math.round(1_500 + random() * 9_000),
-          record: null,
         });
       }
     }

@@ -6,7 +6,7 @@ import { DatabaseError } from '../../db/database.ts';
 import type { Route } from '../../lib/api/api-routes.ts';
 import { parseFields } from '../../protocols/shared/request.ts';
 import { routeSummary } from '../records/route-summary.ts';
-import { shownClient, shownTurn } from '../records/shown-turn.ts';
+import { shownClient, shownFromLedger, shownTurn } from '../records/shown-turn.ts';
 import type { TurnRecord, TurnRecords } from '../records/turn-record.ts';
 import * as answers from './api-answers.ts';
 import type { UsageService } from './usage-routes.ts';
@@ -77,7 +77,7 @@ export const turnRoutes: readonly Route<TurnsService>[] = [
       const record = records.find(id);
       if (record) return { ...shown(record), content: record.content ?? null };
       const kept = await database.ask(({ recordOf }) => recordOf(id)).catch(noLedger);
-      if (kept !== undefined) return { ...(JSON.parse(kept) as ShownTurn), content: null };
+      if (kept !== undefined) return { ...shownFromLedger(kept), content: null };
       const message =
         'No turn with that request id is in the memory of this gateway, nor in the usage ledger: both keep the latest only.';
       throw new AppError('not_found', message);

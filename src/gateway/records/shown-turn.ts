@@ -1,56 +1,158 @@
 import type { LimitReading } from '../../core/protocol.ts';
 import type { ShownTurn } from '../../core/shown-turn.ts';
+import type { Usage } from '../../core/turn.ts';
 import { costOf } from '../models/catalogue.ts';
-import type { AttemptNote, Evidence, TurnRecord } from './turn-record.ts';
+import type { AttemptNote, CandidateNote, Evidence, TurnRecord } from './turn-record.ts';
 
 type ShownSkip = Omit<ShownTurn['candidates'][number]['skipped'][number], 'at_ms'>;
 
 const mostNamed = 5;
 
+/**
+ * A record by places instead of names: a third of the text in the ledger. Rows of earlier releases are read by the same
+ * places, so a new value comes last.
+ */
+export function keptTurn(
+  { asked, at, ended, trace, candidates, attempts, omitted }: TurnRecord,
+  route: string,
+) {
+  return [
+    asked.requestId,
+    trace?.traceId,
+    at,
+    asked.dialect,
+    asked.model,
+    asked.isStream,
+    shownClient(asked.client.id),
+    asked.client.managed?.name,
+    ended?.outcome,
+    ended?.message,
+    ended?.status,
+    ended?.durationMs,
+    ended?.firstContentMs,
+    ended?.finish,
+    route,
+    ended?.usage && keptUsage(ended.usage, attempts.at(-1)),
+    candidates.map(keptCandidate),
+    attempts.map(keptAttempt),
+    omitted,
+  ] as const;
+}
+type KeptTurn = ReturnType<typeof keptTurn>;
+
+function keptUsage(usage: Usage, last: AttemptNote | undefined) {
+  return [
+    usage.inputTokens,
+    usage.outputTokens,
+    usage.cachedInputTokens,
+    usage.cacheWriteTokens,
+    usage.reasoningTokens,
+    usage.isEstimated,
+    usage.credits,
+    costOf(usage, last?.route.price),
+  ] as const;
+}
+
+function keptCandidate({ route: { provider, model, barred }, atMs, skipped }: CandidateNote) {
+  const skips = skipped.map((skip) => ({ ...shownSkip(skip), at_ms: skip.atMs }));
+  if (barred?.size) skips.unshift({ ...barredSkip(barred), at_ms: atMs });
+  return [provider.name, model, atMs, skips] as const;
+}
+
+function keptAttempt(note: AttemptNote) {
+  return [
+    note.route.provider.name,
+    note.route.model,
+    note.accountId,
+    note.choice,
+    note.wasHeld,
+    note.waitedMs,
+    note.startedMs,
+    note.connectedMs,
+    note.firstContentMs,
+    note.endedMs,
+    note.status,
+    note.outcome,
+    note.message,
+    note.accountStatus,
+  ] as const;
+}
+
 /** A record in words, for the operator. */
 export function shownTurn(record: TurnRecord, route: string): ShownTurn {
-  const { asked, ended, candidates, attempts, omitted } = record;
-  const { usage } = ended ?? {};
-  const cost = costOf(usage, attempts.at(-1)?.route.price);
+  return shownKept(keptTurn(record, route));
+}
+
+/** What the ledger has of a turn; earlier releases kept it as it is shown. */
+export function shownFromLedger(json: string): ShownTurn {
+  const kept = JSON.parse(json) as KeptTurn | ShownTurn;
+  return 'request_id' in kept ? kept : shownKept(kept);
+}
+
+function shownKept(kept: KeptTurn): ShownTurn {
+  const [requestId, traceId, at, dialect, model, isStream, clientKey, keyName, ...rest] = kept;
+  const [outcome, message, status, durationMs, firstContentMs, finish, route, usage, ...decided] = rest;
+  const [candidates, attempts, omitted] = decided;
   return {
-    request_id: asked.requestId,
-    trace_id: record.trace?.traceId ?? null,
-    at: new Date(record.at).toISOString(),
-    dialect: asked.dialect,
-    model: asked.model,
-    stream: asked.isStream,
-    client_key: shownClient(asked.client.id),
-    key_name: asked.client.managed?.name ?? null,
-    outcome: ended?.outcome ?? 'running',
-    message: ended?.message ?? null,
-    status: ended?.status ?? null,
-    duration_ms: ended?.durationMs ?? null,
-    first_content_ms: ended?.firstContentMs ?? null,
-    finish: ended?.finish ?? null,
+    request_id: requestId,
+    trace_id: traceId ?? null,
+    at: new Date(at).toISOString(),
+    dialect,
+    model,
+    stream: isStream,
+    client_key: clientKey,
+    key_name: keyName ?? null,
+    outcome: outcome ?? 'running',
+    message: message ?? null,
+    status: status ?? null,
+    duration_ms: durationMs ?? null,
+    first_content_ms: firstContentMs ?? null,
+    finish: finish ?? null,
     route,
-    usage: usage
-      ? {
-          input_tokens: usage.inputTokens,
-          output_tokens: usage.outputTokens,
-          cached_input_tokens: usage.cachedInputTokens ?? null,
-          cache_write_tokens: usage.cacheWriteTokens ?? null,
-          reasoning_tokens: usage.reasoningTokens ?? null,
-          is_estimated: usage.isEstimated === true,
-          credits: usage.credits ?? null,
-          cost_cents: cost === undefined ? null : Number((100 * cost).toPrecision(6)),
-        }
-      : null,
-    candidates: candidates.map(({ route: { provider, model, barred }, atMs, skipped }) => ({
-      provider: provider.name,
+    usage: usage ? shownUsage(usage) : null,
+    candidates: candidates.map(([provider, model, atMs, skipped]) => ({
+      provider,
       model,
       at_ms: atMs,
-      skipped: [
-        ...(barred?.size ? [{ ...barredSkip(barred), at_ms: atMs }] : []),
-        ...skipped.map((skip) => ({ ...shownSkip(skip), at_ms: skip.atMs })),
-      ],
+      skipped,
     })),
     attempts: attempts.map(shownAttempt),
     omitted,
+  };
+}
+
+function shownUsage(kept: ReturnType<typeof keptUsage>): ShownTurn['usage'] {
+  const [input, output, cached, cacheWrite, reasoning, isEstimated, credits, cost] = kept;
+  return {
+    input_tokens: input,
+    output_tokens: output,
+    cached_input_tokens: cached ?? null,
+    cache_write_tokens: cacheWrite ?? null,
+    reasoning_tokens: reasoning ?? null,
+    is_estimated: isEstimated === true,
+    credits: credits ?? null,
+    cost_cents: cost == null ? null : Number((100 * cost).toPrecision(6)),
+  };
+}
+
+function shownAttempt(kept: ReturnType<typeof keptAttempt>): ShownTurn['attempts'][number] {
+  const [provider, model, accountId, choice, wasHeld, waitedMs, startedMs, ...rest] = kept;
+  const [connectedMs, firstContentMs, endedMs, status, outcome, message, accountStatus] = rest;
+  return {
+    provider,
+    model,
+    account_id: accountId,
+    choice,
+    from: wasHeld ? 'held' : 'pool',
+    waited_ms: waitedMs,
+    started_ms: startedMs,
+    connected_ms: connectedMs ?? null,
+    first_content_ms: firstContentMs ?? null,
+    ended_ms: endedMs ?? null,
+    status: status ?? null,
+    outcome: outcome ?? null,
+    message: message ?? null,
+    account_status: accountStatus ?? null,
   };
 }
 
@@ -62,25 +164,6 @@ export function shownClient(clientId: string): string {
 /** As commands name an account. */
 export function shortId(accountId: string): string {
   return accountId.slice(0, 12);
-}
-
-function shownAttempt(note: AttemptNote): ShownTurn['attempts'][number] {
-  return {
-    provider: note.route.provider.name,
-    model: note.route.model,
-    account_id: note.accountId,
-    choice: note.choice,
-    from: note.wasHeld ? 'held' : 'pool',
-    waited_ms: note.waitedMs,
-    started_ms: note.startedMs,
-    connected_ms: note.connectedMs ?? null,
-    first_content_ms: note.firstContentMs ?? null,
-    ended_ms: note.endedMs ?? null,
-    status: note.status ?? null,
-    outcome: note.outcome ?? null,
-    message: note.message ?? null,
-    account_status: note.accountStatus ?? null,
-  };
 }
 
 export function barredSkip(barred: ReadonlySet<string>): ShownSkip {

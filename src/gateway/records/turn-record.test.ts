@@ -4,7 +4,7 @@ import { PoolError } from '../../pool-api/errors.ts';
 import type { Route } from '../models/route.ts';
 import { createManualClock } from '../testing/manual-clock.ts';
 import { routeSummary } from './route-summary.ts';
-import { shownTurn } from './shown-turn.ts';
+import { keptTurn, shownFromLedger, shownTurn } from './shown-turn.ts';
 import { type AskedTurn, type TurnEnded, type TurnRecord, TurnRecords } from './turn-record.ts';
 
 const clock = createManualClock();
@@ -144,6 +144,82 @@ describe('a record', () => {
     ]);
     expect(outcome).toBe('running');
     expect(client_key).toBe('a-client-dig');
+  });
+
+  it('is shown out of the ledger as it is out of memory', () => {
+    const records = new TurnRecords(clock);
+    const plain = begin(records, 'plain');
+    const { route: reached } = plain.candidate(route('p', 'm', { price: { input: 2, output: 10 } }));
+    const attempt = plain.attempt(given(reached, 'acc_11111111-1'));
+    plain.attemptEnded(attempt, { connectedAt: 2, firstContentAt: 3, status: 200 }, undefined);
+    records.end(plain, { ...ended, usage: { inputTokens: 1_000, outputTokens: 500, isEstimated: true } });
+    for (const record of [failedOver(), plain]) {
+      const shown = shownTurn(record, 'a route');
+      const json = JSON.stringify(keptTurn(record, 'a route'));
+      expect(shownFromLedger(json)).toEqual(shown);
+      // Earlier releases.
+      expect(shownFromLedger(JSON.stringify(shown))).toEqual(shown);
+    }
+  });
+
+  it('is read by the places at which it was written once', () => {
+    const json = `["id","trace",1767225600000,"chat","fast",true,"client","team","success",null,200,30,20,"stop","p/m#acc",
+      [3,2,1,null,4,false,null,0.007],[["p","m",1,[{"reason":"full","account_id":"a","says":"b","at_ms":2}]]],
+      [["p","m","acc","free",true,3,4,5,6,7,200,"success",null,"ready"]],8]`;
+    expect(shownFromLedger(json)).toEqual({
+      request_id: 'id',
+      trace_id: 'trace',
+      at: '2026-01-01T00:00:00.000Z',
+      dialect: 'chat',
+      model: 'fast',
+      stream: true,
+      client_key: 'client',
+      key_name: 'team',
+      outcome: 'success',
+      message: null,
+      status: 200,
+      duration_ms: 30,
+      first_content_ms: 20,
+      finish: 'stop',
+      route: 'p/m#acc',
+      usage: {
+        input_tokens: 3,
+        output_tokens: 2,
+        cached_input_tokens: 1,
+        cache_write_tokens: null,
+        reasoning_tokens: 4,
+        is_estimated: false,
+        credits: null,
+        cost_cents: 0.7,
+      },
+      candidates: [
+        {
+          provider: 'p',
+          model: 'm',
+          at_ms: 1,
+          skipped: [{ reason: 'full', account_id: 'a', says: 'b', at_ms: 2 }],
+        },
+      ],
+      attempts: [
+        {
+          provider: 'p',
+          model: 'm',
+          account_id: 'acc',
+          choice: 'free',
+          from: 'held',
+          waited_ms: 3,
+          started_ms: 4,
+          connected_ms: 5,
+          first_content_ms: 6,
+          ended_ms: 7,
+          status: 200,
+          outcome: 'success',
+          message: null,
+          account_status: 'ready',
+        },
+      ],
+      omitted: 8,
+    });
   });
 
   it('has the cost by the price of the model that answered, and none where that is not known', () => {

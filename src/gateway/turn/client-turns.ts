@@ -10,6 +10,8 @@ import type { LimitedKey } from '../limits/limited-key.ts';
 import type { Limits } from '../limits/limits.ts';
 import { costOf } from '../models/catalogue.ts';
 import type { RoutePlan } from '../models/route.ts';
+import { routeSummary } from '../records/route-summary.ts';
+import { keptTurn } from '../records/shown-turn.ts';
 import type { TurnRecord } from '../records/turn-record.ts';
 import type { Admission } from './admission.ts';
 import { checkRequest } from './candidates.ts';
@@ -128,7 +130,11 @@ export class ClientTurns {
       finish: attempt?.answer.end?.reason,
       usage,
     });
-    if (ledger.isOn) ledger.note(notedTurn(turn, result, { at: clock.now(), status, durationMs }));
+    if (ledger.isOn) {
+      const { record } = turn;
+      const noted = notedTurn(turn, result, { at: clock.now(), status, durationMs });
+      ledger.note(noted, () => keptTurn(record, routeSummary(record)));
+    }
     this.#log(turn, result, durationMs, status);
     return result.error;
   }

@@ -3,8 +3,7 @@ import type { Dialect } from '../../core/protocol.ts';
 import { plainLine, shortened } from '../../lib/shown-text.ts';
 import type { ClientKey } from '../keys/client-key.ts';
 import { costOf } from '../models/catalogue.ts';
-import { routeSummary } from '../records/route-summary.ts';
-import { shownClient, shownTurn } from '../records/shown-turn.ts';
+import { shownClient } from '../records/shown-turn.ts';
 import { type LedgerTurn, microsOfCredit, nanosOfDollar } from '../usage/ledger-turn.ts';
 import type { ClientTurn } from './client-turns.ts';
 import type { TurnResult } from './run-turn.ts';
@@ -30,13 +29,14 @@ export function notedTurn(
   result: TurnResult,
   ended: { readonly at: number; readonly status: number; readonly durationMs: number },
 ): LedgerTurn {
-  const { decoded, record, requestId, protocol } = turn;
+  const { client, decoded, requestId, protocol } = turn;
   const { usage, route, attempt, error, attempts, firstContentMs } = result;
   const cost = costOf(usage, route?.price);
   return {
-    ...ended,
+    at: ended.at,
     requestId,
-    ...keyOf(turn.client),
+    keyId: keyIdOf(client),
+    keyName: keyNameOf(client),
     model: shownName(decoded.request.model),
     answeredModel: route ? shownName(route.model) : null,
     provider: route?.provider.name ?? null,
@@ -44,6 +44,7 @@ export function notedTurn(
     dialect: protocol,
     outcome: error?.code ?? 'success',
     isStream: decoded.isStream,
+    status: ended.status,
     attempts,
     inputTokens: usage?.inputTokens ?? null,
     outputTokens: usage?.outputTokens ?? null,
@@ -54,7 +55,7 @@ export function notedTurn(
     creditMicros: usage?.credits === undefined ? null : Math.round(usage.credits * microsOfCredit),
     isEstimated: usage?.isEstimated === true,
     firstContentMs: firstContentMs ?? null,
-    record: JSON.stringify(shownTurn(record, routeSummary(record))),
+    durationMs: ended.durationMs,
   };
 }
 
@@ -65,7 +66,8 @@ export function notedRefusal(
   return {
     at,
     requestId,
-    ...keyOf(client),
+    keyId: keyIdOf(client),
+    keyName: keyNameOf(client),
     model: shownName(model ?? ''),
     answeredModel: null,
     provider: null,
@@ -85,13 +87,11 @@ export function notedRefusal(
     isEstimated: false,
     firstContentMs: null,
     durationMs: 0,
-    record: null,
   };
 }
 
-function keyOf(client: ClientKey): Pick<LedgerTurn, 'keyId' | 'keyName'> {
-  const { managed } = client;
-  return { keyId: keyIdOf(client), keyName: managed ? shownName(managed.name) : null };
+function keyNameOf({ managed }: ClientKey): string | null {
+  return managed ? shownName(managed.name) : null;
 }
 
 /** What the ledger has of a key: the id of a managed one, of others enough to tell them apart. */

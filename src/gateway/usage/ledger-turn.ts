@@ -35,8 +35,6 @@ export interface LedgerTurn {
   readonly isEstimated: boolean;
   readonly firstContentMs: number | null;
   readonly durationMs: number;
-  /** The decision record as JSON. */
-  readonly record: string | null;
 }
 
 /** Upper bounds, in milliseconds, of the classes in which times to the first content are counted; a last class is above them. */

@@ -60,6 +60,18 @@ it('writes the turns of half a second together', async () => {
   expect(ledger.figures).toEqual({ waiting: 0, written: 3, dropped: 0 });
 });
 
+it('asks for records when their batch is made, and for none of turns that have none', async () => {
+  let state = 'running';
+  ledger.note(ledgerTurn({ requestId: 'a' }), () => ['a', state]);
+  note('refused');
+  state = 'ended';
+  await clock.advance(600);
+  note('refused too');
+  await clock.advance(600);
+  expect(sent.map(({ records }) => records)).toEqual(['[["a","ended"]]', undefined]);
+  expect(noted()).toEqual(['a', 'refused', 'refused too']);
+});
+
 it('sends a batch again under its id until the database has it, and what came meanwhile after it', async () => {
   answer = away;
   note('a');
@@ -80,12 +92,26 @@ it('drops and counts what is beyond its bound, and says so once a minute', async
   answer = away;
   note('first');
   await clock.advance(600);
-  note(...Array.from({ length: 20_050 }, (_, at) => `${at}`));
+  const ids = Array.from({ length: 20_050 }, (_, at) => `${at}`);
+  note(...ids);
   expect(ledger.figures).toEqual({ waiting: 20_001, written: 0, dropped: 50 });
   expect(log.match(/turns are missing in the usage ledger/g)).toHaveLength(1);
   answer = async () => {};
   await clock.advance(2_000);
   expect(ledger.figures).toEqual({ waiting: 0, written: 20_001, dropped: 50 });
+  const last = new Map(sent.map((batch) => [batch.id, batch]));
+  sent = [...last.values()];
+  expect(noted()).toEqual(['first', ...ids.slice(0, 20_000)]);
+});
+
+it('drops what is beyond its bound of bytes', async () => {
+  answer = away;
+  note('first');
+  await clock.advance(600);
+  const long = 'x'.repeat(4_000);
+  for (let at = 0; at < 20_000; at += 1) ledger.note(ledgerTurn(), () => [long]);
+  // Half of 32 MiB in characters, and the batch that went beyond.
+  expect(ledger.figures).toEqual({ waiting: 4_501, written: 0, dropped: 15_500 });
 });
 
 it('gives up a batch that the database refuses again and again, and goes on', async () => {

@@ -18,6 +18,8 @@ export interface Batch {
   readonly id: string;
   /** At least one. */
   readonly turns: readonly LedgerTurn[];
+  /** The decision records of those that have one, as one text of JSON. */
+  readonly records?: string | undefined;
 }
 
 /** Combinations of one face within an hour, noted by one gateway; all further ones count as one. */
@@ -51,7 +53,7 @@ interface Sum {
 /** Notes a batch of turns and adds them to the sums of their hours and days. A batch that was noted before changes nothing. */
 export function createNoteTurns(db: Database): (batch: Batch) => Promise<void> {
   const known = new KnownSeries();
-  return async ({ id, turns }) => {
+  return async ({ id, turns, records }) => {
     const at = Math.max(...turns.map((turn) => turn.at));
     const { added, rows, hours, days } = known.collect(turns, hourOf(at));
     await db.transaction(async (queries) => {
@@ -68,9 +70,9 @@ export function createNoteTurns(db: Database): (batch: Batch) => Promise<void> {
       );
       await addHours.run(queries, hours);
       await addDays.run(queries, days);
-      await addSizes.run(queries, sizesOf(turns));
+      await addSizes.run(queries, sizesOf(turns, hourOf(at), records?.length ?? 0));
       await insertTurns.run(queries, rows);
-      await insertRecords(queries, at, turns);
+      if (records !== undefined) await insertRecords(queries, at, turns, records);
     });
     known.keep(added);
   };
@@ -224,25 +226,27 @@ function turnRow(turn: LedgerTurn, series: number): Value[] {
   ];
 }
 
-function sizesOf(turns: readonly LedgerTurn[]): Value[][] {
-  const sizes = new Map<number, [number, number]>();
-  for (const { at, record } of turns) {
-    const [turn, records] = sizes.get(hourOf(at)) ?? [0, 0];
-    sizes.set(hourOf(at), [turn + turnBytes, records + (record?.length ?? 0)]);
+function sizesOf(turns: readonly LedgerTurn[], lastHour: number, records: number): Value[][] {
+  const sizes = new Map([[lastHour, [0, records]]]);
+  for (const { at } of turns) {
+    const [turnsBytes = 0, recordBytes = 0] = sizes.get(hourOf(at)) ?? [];
+    sizes.set(hourOf(at), [turnsBytes + turnBytes, recordBytes]);
   }
   return [...sizes].toSorted(([one], [other]) => one - other).map(([hour, bytes]) => [hour, ...bytes]);
 }
 
-async function insertRecords(queries: Queries, at: number, turns: readonly LedgerTurn[]): Promise<void> {
-  const kept = turns.filter(({ record }) => record !== null);
-  if (kept.length === 0) return;
-  const requests = kept.map(({ requestId }) => requestDigest(requestId)).join(' ');
-  const records = `[${kept.map(({ record }) => record).join(',')}]`;
+async function insertRecords(
+  queries: Queries,
+  at: number,
+  turns: readonly LedgerTurn[],
+  records: string,
+): Promise<void> {
   const row = await queries.get<{ id: number }>(
     'INSERT INTO usage_records (at, records) VALUES ($1, $2) RETURNING id',
     at,
     records,
   );
+  const requests = turns.map(({ requestId }) => requestDigest(requestId)).join(' ');
   if (row) await queries.run('INSERT INTO usage_requests (id, requests) VALUES ($1, $2)', row.id, requests);
 }
 

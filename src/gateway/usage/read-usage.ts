@@ -159,7 +159,10 @@ export async function listTurns(
   return { turns, next: end ? { at: end.at, id: end.id } : null };
 }
 
-/** The decision record of a request, the newest of several; undefined where there is none any more. */
+/** Begins with the request's id; earlier releases wrote it under a name. */
+type KeptRecord = readonly unknown[] | { readonly request_id: string };
+
+/** The decision record of a request as JSON, the newest of several; undefined where there is none any more. */
 export async function recordOf(db: Queries, requestId: string): Promise<string | undefined> {
   const batches = await db.all<{ records: string }>(
     `SELECT r.records FROM usage_requests AS q CROSS JOIN usage_records AS r
@@ -167,8 +170,8 @@ export async function recordOf(db: Queries, requestId: string): Promise<string |
     `%${requestDigest(requestId)}%`,
   );
   for (const { records } of batches) {
-    const found = (JSON.parse(records) as { request_id: string }[]).findLast(
-      (one) => one.request_id === requestId,
+    const found = (JSON.parse(records) as KeptRecord[]).findLast(
+      (one) => ('request_id' in one ? one.request_id : one[0]) === requestId,
     );
     if (found) return JSON.stringify(found);
   }

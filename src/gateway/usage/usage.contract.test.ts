@@ -69,7 +69,6 @@ function someTurns(count: number): LedgerTurn[] {
       isEstimated: random(7) === 0,
       firstContentMs: isUsed ? random(40_000) : null,
       durationMs: random(60_000),
-      record: random(2) === 0 ? JSON.stringify({ request_id: `req-${index}`, outcome }) : null,
     });
   });
 }
@@ -202,27 +201,44 @@ describe.each([
 
   it('finds the newest decision record of a request', async () => {
     const { verbs } = await opened(open);
-    const record = (id: string, n: number) =>
-      ledgerTurn({ requestId: id, record: JSON.stringify({ request_id: id, n }) });
-    await verbs.noteTurns({ id: 'a', turns: [record('one', 1), record('two', 1)] });
-    await verbs.noteTurns({ id: 'b', turns: [record('one', 2), record('one', 3)] });
-    expect(JSON.parse((await verbs.recordOf('one')) ?? '')).toEqual({ request_id: 'one', n: 3 });
+    const noted = async (id: string, ids: string[], records: unknown[]) =>
+      verbs.noteTurns({
+        id,
+        turns: ids.map((requestId) => ledgerTurn({ requestId })),
+        records: JSON.stringify(records),
+      });
+    // As releases before this one wrote them.
+    const named = [
+      { request_id: 'one', n: 1 },
+      { request_id: 'two', n: 1 },
+    ];
+    await noted('a', ['one', 'two'], named);
+    await noted(
+      'b',
+      ['one', 'refused', 'one'],
+      [
+        ['one', 2],
+        ['one', 3],
+      ],
+    );
+    expect(JSON.parse((await verbs.recordOf('one')) ?? '')).toEqual(['one', 3]);
     expect(JSON.parse((await verbs.recordOf('two')) ?? '')).toEqual({ request_id: 'two', n: 1 });
+    expect(await verbs.recordOf('refused')).toBeUndefined();
     expect(await verbs.recordOf('three')).toBeUndefined();
   });
 
   it('removes what is too old or too much, the records before the turns, and keeps the sums', async () => {
     const { db, verbs, database } = await opened(open);
-    const record = JSON.stringify({ request_id: 'x', says: 'a'.repeat(1_000) });
+    const records = JSON.stringify([['x', 'a'.repeat(10_000)]]);
     for (let hour = 0; hour < 10; hour += 1) {
-      const turns = Array.from({ length: 10 }, () => ledgerTurn({ at: start + hour * hourMs, record }));
-      await verbs.noteTurns({ id: `batch ${hour}`, turns });
+      const turns = Array.from({ length: 10 }, () => ledgerTurn({ at: start + hour * hourMs }));
+      await verbs.noteTurns({ id: `batch ${hour}`, turns, records });
     }
     const later = start + 10 * hourMs;
     const count = async (table: string) =>
       (await db.reading.get<{ n: number }>(`SELECT COUNT(*) AS n FROM usage_${table}`))?.n;
     // Half of it is for three hours of records, the other for all turns.
-    await verbs.pruneUsage(later, { keptMs: dayMs, maxBytes: 2 * 3.5 * 10 * record.length });
+    await verbs.pruneUsage(later, { keptMs: dayMs, maxBytes: 2 * 3.5 * records.length });
     expect([await count('records'), await count('turns')]).toEqual([3, 100]);
     expect(await count('requests')).toBe(3);
     await verbs.pruneUsage(later, { keptMs: 4.5 * hourMs, maxBytes: 1e12 });

@@ -26,7 +26,6 @@ export function ledgerTurn(change: Partial<LedgerTurn> = {}): LedgerTurn {
     isEstimated: false,
     firstContentMs: 700,
     durationMs: 2_000,
-    record: null,
     ...change,
   };
 }
