@@ -4,7 +4,7 @@ import { AppError } from '../../core/errors.ts';
 import type { DecodedTurn } from '../../core/protocol.ts';
 import type { HeldBody } from '../../lib/http/body-budget.ts';
 import { HttpFault } from '../../lib/http/http-fault.ts';
-import { readJson, readSmallJson } from '../../lib/http/json-body.ts';
+import { readLargeJson, readSmallJson } from '../../lib/http/json-body.ts';
 import { isJsonObject } from '../../lib/parse-json.ts';
 import { largeBytes, ownTurn } from '../../lib/process/own-turn.ts';
 import { sealBytes, unsealBytes } from '../../lib/secrets/sealed-bytes.ts';
@@ -163,9 +163,9 @@ const what = 'The message';
 /** The message, or a promise of a large one. Throws AppError naming what is wrong with it, as the promise does. */
 export function readMessage(data: Buffer, isBinary: boolean): SocketMessage | Promise<SocketMessage> {
   if (isBinary) throw new AppError('invalid_request', 'Messages are text frames that hold JSON.');
-  if (data.length >= largeBytes) return readJson(data, what).then(messageOf, refuse);
+  if (data.length >= largeBytes) return readLargeJson(data, what).then(messageOf, refuse);
   try {
-    return messageOf(readSmallJson(data, what));
+    return messageOf(readSmallJson({ parts: [data], what }));
   } catch (error) {
     return refuse(error);
   }

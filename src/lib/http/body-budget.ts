@@ -35,13 +35,16 @@ export class BodyBudget {
   /** For a body of which nothing has arrived yet, and for which there is room as far as its length is known. Throws HttpFault. */
   begin(keyId: string, declaredBytes = 0): HeldBody {
     this.#check(keyId, declaredBytes, declaredBytes);
-    return new HeldBody((change, total) => {
-      this.#check(keyId, change, total);
-      this.#heldBytes += change;
-      const own = this.#ownBytes(keyId) + change;
-      if (own === 0) this.#heldOf.delete(keyId);
-      else this.#heldOf.set(keyId, own);
-    });
+    return new HeldBody(this, keyId);
+  }
+
+  /** Counts a change of what is held of one body, which is `total` then. Throws HttpFault. */
+  count(keyId: string, change: number, total: number): void {
+    this.#check(keyId, change, total);
+    this.#heldBytes += change;
+    const own = this.#ownBytes(keyId) + change;
+    if (own === 0) this.#heldOf.delete(keyId);
+    else this.#heldOf.set(keyId, own);
   }
 
   #ownBytes(keyId: string): number {
@@ -71,14 +74,17 @@ function overloaded(reason: string): HttpFault {
 
 /** What a service holds of one body, until every holder has released it. */
 export class HeldBody {
-  readonly #count: (change: number, total: number) => void;
+  readonly #budget: BodyBudget;
+  readonly #keyId: string;
   #bytes = 0;
   #holders = 1;
-  /** The body as it was written, where the service wants it beside its value. */
+  /** The service wants the body as it was written beside its value. */
+  keepsText = false;
   text: string | undefined;
 
-  constructor(count: (change: number, total: number) => void) {
-    this.#count = count;
+  constructor(budget: BodyBudget, keyId: string) {
+    this.#budget = budget;
+    this.#keyId = keyId;
   }
 
   get bytes(): number {
@@ -89,7 +95,7 @@ export class HeldBody {
   add(bytes: number): void {
     if (this.#holders === 0) return;
     try {
-      this.#count(bytes, this.#bytes + bytes);
+      this.#budget.count(this.#keyId, bytes, this.#bytes + bytes);
       this.#bytes += bytes;
     } catch (error) {
       this.#letGo();
@@ -118,7 +124,7 @@ export class HeldBody {
     this.#holders = 0;
     this.text = undefined;
     leaveGarbage(this.#bytes);
-    this.#count(-this.#bytes, 0);
+    this.#budget.count(this.#keyId, -this.#bytes, 0);
     this.#bytes = 0;
   }
 }

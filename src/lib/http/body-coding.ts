@@ -36,9 +36,12 @@ const atATime = createLimit(2);
 /** Each layer costs a decompressor; no sender has a use for more. */
 const maxLayers = 3;
 
+const noCodings: readonly Coding[] = [];
+
 /** The codings of a body in the order they were applied. Throws HttpFault. */
 export function bodyCodings(header: string | undefined): readonly Coding[] {
-  const codings = (header ?? '')
+  if (header === undefined) return noCodings;
+  const codings = header
     .split(',')
     .map((name) => name.trim().toLowerCase().replace(/^x-/, ''))
     .filter((name) => name !== '' && name !== 'identity');

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import type { Server, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { HttpFault } from './http-fault.ts';
+import { lastResponse } from './request-gate.ts';
 
 export interface ConnectionLimits {
   /** All connections of a service. */
@@ -53,11 +54,6 @@ interface Known {
   readonly keyId: string;
   /** Counts the requests of all connections: the lower, the longer ago its last one. */
   lastRequest: number;
-  /**
-   * To the last request that showed a key; undefined once it has closed. It holds all of its request, which a connection that
-   * waits for the next one must not keep.
-   */
-  response: ServerResponse | undefined;
 }
 
 const tooManyOfKey =
@@ -116,16 +112,12 @@ export class Connections {
   }
 
   /** To be called once a request has shown a key. Throws HttpFault where too many connections show it already. */
-  showedKey(socket: Socket, response: ServerResponse, keyId: string): void {
+  showedKey(socket: Socket, keyId: string): void {
     const before = this.#known.get(socket);
     if (!before && !this.#withoutKey.has(socket)) return;
     const known = before?.keyId === keyId ? before : this.#know(socket, keyId);
     this.#requests += 1;
     known.lastRequest = this.#requests;
-    known.response = response;
-    response.once('close', () => {
-      if (known.response === response) known.response = undefined;
-    });
     while ((this.#ofKey.get(keyId) ?? 0) > this.#limits.mostOfKey) {
       const idle = this.#idle(keyId);
       if (idle === undefined) throw new HttpFault('overloaded', tooManyOfKey, { retryAfterMs: 5_000 });
@@ -135,7 +127,7 @@ export class Connections {
 
   #know(socket: Socket, keyId: string): Known {
     this.#forget(socket);
-    const known: Known = { keyId, lastRequest: this.#requests, response: undefined };
+    const known: Known = { keyId, lastRequest: this.#requests };
     this.#known.set(socket, known);
     this.#ofKey.set(keyId, (this.#ofKey.get(keyId) ?? 0) + 1);
     return known;
@@ -154,7 +146,8 @@ export class Connections {
   /** For a server that is closing, since Node then checks no time limits: ends those that are not being answered. */
   closeUnserved(): void {
     for (const socket of this.#withoutKey) socket.destroy();
-    for (const [socket, { response }] of this.#known) {
+    for (const socket of this.#known.keys()) {
+      const response = lastResponse(socket);
       if (!response?.req.complete || response.writableEnded) socket.destroy();
     }
   }
@@ -182,7 +175,7 @@ export class Connections {
   #idle(ofKey?: string): Socket | undefined {
     let longest: readonly [Socket, Known] | undefined;
     for (const [socket, known] of this.#known) {
-      if (known.response?.writableFinished === false) continue;
+      if (lastResponse(socket)?.writableFinished === false) continue;
       if (ofKey !== undefined && ofKey !== known.keyId) continue;
       if (!longest || known.lastRequest < longest[1].lastRequest) longest = [socket, known];
     }
@@ -206,7 +199,7 @@ export class Connections {
 
   /** A client may be silent while it waits for an answer and has read all that was written. */
   #isWaiting(socket: Socket): boolean {
-    const response = this.#known.get(socket)?.response;
+    const response = this.#known.has(socket) ? lastResponse(socket) : undefined;
     if (response === undefined || response.writableFinished || !response.req.complete) return false;
     return socket.writableLength === 0 && response.writableLength === 0;
   }
@@ -214,7 +207,8 @@ export class Connections {
   #look(): void {
     const before = this.#growing;
     this.#growing = new Map();
-    for (const [socket, { response }] of this.#known) {
+    for (const socket of this.#known.keys()) {
+      const response = lastResponse(socket);
       if (response === undefined) continue;
       // The handshake of a WebSocket may name the length of a body, but frames follow it.
       const { complete, upgrade } = response.req as typeof response.req & { readonly upgrade?: boolean };

@@ -19,7 +19,7 @@ import { type ConnectionLimits, Connections, connectionLimits } from './connecti
 import { bodyTooLarge, HttpFault } from './http-fault.ts';
 import { declaredCharset } from './json-body.ts';
 import { cuts, type Refusal, type UnreadableError, unknownMethod, unreadable } from './refusals.ts';
-import { type BodyForm, readBody, readFormBody } from './request-body.ts';
+import { type ExpectedBody, readBody } from './request-body.ts';
 import { gateRequests, isAnswering, takeBody } from './request-gate.ts';
 import { isMeant, methodsAt, pathOf, type ServedRoute } from './served-routes.ts';
 import { discardRest } from './unread-body.ts';
@@ -47,8 +47,6 @@ declare module 'fastify' {
   interface FastifyRequest {
     /** The service's count of the body, until the answer has ended; work that goes on after that has to share it. */
     heldBody: HeldBody | null;
-    /** Null where no body is taken. */
-    readBody: (() => Promise<unknown>) | null;
   }
 }
 
@@ -193,18 +191,13 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
     }
   });
 
-  // An upgrade that was refused leaves a connection that no server watches over any more.
-  if (options.takesWebSockets) {
-    app.addHook('onResponse', ({ raw }, _reply, done) => {
-      closeUpgraded(raw);
-      done();
-    });
-  }
+  /** An upgrade that was refused leaves a connection that no server watches over any more. */
   function closeUpgraded(request: IncomingMessage): void {
     if (options.takesWebSockets && asksForWebSocket(request)) request.socket.destroySoon();
   }
 
   app.addHook('onSend', (request, reply, payload, done) => {
+    reply.header('x-request-id', request.id);
     if (hasMore(request.raw)) discardRest(request.raw, reply.raw);
     // Errors repeat what was sent, and are read in terminals.
     done(null, reply.statusCode >= 400 && typeof payload === 'string' ? plainJson(payload) : payload);
@@ -226,56 +219,78 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
   }
 
   app.addHook('onRequest', (request, reply, done) => {
+    const { raw } = request;
+    if (options.takesWebSockets && asksForWebSocket(raw))
+      reply.raw.once('finish', () => raw.socket.destroySoon());
+    let expected: ExpectedBody | undefined;
     try {
-      const preflight = enter(request, reply);
-      if (preflight) reply.code(204).headers(preflight).send();
-      else done();
+      const preflight = preflightOf(request, reply);
+      if (preflight) {
+        reply.code(204).headers(preflight).send();
+        return;
+      }
+      expected = enter(request, reply);
     } catch (error) {
       // Node's parser may yet find in the same bytes that they are no request at all, and answers that itself.
       queueMicrotask(() => done(error as Error));
+      return;
     }
+    if (!expected) {
+      done();
+      return;
+    }
+    readBody(raw, expected, (fault, body) => {
+      request.body = body;
+      if (fault === undefined) done();
+      else done(fault as Error);
+    });
   });
 
-  /** Checks who calls, and what, before anything of a body is read. Returns the answer to a browser's question. Throws. */
-  function enter(request: FastifyRequest, reply: FastifyReply): Readonly<Record<string, string>> | undefined {
+  /** Checks who calls. Returns the answer to a browser's question. Throws. */
+  function preflightOf(
+    request: FastifyRequest,
+    reply: FastifyReply,
+  ): Readonly<Record<string, string>> | undefined {
     const { headers, raw } = request;
-    reply.header('x-request-id', request.id);
     // On the raw answer, so that those that are streamed past Fastify have them too.
     for (const [name, value] of Object.entries(callers.corsHeaders(headers)))
       reply.raw.setHeader(name, value);
     checkHost(raw);
-    const preflight = admit(request);
-    if (preflight) return preflight;
+    return admit(request);
+  }
+
+  /** Checks the key and what is asked for, before anything of a body is read. Returns which body is read now. Throws. */
+  function enter(request: FastifyRequest, reply: FastifyReply): ExpectedBody | undefined {
+    const { headers, raw } = request;
     const { config, bodyLimit, url } = request.routeOptions;
     const access = config.access ?? options.accessToUnknown?.(pathOf(request.url)) ?? 'open';
     const keyId = checks[access]?.(request) ?? noKey;
-    if (access !== 'open') connections.showedKey(raw.socket, reply.raw, keyId);
+    if (access !== 'open') connections.showedKey(raw.socket, keyId);
     if (request.is404 || (url !== request.url && !isMeant(routes, request))) refusePath(request, reply);
+    let expected: ExpectedBody | undefined;
     if (config.takesBody ?? methodsWithBody.has(request.method)) {
       const declaredLength = Number(headers['content-length'] ?? 0);
       if (declaredLength > bodyLimit) throw bodyTooLarge();
-      const form = formOf(headers, reply);
+      const { 'content-type': contentType } = headers;
+      const codings = codingsOf(headers, reply);
+      const charset = declaredCharset(contentType);
+      const formType = config.takesForm ? (contentType ?? '') : undefined;
       const held = options.bodies.begin(keyId, declaredLength);
+      held.keepsText = options.keepsText?.(request.url) === true;
       request.heldBody = held;
-      const { 'content-type': contentType = '' } = headers;
-      request.readBody = config.takesForm
-        ? () => readFormBody(raw, contentType, form, bodyLimit, held)
-        : () => readBody(raw, form, bodyLimit, held, options.keepsText?.(request.url));
-      reply.raw.once('close', () => held.release());
+      expected = { codings, charset, formType, declaredLength, limit: bodyLimit, held };
+      reply.raw.on('close', () => held.release());
       takeBody(raw, reply.raw);
     }
-    // Fastify takes every request for one without a body: it is read below, whatever its headers say.
-    for (const name of bodyHeaders) headers[name] = undefined;
-    return undefined;
+    // Fastify takes every request for one without a body: it is read here, whatever its headers say.
+    for (const name of bodyHeaders) if (headers[name] !== undefined) headers[name] = undefined;
+    return expected;
   }
 
   /** Throws HttpFault for a coding that is not supported. */
-  function formOf(headers: IncomingMessage['headers'], reply: FastifyReply): BodyForm {
+  function codingsOf(headers: IncomingMessage['headers'], reply: FastifyReply): ExpectedBody['codings'] {
     try {
-      return {
-        codings: bodyCodings(headers['content-encoding']),
-        charset: declaredCharset(headers['content-type']),
-      };
+      return bodyCodings(headers['content-encoding']);
     } catch (error) {
       reply.header('accept-encoding', acceptedCodings);
       throw error;
@@ -283,18 +298,7 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
   }
 
   app.decorateRequest('heldBody', null);
-  app.decorateRequest('readBody', null);
   app.removeAllContentTypeParsers();
-  app.addHook('preValidation', (request, _reply, done) => {
-    if (!request.readBody) {
-      done();
-      return;
-    }
-    request.readBody().then((body) => {
-      request.body = body;
-      done();
-    }, done);
-  });
 
   app.setNotFoundHandler((request, reply) => refusePath(request, reply));
 

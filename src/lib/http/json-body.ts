@@ -1,29 +1,43 @@
 import { isUtf8 } from 'node:buffer';
 import { checkJsonLimits, JsonLimitError, JsonScan } from '../json-limits.ts';
-import { largeBytes, ownTurn } from '../process/own-turn.ts';
+import { ownTurn } from '../process/own-turn.ts';
+import type { HeldBody } from './body-budget.ts';
 import { HttpFault } from './http-fault.ts';
 
 /** The most bytes of a text in another charset than UTF-8: it cannot be scanned before it is decoded. */
 const largestForeign = 4 * 1024 * 1024;
 const scannedBytes = 4 * 1024 * 1024;
 
-/**
- * The value of a small JSON text in UTF-8, with or without a byte order mark. Undefined for an empty one. Throws HttpFault;
- * `what` names the text in its message.
- */
-export function readSmallJson(bytes: Buffer, what: string): unknown {
-  scanFor(what, undefined)?.(bytes);
-  return parse(textOf([bytes], what, undefined), what, undefined);
+/** A JSON text in pieces. */
+export interface JsonParts {
+  /** Emptied by reading them. */
+  readonly parts: Buffer[];
+  /** Names the text in what is thrown. */
+  readonly what: string;
+  /** See `declaredCharset`. */
+  readonly charset?: string | undefined;
+  /** Of a request; gets the text where it wants that. */
+  readonly held?: HeldBody;
 }
 
-/** The same for one of any size: each step of a large one has its own turn of the event loop. Throws HttpFault. */
-export async function readJson(bytes: Buffer, what: string): Promise<unknown> {
+/**
+ * The value of a JSON text smaller than `largeBytes`, with or without a byte order mark. Undefined for an empty one. Throws
+ * HttpFault.
+ */
+export function readSmallJson(json: JsonParts): unknown {
+  const text = textOf(json);
+  withinLimits(json.what, () => checkJsonLimits(text));
+  return parsed(text, json);
+}
+
+/** The same for a large text in UTF-8: each step has its own turn of the event loop. Throws HttpFault. */
+export async function readLargeJson(bytes: Buffer, what: string): Promise<unknown> {
   const scan = scanFor(what, undefined);
   for (let start = 0; start < bytes.length; start += scannedBytes) {
     if (start > 0) await ownTurn(scannedBytes);
     scan?.(bytes.subarray(start, start + scannedBytes));
   }
-  return readJsonParts([bytes], what, undefined);
+  return readScannedJson({ parts: [bytes], what }, bytes.length);
 }
 
 /** Scans a text as it arrives for what must not be parsed. Undefined where its charset does not allow that. */
@@ -33,24 +47,9 @@ export function scanFor(what: string, charset: string | undefined): ((piece: Buf
   return (piece) => withinLimits(what, () => scan.addBytes(piece));
 }
 
-/**
- * The same for a text in pieces that `scanFor` has seen, or in the charset that its sender declared. Empties `parts`. `goOn`
- * is called before each step of a large one, and throws if the value is no longer wanted; `onText` gets the text.
- */
-export async function readJsonParts(
-  parts: Buffer[],
-  what: string,
-  charset: string | undefined,
-  goOn: () => void = () => {},
-  onText: (text: string) => void = () => {},
-): Promise<unknown> {
-  const length = parts.reduce((sum, part) => sum + part.length, 0);
-  if (length === 0) return undefined;
-  if (length < largeBytes) {
-    const small = textOf(parts, what, charset);
-    onText(small);
-    return parse(small, what, charset);
-  }
+/** The same for a large text that `scanFor` has seen, or in the charset that its sender declared. */
+export async function readScannedJson(json: JsonParts, length: number): Promise<unknown> {
+  const { what, charset, held } = json;
   if (charset !== undefined && length > largestForeign) {
     const megabytes = largestForeign / 1024 / 1024;
     throw new HttpFault(
@@ -58,28 +57,32 @@ export async function readJsonParts(
       `${what} is larger than ${megabytes} MB, the most in another charset than UTF-8: encode the JSON as UTF-8.`,
     );
   }
-  await ownTurn(length);
-  goOn();
+  const nextStep = async (): Promise<void> => {
+    await ownTurn(length);
+    if (held?.hasOneHolder)
+      throw new HttpFault('client_left', 'The client left before its request was read.');
+  };
+  await nextStep();
   // In a list of one, so that the text can be freed while its value is being made.
-  const text = [textOf(parts, what, charset)];
-  await ownTurn(length);
-  goOn();
-  onText(text[0] ?? '');
-  const value = parse(text.pop() ?? '', what, charset);
+  const text = [textOf(json)];
+  await nextStep();
+  if (charset !== undefined) withinLimits(what, () => checkJsonLimits(text[0] ?? ''));
+  const value = parsed(text.pop() ?? '', json);
   await ownTurn(length);
   return value;
 }
 
 /** The charset a Content-Type declares; undefined where it declares none or UTF-8. */
 export function declaredCharset(contentType: string | undefined): string | undefined {
-  const charset = /;\s*charset\s*=\s*(?:"([^"]*)"|([^\s;]*))/i.exec(contentType ?? '');
+  if (!contentType?.includes(';')) return undefined;
+  const charset = /;\s*charset\s*=\s*(?:"([^"]*)"|([^\s;]*))/i.exec(contentType);
   const name = (charset?.[1] ?? charset?.[2] ?? '').trim();
   return /^(utf-?8)?$/i.test(name) ? undefined : name;
 }
 
-function parse(text: string, what: string, charset: string | undefined): unknown {
+function parsed(text: string, { what, held }: JsonParts): unknown {
+  if (held?.keepsText) held.text = text;
   if (text === '') return undefined;
-  if (charset !== undefined) withinLimits(what, () => checkJsonLimits(text));
   try {
     return JSON.parse(text);
   } catch (error) {
@@ -97,7 +100,7 @@ function withinLimits(what: string, check: () => void): void {
   }
 }
 
-function textOf(parts: Buffer[], what: string, charset: string | undefined): string {
+function textOf({ parts, what, charset }: JsonParts): string {
   const [first] = parts;
   const bytes = parts.length === 1 && first ? first : Buffer.concat(parts);
   parts.length = 0;

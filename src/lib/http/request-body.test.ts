@@ -207,3 +207,20 @@ describe('the letters of a body', () => {
     expect((await post(Buffer.from('{"a":"\\ud83d"}'))).body).toEqual({ a: '\ud83d' });
   });
 });
+
+describe('the JSON of a body', () => {
+  const deep = Buffer.from('['.repeat(600) + ']'.repeat(600));
+  const tooDeep = ['invalid_body', 'The body has more than 512 lists and objects inside one another.'];
+
+  it.each([
+    ['in one piece', [deep]],
+    ['in pieces of an unknown length', [deep.subarray(0, 100), deep.subarray(100)]],
+  ])('is refused where it must not be parsed: %s', async (_name, pieces) => {
+    const post = await serve();
+    const { url } = await post(json);
+    const body = pieces.length > 1 ? ReadableStream.from(pieces) : deep;
+    const init = { method: 'POST', body, duplex: 'half' } as RequestInit;
+    const { kind, message } = (await (await fetch(url, init)).json()) as Record<string, string>;
+    expect([kind, message]).toEqual(tooDeep);
+  });
+});

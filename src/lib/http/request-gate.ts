@@ -8,8 +8,33 @@ import type { Socket } from 'node:net';
 const mostWaiting = 32;
 
 const awaitsContinue = new WeakSet<IncomingMessage>();
-/** To the request that a connection's server was given last, until both have ended. */
-const lastResponse = new WeakMap<Socket, ServerResponse>();
+
+/** What is known of a connection. */
+interface Served {
+  /** The turn of the event loop in which its last request was served. */
+  turn: number;
+  /** How many of its requests wait for their turn. */
+  waiting: number;
+  /** To the request that its server was given last, until both have ended. */
+  response: ServerResponse | undefined;
+}
+
+const served = new WeakMap<Socket, Served>();
+let turn = 0;
+let isTurnEnding = false;
+
+function endTurn(): void {
+  isTurnEnding = false;
+  turn += 1;
+}
+
+function servedOn(socket: Socket): Served {
+  const known = served.get(socket);
+  if (known) return known;
+  const connection = { turn: -1, waiting: 0, response: undefined };
+  served.set(socket, connection);
+  return connection;
+}
 
 /**
  * Lets requests reach the server's listener one after another for each connection, and each in another turn of the event loop,
@@ -19,14 +44,11 @@ const lastResponse = new WeakMap<Socket, ServerResponse>();
 export function gateRequests(server: Server): void {
   const [serve] = server.listeners('request') as RequestListener[];
   if (serve === undefined) throw new Error('The server has no listener for requests yet.');
-  const waiting = new WeakMap<Socket, number>();
-  const servedInTurn = new WeakMap<Socket, number>();
-  let turn = 0;
-  let isTurnEnding = false;
 
-  function serveNow(request: IncomingMessage, response: ServerResponse): void {
-    servedInTurn.set(request.socket, turn);
-    note(request.socket, response);
+  function serveNow(connection: Served, request: IncomingMessage, response: ServerResponse): void {
+    connection.turn = turn;
+    connection.response = response;
+    response.on('close', forget);
     if (!isTurnEnding) {
       isTurnEnding = true;
       setImmediate(endTurn);
@@ -34,30 +56,25 @@ export function gateRequests(server: Server): void {
     serve?.(request, response);
   }
 
-  function endTurn(): void {
-    isTurnEnding = false;
-    turn += 1;
-  }
-
   function enter(request: IncomingMessage, response: ServerResponse): void {
     const { socket } = request;
+    const connection = servedOn(socket);
     // Node gives a response its socket when those before it have ended.
     const isNext = response.socket !== null;
-    if (isNext && servedInTurn.get(socket) !== turn) {
-      serveNow(request, response);
+    if (isNext && connection.turn !== turn) {
+      serveNow(connection, request, response);
       return;
     }
     if (socket.destroyed) return;
-    const count = (waiting.get(socket) ?? 0) + 1;
-    waiting.set(socket, count);
-    if (count > mostWaiting) {
+    connection.waiting += 1;
+    if (connection.waiting > mostWaiting) {
       socket.destroy();
       return;
     }
     const serveLater = (): void => {
       setImmediate(() => {
-        waiting.set(socket, (waiting.get(socket) ?? 1) - 1);
-        if (!socket.destroyed) serveNow(request, response);
+        connection.waiting -= 1;
+        if (!socket.destroyed) serveNow(connection, request, response);
       });
     };
     if (isNext) serveLater();
@@ -74,12 +91,15 @@ export function gateRequests(server: Server): void {
   server.on('checkExpectation', enter);
 }
 
-function note(socket: Socket, response: ServerResponse): void {
-  lastResponse.set(socket, response);
-  response.once('close', () => {
-    // It holds all of its request, which a connection that waits for the next one must not keep.
-    if (response.req.complete && lastResponse.get(socket) === response) lastResponse.delete(socket);
-  });
+/** A response holds all of its request, which a connection that waits for the next one must not keep. */
+function forget(this: ServerResponse): void {
+  const connection = served.get(this.req.socket);
+  if (connection?.response === this && this.req.complete) connection.response = undefined;
+}
+
+/** To the last request of a connection, until both have ended. */
+export function lastResponse(socket: Socket): ServerResponse | undefined {
+  return served.get(socket)?.response;
 }
 
 /** To be called when a body is about to be read: a client that asked first (`Expect: 100-continue`) gets its 100 now. */
@@ -89,6 +109,6 @@ export function takeBody(request: IncomingMessage, response: ServerResponse): vo
 
 /** Whether a connection has part of an answer, or all of one whose request is still on its way, so that nothing may follow. */
 export function isAnswering(socket: Socket): boolean {
-  const response = lastResponse.get(socket);
+  const response = lastResponse(socket);
   return response?.headersSent === true && !(response.writableFinished && response.req.complete);
 }
