@@ -94,9 +94,9 @@ export async function startServices(
       folders,
       facts,
       logger: logger.child({ service: 'pool' }),
-      ...(config.pool.adminKey === undefined ? {} : { adminKey: config.pool.adminKey }),
-      ...(config.pool.apiKey === undefined ? {} : { poolApiKey: config.pool.apiKey }),
-      ...(gatewayKey === undefined ? {} : { gatewayKey }),
+      adminKey: config.pool.adminKey,
+      poolApiKey: config.pool.apiKey,
+      gatewayKey,
       telemetry,
       gatewayAddress: (seen) => addressBeside(seen, config.pool, config.gateway, urls.gatewayUrl),
       allowedHosts: hostCheck(config, config.pool.host, config.pool.adminKey !== undefined),
@@ -250,7 +250,7 @@ async function serveCommands(
     bodies: new BodyBudget(config.bodiesMaxBytes),
     facts,
     logger: logger.child({ service: 'pool' }),
-    ...(gatewayKey === undefined ? {} : { gatewayKey }),
+    gatewayKey,
     // Neither a browser nor another user can connect to it.
     allowedHosts: null,
     isForOwner: true,
@@ -339,26 +339,15 @@ async function listen(server: FastifyInstance, host: string, port: number, setti
 function listenError(error: unknown, host: string, port: number, setting: string): unknown {
   if (!(error instanceof Error) || !('code' in error)) return error;
   const place = `${host}:${port}`;
-  switch (error.code) {
-    case 'EADDRINUSE':
-      return new Error(
-        `${place} is in use by another program: stop that program, or choose another ${setting}.`,
-        {
-          cause: error,
-        },
-      );
-    case 'EACCES':
-      return new Error(`${place} may not be opened by this user: choose a ${setting} above 1023.`, {
-        cause: error,
-      });
-    case 'EADDRNOTAVAIL':
-    case 'ENOTFOUND':
-    case 'EAI_AGAIN':
-      return new Error(
-        `${host} is no address of this machine: set ${setting.replace('PORT', 'HOST').replace('port', 'host')} to one that is.`,
-        { cause: error },
-      );
-    default:
-      return error;
-  }
+  const hostSetting = setting.replace('PORT', 'HOST').replace('port', 'host');
+  const elsewhere = `${host} is no address of this machine: set ${hostSetting} to one that is.`;
+  const reasons: Readonly<Record<string, string>> = {
+    EADDRINUSE: `${place} is in use by another program: stop that program, or choose another ${setting}.`,
+    EACCES: `${place} may not be opened by this user: choose a ${setting} above 1023.`,
+    EADDRNOTAVAIL: elsewhere,
+    ENOTFOUND: elsewhere,
+    EAI_AGAIN: elsewhere,
+  };
+  const reason = reasons[String(error.code)];
+  return reason === undefined ? error : new Error(reason, { cause: error });
 }

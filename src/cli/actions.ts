@@ -26,10 +26,10 @@ export interface CliActions {
   askGateway(path: string, url?: string, call?: GatewayCall): Promise<unknown>;
   examine(options: { readonly wantsAnswer: boolean }): Promise<readonly Finding[]>;
   /** Seals all credentials under another master key; needs the store for itself. */
-  rotateKey(options: { readonly newKeyFile?: string }): Promise<KeyRotation>;
+  rotateKey(options: { readonly newKeyFile?: string | undefined }): Promise<KeyRotation>;
   /** Moves the whole pool from SQLite to an empty PostgreSQL database; answers how many rows, by table. */
   migrate(options: {
-    readonly from?: string;
+    readonly from?: string | undefined;
     readonly to: string;
   }): Promise<Readonly<Record<string, number>>>;
   /** Copies the databases into a new folder, whether services run or not. */

@@ -26,7 +26,7 @@ Example:
     )
     .action(async ({ to, from, json }: { to: string; from?: string; json?: true }) => {
       const url = to === '-' ? (await actions.readStdin()).trim() : to;
-      const moved = await actions.migrate({ to: url, ...(from === undefined ? {} : { from }) });
+      const moved = await actions.migrate({ to: url, from });
       if (json) {
         actions.write(formatJson(moved));
         return;
@@ -57,7 +57,7 @@ Example:
   ./stop_services.sh && warp2api vault rotate && ./start_services.sh`,
     )
     .action(async ({ newKeyFile, json }: { newKeyFile?: string; json?: true }) => {
-      const rotation = await actions.rotateKey(newKeyFile === undefined ? {} : { newKeyFile });
+      const rotation = await actions.rotateKey({ newKeyFile });
       const { accounts, keyId, formerKeyId, keyFile, isInEnvironment } = rotation;
       if (json) {
         actions.write(formatJson({ accounts, key_id: keyId, former_key_id: formerKeyId, key_file: keyFile }));

@@ -136,12 +136,8 @@ export async function buildPool(
 }
 
 export function vaultPlace(config: Config): VaultPlace {
-  const { masterKey, masterKeyFile } = config;
-  return {
-    ...(masterKey === undefined ? {} : { masterKey }),
-    ...(masterKeyFile === undefined ? {} : { masterKeyFile }),
-    defaultKeyFile: join(config.dataDir, 'master.key'),
-  };
+  const { masterKey, masterKeyFile, dataDir } = config;
+  return { masterKey, masterKeyFile, defaultKeyFile: join(dataDir, 'master.key') };
 }
 
 /** Every process and command does this, so that the first one closes the folder. */

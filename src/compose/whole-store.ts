@@ -23,14 +23,7 @@ export async function rotateMasterKey(config: Config, newKeyFile: string | undef
   const now = store.clock.now();
   try {
     const vault = await openVault({ store, ...place, now });
-    return await rotateKey({
-      store,
-      vault,
-      place,
-      now,
-      actor: commandLine.keyId,
-      ...(newKeyFile === undefined ? {} : { newKeyFile }),
-    });
+    return await rotateKey({ store, vault, place, now, actor: commandLine.keyId, newKeyFile });
   } finally {
     await store.close();
   }
@@ -39,15 +32,12 @@ export async function rotateMasterKey(config: Config, newKeyFile: string | undef
 /** Moves the pool from SQLite to PostgreSQL. Throws when a service holds either. */
 export async function movePool(
   config: Config,
-  { from, to }: { readonly from?: string; readonly to: string },
+  { from, to }: { readonly from?: string | undefined; readonly to: string },
 ): Promise<MovedRows> {
   config.secrets.addUrl(to);
   config.secrets.addUrl(from);
   const { moveStore } = await import('../pool/index.ts');
   closeDataFolder(config);
-  return moveStore(
-    from === undefined ? config.databaseUrl : absoluteDatabaseUrl(from, config.dataDir),
-    to,
-    systemClock.now(),
-  );
+  const source = from === undefined ? config.databaseUrl : absoluteDatabaseUrl(from, config.dataDir);
+  return moveStore(source, to, systemClock.now());
 }

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { AppError } from '../../core/errors.ts';
 import type { KeyUse } from '../../core/shown-key.ts';
 import { DatabaseError } from '../../db/database.ts';
+import type { RemoteVerbs } from '../../db/verbs.ts';
 import type { Clock } from '../../lib/clock.ts';
 import type { Logger } from '../../lib/log/logger.ts';
 import { onceAMinute } from '../../lib/log/once-a-minute.ts';
@@ -9,7 +10,7 @@ import { sleep } from '../../lib/sleep.ts';
 import { within } from '../../lib/within.ts';
 import type { ClientKey } from '../keys/client-key.ts';
 import { Allowance, estimatedUnits, type TurnEstimate } from './allowance.ts';
-import { type AnsweredSlice, type AskedSlice, type UsedLimit, warnings } from './limit-verbs.ts';
+import { type AnsweredSlice, type limitVerbs, type UsedLimit, warnings } from './limit-verbs.ts';
 import { type KeyWithLimits, LimitedKey } from './limited-key.ts';
 import { rateHeaders } from './rate-headers.ts';
 import { limitName, refusal } from './refusals.ts';
@@ -19,12 +20,7 @@ export interface LimitsDatabase {
   readonly isShared: boolean;
   ask<Answer>(question: (verbs: LimitsVerbs) => Promise<Answer>): Promise<Answer>;
 }
-interface LimitsVerbs {
-  exchangeLimits(gatewayId: string, slices: readonly AskedSlice[]): Promise<AnsweredSlice[]>;
-  usedLimits(gatewayId: string, keyIds: readonly string[]): Promise<UsedLimit[]>;
-  forgetGateway(gatewayId: string): Promise<void>;
-  pruneLimits(gatewayId: string, now: number): Promise<void>;
-}
+type LimitsVerbs = RemoteVerbs<ReturnType<typeof limitVerbs>>;
 
 /** A budget of which 80 or 100 % are used, once in its window. */
 export interface PassedBudget {

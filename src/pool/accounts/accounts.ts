@@ -47,24 +47,15 @@ export class Accounts {
 
   async list(query: unknown): Promise<ListAnswer> {
     const { store, clock } = this.#basics;
-    const {
-      limit,
-      after,
-      status,
-      id_begins: idBegins,
-      ids,
-      ...filters
-    } = parse(listQuery, givenFields(query));
+    const asked = parse(listQuery, givenFields(query));
+    const { limit, after, status, id_begins: idBegins, ids, ...filters } = asked;
     const start = after === undefined ? undefined : Number(after);
     if (start !== undefined && !(Number.isSafeInteger(start) && start >= 0)) {
       const message = '"after" must be the next_after of the page before.';
       throw new PoolError('invalid_request', message, { param: 'after' });
     }
     const filter = { ...filters, idBegins, ids: ids?.split(','), state: status, after: start };
-    const page = await store.accounts(clock.now(), {
-      limit,
-      ...definedOnly<Omit<AccountFilter, 'limit'>>(filter),
-    });
+    const page = await store.accounts(clock.now(), { limit, ...definedOnly<AccountFilter>(filter) });
     return {
       success: true,
       accounts: page.accounts.map(presentAccount),
@@ -83,10 +74,10 @@ export class Accounts {
       account: {
         ...presentAccount(account),
         lendable: lendableNow(account, freeQuotaSpent),
-        last_skips: skips.map(({ at, reason, sessionId }) => ({
+        last_skips: skips.map(({ at, reason, sessionId: session_id }) => ({
           at: isoTime(at),
           reason,
-          session_id: sessionId,
+          session_id,
         })),
       },
     };
@@ -121,8 +112,8 @@ export class Accounts {
       id,
       {
         settings,
-        ...(replacement === null ? {} : { credential: replacement }),
-        ...(standing === undefined ? {} : { standing }),
+        ...(replacement && { credential: replacement }),
+        ...(standing && { standing }),
       },
       {
         actor: caller.keyId,

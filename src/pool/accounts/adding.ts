@@ -46,7 +46,7 @@ export interface AddedAccount {
   readonly source: string;
   readonly settings: AccountSettings;
   /** Names the credential to the source that made it. */
-  readonly sourceHandle?: string;
+  readonly sourceHandle?: string | undefined;
 }
 
 interface AddOptions {
@@ -110,7 +110,7 @@ export class Adding {
         credentialKind: kind,
         credential: credentials.seal(id, provider, secret),
         ...this.#bearerGiven(id, credential),
-        ...(sourceHandle === undefined ? {} : { sourceHandle }),
+        sourceHandle,
       },
       actor,
     );
@@ -271,15 +271,10 @@ export class Adding {
     const { clock, credentials, random } = this.#basics;
     const { bearer, expiresAt } = credential.grant;
     const issuedAt = clock.now();
+    const token = { issuedAt, expiresAt, opensAt: issuedAt, isLastUsable: false, random };
     return {
       bearer: credentials.sealBearer(id, bearer, expiresAt),
-      nextRefreshAt: nextRefreshAfter({
-        issuedAt,
-        expiresAt,
-        opensAt: issuedAt,
-        isLastUsable: false,
-        random,
-      }),
+      nextRefreshAt: nextRefreshAfter(token),
     };
   }
 }
@@ -315,13 +310,8 @@ function credentialRefused(
   const kind = credentialKind === 'api_key' ? 'API key' : 'refresh token';
   const why = refusalOf(presentStanding(standing, account.refreshFailure ?? null));
   const advice = `Check that it is whole, still valid, and one of ${provider}.`;
-  return new PoolError(
-    'credential_refused',
-    `${provider} refuses this ${kind}: ${why}. ${outcome} ${advice}`,
-    {
-      param: credentialKind,
-    },
-  );
+  const message = `${provider} refuses this ${kind}: ${why}. ${outcome} ${advice}`;
+  return new PoolError('credential_refused', message, { param: credentialKind });
 }
 
 function inStandby(standing: StandingChange['standing']): StandingChange['standing'] {

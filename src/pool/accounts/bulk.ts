@@ -40,13 +40,8 @@ export async function changeMany(tools: Tools, caller: Caller, request: unknown)
     ids.map((id) => tools.limit(async () => ({ id, ...(await changeOne(tools, caller, id, demand)) }))),
   );
   const count = (kind: Done['result']): number => results.filter(({ result }) => result === kind).length;
-  return {
-    success: true,
-    done: count('done'),
-    skipped: count('skipped'),
-    failed: count('failed'),
-    results,
-  };
+  const counts = { done: count('done'), skipped: count('skipped'), failed: count('failed') };
+  return { success: true, ...counts, results };
 }
 
 async function changeOne(

@@ -24,10 +24,7 @@ export function poolUnavailable(cause: DatabaseError, isOwners = false): PoolErr
     isOwners && cause.code === 'database_unreachable'
       ? `The pool cannot use its database. ${cause.message}`
       : 'The pool cannot use its database; its log says why. Try again in a few seconds.',
-    {
-      cause,
-      retryAfterMs: 2000,
-    },
+    { cause, retryAfterMs: 2000 },
   );
 }
 
@@ -36,13 +33,11 @@ export function accountNotFound(id: string, param = 'id'): PoolError {
 }
 
 export function sessionNotFound(): PoolError {
-  return new PoolError('session_not_found', 'There is no such session; it was released, or it expired.', {
-    param: 'session_id',
-  });
+  const message = 'There is no such session; it was released, or it expired.';
+  return new PoolError('session_not_found', message, { param: 'session_id' });
 }
 
 export function shuttingDown(): PoolError {
-  return new PoolError('shutting_down', 'The pool is shutting down; try again in a few seconds.', {
-    retryAfterMs: 5000,
-  });
+  const message = 'The pool is shutting down; try again in a few seconds.';
+  return new PoolError('shutting_down', message, { retryAfterMs: 5000 });
 }

@@ -89,13 +89,8 @@ export function presentAccount(account: StoredAccount): Account {
   };
 }
 
-export function presentUsage({
-  turns,
-  inputTokens,
-  outputTokens,
-  credits,
-  costCents,
-}: Usage): Account['usage'] {
+export function presentUsage(usage: Usage): Account['usage'] {
+  const { turns, inputTokens, outputTokens, credits, costCents } = usage;
   return { turns, input_tokens: inputTokens, output_tokens: outputTokens, credits, cost_cents: costCents };
 }
 

@@ -5,11 +5,11 @@ import { type Caller, localKeyId } from '../base/basics.ts';
 
 export interface PoolKeys {
   /** Opens everything. Unset: every caller is admin, for then only this machine can call. */
-  readonly adminKey?: string;
+  readonly adminKey?: string | undefined;
   /** May only borrow, return and report. */
-  readonly poolApiKey?: string;
+  readonly poolApiKey?: string | undefined;
   /** The same, for gateways: with it go the accounts that are lent to gateways only. */
-  readonly gatewayKey?: string;
+  readonly gatewayKey?: string | undefined;
   /** No one but the owner can connect. */
   readonly isForOwner?: boolean;
   /** Called for every request with keys that are none of these. */

@@ -1,5 +1,4 @@
 import { randomUUID } from 'node:crypto';
-import type { z } from 'zod';
 import { givenFields } from '../../core/null-fields.ts';
 import { debugLog } from '../../lib/log/logger.ts';
 import { type EligibleAnswer, eligibleRequest } from '../../pool-api/eligible.ts';
@@ -77,8 +76,10 @@ export class Sessions {
       signal,
     );
     const waited_ms = Math.round(clock.monotonic() - begunAt);
+    const { count, provider, model, labels, exclusive, slots, prefer } = demand;
+    const asked = { count, provider, model, labels, exclusive, slots, prefer };
     debugLog(logger)?.debug(
-      { session_id: sessionId, ...askedFor(demand), ...outcomeOf(result), waited_ms },
+      { session_id: sessionId, ...asked, ...outcomeOf(result), waited_ms },
       'leases were asked for',
     );
     if (result.result === 'mismatch') {
@@ -149,11 +150,8 @@ export class Sessions {
   /** For the owner, page by page. */
   async list(query: unknown): Promise<SessionsAnswer> {
     const { limit, after, account_id: accountId } = parse(sessionsQuery, givenFields(query));
-    const page = await this.#lending.current.sessions(this.#basics.clock.now(), {
-      limit,
-      ...(after === undefined ? {} : { after }),
-      ...(accountId === undefined ? {} : { accountId }),
-    });
+    const now = this.#basics.clock.now();
+    const page = await this.#lending.current.sessions(now, { limit, after, accountId });
     return {
       success: true,
       sessions: page.sessions.map(presentSession),
@@ -161,19 +159,6 @@ export class Sessions {
       next_after: page.nextAfter,
     };
   }
-}
-
-/** For the log: what a caller wanted, without who it is. */
-function askedFor({
-  count,
-  provider,
-  model,
-  labels,
-  exclusive,
-  slots,
-  prefer,
-}: z.output<typeof allocateRequest>) {
-  return { count, provider, model, labels, exclusive, slots, prefer };
 }
 
 /** For the log: the accounts of the session, or why there are too few, in numbers. */

@@ -362,14 +362,12 @@ async function checkReplaced(
   const account = await store.account(clock.now(), demand.account_id);
   if (account === null) throw accountNotFound(demand.account_id, 'account_id');
   if (account.provider !== demand.provider) {
-    throw new PoolError('invalid_request', `This account is of provider "${account.provider}".`, {
-      param: 'provider',
-    });
+    const message = `This account is of provider "${account.provider}".`;
+    throw new PoolError('invalid_request', message, { param: 'provider' });
   }
   if (account.credentialKind !== 'refresh_token') {
-    throw new PoolError('invalid_request', 'This account has an API key: no login can replace it.', {
-      param: 'account_id',
-    });
+    const message = 'This account has an API key: no login can replace it.';
+    throw new PoolError('invalid_request', message, { param: 'account_id' });
   }
 }
 

@@ -129,7 +129,7 @@ export class IssuedKeysSource implements Source {
       provider: this.#provider,
       source: this.name,
       settings: { ...defaultSettings, label: name },
-      ...(handle === null ? {} : { sourceHandle: handle }),
+      sourceHandle: handle ?? undefined,
     };
     const credential = { kind: 'api_key', key: key ?? '' } as const;
     const admission = await importAccount(this.#tools, added, credential, actor, isStandby);

@@ -70,7 +70,7 @@ export interface NewStoredAccount
     StandingChange,
     Pick<StoredAccount, 'id' | 'provider' | 'source' | 'credentialKind'> {
   readonly credential: Credential;
-  readonly sourceHandle?: string;
+  readonly sourceHandle?: string | undefined;
   /** For a refresh token that came with a bearer. Without one the account is lent after its first refresh. */
   readonly bearer?: SealedBearer;
   /** For a refresh token: when the refresher takes it up. */

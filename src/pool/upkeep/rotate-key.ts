@@ -25,7 +25,7 @@ export interface RotateOptions {
   readonly vault: Vault;
   readonly place: VaultPlace;
   /** Takes the new key from this file instead of making one. */
-  readonly newKeyFile?: string;
+  readonly newKeyFile?: string | undefined;
   readonly now: number;
   readonly actor: string;
   /** For tests that end the process between two steps. */

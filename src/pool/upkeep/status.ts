@@ -146,11 +146,7 @@ function timeOrNull(time: number): string | null {
 /** The trail of changes and forced actions, for the pool's owner: the newest first, page by page. Throws PoolError. */
 export async function auditTrail(store: Store, query: unknown): Promise<AuditAnswer> {
   const { limit, before, account_id: accountId } = parse(auditQuery, givenFields(query));
-  const entries = await store.auditTrail({
-    limit,
-    ...(before === undefined ? {} : { before }),
-    ...(accountId === undefined ? {} : { accountId }),
-  });
+  const entries = await store.auditTrail({ limit, before, accountId });
   const last = entries.at(-1);
   return {
     success: true,

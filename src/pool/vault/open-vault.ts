@@ -6,9 +6,9 @@ import { createVault, type Vault, VaultError } from './vault.ts';
 
 export interface VaultPlace {
   /** MASTER_KEY: 64 hex digits, or base64 of 32 bytes. */
-  readonly masterKey?: string;
+  readonly masterKey?: string | undefined;
   /** MASTER_KEY_FILE: must exist. */
-  readonly masterKeyFile?: string;
+  readonly masterKeyFile?: string | undefined;
   /** Used when neither is given; made when the store is new. Usually DATA_DIR/master.key. */
   readonly defaultKeyFile: string;
 }

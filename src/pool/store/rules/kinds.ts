@@ -3,16 +3,9 @@ import type { AccountState } from '../../../pool-api/schema.ts';
 
 /**
  * What the accounts are counted by: the state, and everything else that decides whether an account can be lent, in one
- * number. A released database has these numbers in it: new flags go to the end.
+ * number. A released database has these numbers in it: new states and new flags go to the end.
  */
-export const kindStates = [
-  'standby',
-  'active',
-  'cooldown',
-  'exhausted',
-  'reauth_required',
-  'disabled',
-] as const satisfies readonly AccountState[];
+export const kindStates = accountStates;
 
 export const kindBits = {
   rateLimited: 8,

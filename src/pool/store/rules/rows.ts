@@ -67,11 +67,8 @@ export interface SessionRow {
 }
 
 export interface LeaseRow {
-  readonly session_id: string;
   readonly account_id: string;
   readonly fence: number;
-  readonly slots: number;
-  readonly exclusive: number;
 }
 
 export function standingFrom(row: AccountRow): Standing {

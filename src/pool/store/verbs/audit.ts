@@ -21,7 +21,11 @@ export async function writeAudit(db: Queries, now: number, entry: AuditEntry): P
 /** The newest first; `before` is the `seq` of the last one seen. */
 export async function auditTrail(
   db: Queries,
-  query: { readonly limit: number; readonly before?: number; readonly accountId?: string },
+  query: {
+    readonly limit: number;
+    readonly before?: number | undefined;
+    readonly accountId?: string | undefined;
+  },
 ): Promise<readonly (Written & AuditEntry)[]> {
   const { before = Number.MAX_SAFE_INTEGER, limit, accountId } = query;
   const ofAccount = accountId === undefined ? '' : 'AND account_id = $3';

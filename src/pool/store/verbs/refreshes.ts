@@ -28,7 +28,6 @@ interface AttemptRow {
   readonly seq: number;
   readonly id: string;
   readonly account_id: string;
-  readonly instance: string;
   readonly actor: string;
   readonly intent_at: number;
   readonly opens_at: number;

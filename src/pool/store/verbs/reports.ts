@@ -65,7 +65,7 @@ async function readReported(tx: Transaction, demand: ReportDemand, session: Sess
   const leases =
     session === undefined
       ? []
-      : await db.all<LeaseRow>('SELECT * FROM leases WHERE session_id = $1', session.id);
+      : await db.all<LeaseRow>('SELECT account_id, fence FROM leases WHERE session_id = $1', session.id);
   const ids = new Set(turns.filter((turn) => known.has(turn.accountId)).map((turn) => turn.reportId));
   const fresh = await db.all<{ report_id: string }>(
     `INSERT INTO reports_seen (key_id, report_id, seen_at)

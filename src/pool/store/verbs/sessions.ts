@@ -12,7 +12,11 @@ interface HoldingRow {
 export async function sessions(
   db: Queries,
   now: number,
-  query: { readonly limit: number; readonly after?: string; readonly accountId?: string },
+  query: {
+    readonly limit: number;
+    readonly after?: string | undefined;
+    readonly accountId?: string | undefined;
+  },
 ) {
   const { limit, after, accountId } = query;
   // Some that have expired may still be there.
