@@ -3,7 +3,6 @@ import type { Socket } from 'node:net';
 import type { Dispatcher, Client as UndiciClient } from 'undici';
 import { Client } from '../undici.ts';
 import type { Connection, NetworkDispatchOptions, OriginOptions, PooledConnection } from './exchange.ts';
-import { PassingHandler } from './passing-handler.ts';
 import { proxyAuthorization } from './proxy-rules.ts';
 import { closedBefore } from './transport-errors.ts';
 
@@ -14,8 +13,8 @@ interface Http1Options extends Pick<OriginOptions, 'origin' | 'isKept'>, PooledC
   readonly forwardProxy: URL | undefined;
 }
 
-/** One HTTP/1.1 connection, carried by undici's client. */
-export class Http1Connection implements Connection {
+/** One HTTP/1.1 connection, carried by undici's client. It passes on what it hears about its one request at a time. */
+export class Http1Connection implements Connection, Dispatcher.DispatchHandler {
   readonly serial: number;
   readonly isHttp2 = false;
   used = 0;
@@ -24,7 +23,8 @@ export class Http1Connection implements Connection {
   readonly #socket: Socket;
   readonly #options: Http1Options;
   readonly #forwardHeaders: Readonly<Record<string, string>>;
-  #isBusy = false;
+  /** Of the request that it carries. */
+  #handler: Dispatcher.DispatchHandler | undefined;
   #isClosing = false;
   #isClosed = false;
 
@@ -54,24 +54,43 @@ export class Http1Connection implements Connection {
   }
 
   get room(): number {
-    return this.#isBusy || this.#isClosing || this.#isClosed || (this.used > 0 && !this.#options.isKept)
-      ? 0
-      : 1;
+    if (this.#handler || this.#isClosing || this.#isClosed) return 0;
+    return this.used > 0 && !this.#options.isKept ? 0 : 1;
   }
 
   send(options: NetworkDispatchOptions, handler: Dispatcher.DispatchHandler): void {
-    this.#isBusy = true;
+    this.#handler = handler;
     this.used += 1;
-    this.#client.dispatch(
-      this.#addressed(options),
-      new Http1Exchange(handler, {
-        onHead: (headers) => {
-          this.heard += 1;
-          if (/^close$/i.test(String(headers['connection']))) this.#isClosing = true;
-        },
-        onOver: () => this.#onOver(),
-      }),
-    );
+    this.#client.dispatch(this.#addressed(options), this);
+  }
+
+  onRequestStart(controller: Dispatcher.DispatchController, context: unknown): void {
+    this.#handler?.onRequestStart?.(controller, context);
+  }
+
+  onResponseStart(
+    controller: Dispatcher.DispatchController,
+    status: number,
+    headers: IncomingHttpHeaders,
+    message?: string,
+  ): void {
+    this.heard += 1;
+    if (/^close$/i.test(String(headers['connection']))) this.#isClosing = true;
+    this.#handler?.onResponseStart?.(controller, status, headers, message);
+  }
+
+  onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
+    this.#handler?.onResponseData?.(controller, chunk);
+  }
+
+  onResponseEnd(controller: Dispatcher.DispatchController, trailers: IncomingHttpHeaders): void {
+    this.#handler?.onResponseEnd?.(controller, trailers);
+    this.#onOver();
+  }
+
+  onResponseError(controller: Dispatcher.DispatchController, error: Error): void {
+    this.#handler?.onResponseError?.(controller, error);
+    this.#onOver();
   }
 
   destroy(error: Error): void {
@@ -92,7 +111,7 @@ export class Http1Connection implements Connection {
   }
 
   #onOver(): void {
-    this.#isBusy = false;
+    this.#handler = undefined;
     this.#options.listener.onChange(this);
   }
 
@@ -101,38 +120,5 @@ export class Http1Connection implements Connection {
     this.#isClosed = true;
     void this.#client.destroy(closedBefore());
     this.#options.listener.onClosed(this);
-  }
-}
-
-/** Says when the answer begins, and when the connection is free again. */
-class Http1Exchange extends PassingHandler {
-  readonly #hooks: { readonly onHead: (headers: IncomingHttpHeaders) => void; readonly onOver: () => void };
-
-  constructor(
-    handler: Dispatcher.DispatchHandler,
-    hooks: { readonly onHead: (headers: IncomingHttpHeaders) => void; readonly onOver: () => void },
-  ) {
-    super(handler);
-    this.#hooks = hooks;
-  }
-
-  override onResponseStart(
-    controller: Dispatcher.DispatchController,
-    status: number,
-    headers: IncomingHttpHeaders,
-    message?: string,
-  ): void {
-    this.#hooks.onHead(headers);
-    super.onResponseStart(controller, status, headers, message);
-  }
-
-  override onResponseEnd(controller: Dispatcher.DispatchController, trailers: IncomingHttpHeaders): void {
-    super.onResponseEnd(controller, trailers);
-    this.#hooks.onOver();
-  }
-
-  override onResponseError(controller: Dispatcher.DispatchController, error: Error): void {
-    super.onResponseError(controller, error);
-    this.#hooks.onOver();
   }
 }

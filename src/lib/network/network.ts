@@ -1,10 +1,10 @@
 import type { Dispatcher } from 'undici';
 import type { Clock } from '../clock.ts';
 import { Dispatcher as BareDispatcher } from '../undici.ts';
-import { PendingRequest } from './attempt.ts';
 import { createConnector } from './connector.ts';
 import type { NetworkDispatchOptions } from './exchange.ts';
 import { OriginPool, type OriginPoolOptions } from './origin-pool.ts';
+import { PendingRequest } from './pending-request.ts';
 import { type NamedProxy, ProxyRules, type ProxySettings } from './proxy-rules.ts';
 
 /** A lost HTTP/2 session costs no more turns than this. */
@@ -77,7 +77,8 @@ class NetworkDispatcher extends BareDispatcher {
   }
 
   override dispatch(options: NetworkDispatchOptions, handler: Dispatcher.DispatchHandler): boolean {
-    this.#poolOf(String(options.origin)).take(new PendingRequest(options, handler));
+    const request = new PendingRequest(options, handler, this.#options.clock.monotonic);
+    this.#poolOf(String(options.origin)).take(request);
     return true;
   }
 

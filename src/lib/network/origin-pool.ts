@@ -1,9 +1,9 @@
 import type { Socket } from 'node:net';
-import { Attempt, type PendingRequest } from './attempt.ts';
 import type { Connector } from './connector.ts';
 import type { Connection, OriginOptions } from './exchange.ts';
 import { Http1Connection } from './http1-connection.ts';
 import { openHttp2 } from './http2-connection.ts';
+import type { PendingRequest } from './pending-request.ts';
 import { UnsentError } from './transport-errors.ts';
 
 export interface OriginPoolOptions extends OriginOptions {
@@ -54,13 +54,7 @@ export class OriginPool {
   }
 
   #send(request: PendingRequest, connection: Connection): void {
-    const attempt = new Attempt(
-      request,
-      connection,
-      this.#options.clock.monotonic,
-      this.#options.isKept ? this.#resend : undefined,
-    );
-    connection.send(request.options, attempt);
+    request.sendOn(connection, this.#options.isKept ? this.#resend : undefined);
     this.#sort(connection);
   }
 
