@@ -34,7 +34,13 @@ export async function decodeTurn<Options>(
     relayingOutbound(provider, { dialect: inbound.name }),
   );
   if (heldBody) heldBody.text = undefined;
-  if (!open || !mayRelay || text === undefined) return { decoded: inbound.decode(body) };
+  if (!open || !mayRelay || text === undefined) {
+    const decoded = inbound.decode(body);
+    // Beside the name only an effort decides, or images where no model may see them.
+    const isSettled =
+      decoded.request.reasoning.effort === undefined && plan?.candidates.some(({ isBlind }) => !isBlind);
+    return { decoded, plan: isSettled ? plan : undefined };
+  }
   let whole: DecodedTurn<Options> | undefined;
   const translated = () => {
     whole ??= inbound.decode(JSON.parse(text));
