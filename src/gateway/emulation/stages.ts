@@ -13,10 +13,8 @@ export interface Stage {
 }
 
 /** The stages that one try of a request passes, in their order. Most requests need none. */
-export function stagesOf(
-  { limits, reasoning, ...request }: AskedRequest,
-  emulated: ReadonlySet<EmulatedAbility>,
-): readonly Stage[] {
+export function stagesOf(request: AskedRequest, emulated: ReadonlySet<EmulatedAbility>): readonly Stage[] {
+  const { limits, reasoning } = request;
   const { maxOutputTokens, stopSequences } = limits;
   const isReasoningHidden = reasoning.effort === 'none';
   const stages: Stage[] = [];

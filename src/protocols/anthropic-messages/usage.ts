@@ -1,30 +1,27 @@
 import type { FinishReason, Usage } from '../../core/turn.ts';
-import { isJsonObject, type JsonObject } from '../../lib/parse-json.ts';
+import { isJsonObject } from '../../lib/parse-json.ts';
 import { countIn } from '../shared/json-values.ts';
 
 /** The figures of an answer. Those of a stream come in two events, the later of which counts; undefined where there are none. */
-export function readUsage(...given: readonly unknown[]): Usage | undefined {
-  const figures: JsonObject = Object.assign(
-    {},
-    ...given.filter(isJsonObject).map((one) => Object.fromEntries(Object.entries(one).filter(isGiven))),
-  );
-  const input = countIn(figures, 'input_tokens');
+export function readUsage(first: unknown, later?: unknown): Usage | undefined {
+  const figure = (name: string) => countIn(later, name) ?? countIn(first, name);
+  const input = figure('input_tokens');
   if (input === undefined) return undefined;
-  const read = countIn(figures, 'cache_read_input_tokens');
-  const written = countIn(figures, 'cache_creation_input_tokens');
-  const thinking = countIn(figures['output_tokens_details'], 'thinking_tokens');
+  const read = figure('cache_read_input_tokens');
+  const written = figure('cache_creation_input_tokens');
+  const thinking = thinkingIn(later) ?? thinkingIn(first);
   return {
     // Tokens read from the cache and written to it are counted separately in this dialect.
     inputTokens: input + (read ?? 0) + (written ?? 0),
-    outputTokens: countIn(figures, 'output_tokens') ?? 0,
+    outputTokens: figure('output_tokens') ?? 0,
     ...(read !== undefined && { cachedInputTokens: read }),
     ...(written !== undefined && { cacheWriteTokens: written }),
     ...(thinking !== undefined && { reasoningTokens: thinking }),
   };
 }
 
-function isGiven([, value]: [string, unknown]): boolean {
-  return value !== null && value !== undefined;
+function thinkingIn(usage: unknown): number | undefined {
+  return isJsonObject(usage) ? countIn(usage['output_tokens_details'], 'thinking_tokens') : undefined;
 }
 
 const finishReasons: Readonly<Record<string, FinishReason>> = {

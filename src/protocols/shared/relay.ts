@@ -14,40 +14,27 @@ export function editMembers(
 ): string {
   let text = '';
   let taken = 0;
+  let hasMembers = false;
   const missing = new Map(Object.entries(values));
-  const members = membersOf(body);
-  for (const { name, start, end } of members) {
-    if (!Object.hasOwn(values, name)) continue;
-    text += body.slice(taken, start) + values[name]?.(body.slice(start, end));
-    taken = end;
-    missing.delete(name);
+  let at = body.indexOf('{') + 1;
+  for (let nameStart = body.indexOf('"', at); nameStart !== -1; nameStart = body.indexOf('"', at)) {
+    hasMembers = true;
+    const nameEnd = endOfString(body, nameStart);
+    const name = String(JSON.parse(body.slice(nameStart, nameEnd)));
+    const start = skipBlanks(body, body.indexOf(':', nameEnd) + 1);
+    const end = endOfValue(body, start);
+    if (Object.hasOwn(values, name)) {
+      text += body.slice(taken, start) + values[name]?.(body.slice(start, end));
+      taken = end;
+      missing.delete(name);
+    }
+    at = skipBlanks(body, end);
+    if (body[at] !== ',') break;
   }
   const close = body.lastIndexOf('}');
   const added = [...missing].map(([name, value]) => `${JSON.stringify(name)}:${value(undefined)}`).join(',');
-  const comma = members.length > 0 && added !== '' ? ',' : '';
+  const comma = hasMembers && added !== '' ? ',' : '';
   return text + body.slice(taken, close) + comma + added + body.slice(close);
-}
-
-interface Span {
-  /** Of the value, in the text. */
-  readonly start: number;
-  readonly end: number;
-}
-
-/** The members of an object's text, in order. */
-function membersOf(text: string): (Span & { readonly name: string })[] {
-  const members: (Span & { readonly name: string })[] = [];
-  let at = text.indexOf('{') + 1;
-  for (;;) {
-    const nameStart = text.indexOf('"', at);
-    if (nameStart === -1) return members;
-    const nameEnd = endOfString(text, nameStart);
-    const start = skipBlanks(text, text.indexOf(':', nameEnd) + 1);
-    const end = endOfValue(text, start);
-    members.push({ name: String(JSON.parse(text.slice(nameStart, nameEnd))), start, end });
-    at = skipBlanks(text, end);
-    if (text[at] !== ',') return members;
-  }
 }
 
 function skipBlanks(text: string, from: number): number {
@@ -87,6 +74,12 @@ function endOfValue(text: string, start: number): number {
     }
   }
   return text.length;
+}
+
+/** In the text of a stream. */
+interface Span {
+  readonly start: number;
+  readonly end: number;
 }
 
 /** What one event of a relayed stream says. */
