@@ -1,75 +1,86 @@
-import { create, type MessageInitShape, toBinary } from '@bufbuild/protobuf';
-import { BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
+import { create, toBinary } from '@bufbuild/protobuf';
+import { type BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
 import { AppError } from '../../core/errors.ts';
 import { toolsToOffer } from '../../core/offered-tools.ts';
 import type { ImageLimits, OutboundTurn } from '../../core/protocol.ts';
 import type { ImagePart, Tool, ToolResultPart, TurnRequest } from '../../core/turn.ts';
 import { isJsonObject } from '../../lib/parse-json.ts';
 import { userInputOf, wholeQuery } from '../shared/fold-history.ts';
-import {
-  AutonomyLevel,
-  type InputContextSchema,
-  type McpContextSchema,
-  type McpToolContentSchema,
-  RequestSchema,
-  ToolType,
-  type UserInputSchema,
-} from './gen/warp_pb.js';
+import { encoded, writeMessage, writeText } from './encoded.ts';
+import { AutonomyLevel, SettingsSchema, ToolType } from './gen/warp_pb.js';
 import { decodeMemory, type Remembered } from './memory.ts';
 import { answeredCalls, toolCallIn } from './tasks.ts';
-import { builtinCall, encodeStruct } from './tool-calls.ts';
+import { builtinCall, writeStruct } from './tool-calls.ts';
 
 /** The one MCP server under which all of a client's tools are shown. Its id has to be a UUID, and to stay the same. */
 const toolServer = { name: 'client-tools', id: '8f0c3f52-6d5b-4a3e-9f1d-2b7c54e0a916' } as const;
 
-const taskContextField = 1;
+/** The settings that are the same for every turn. */
+const fixedSettings = toBinary(
+  SettingsSchema,
+  create(SettingsSchema, {
+    // The upstream then proposes no plans of its own, which nobody here could show or accept.
+    planningEnabled: true,
+    // An empty list would allow every tool there is, so it is never empty.
+    supportedTools: [ToolType.CALL_MCP_TOOL],
+    shouldPreserveFileContentInHistory: true,
+    supportsReasoningMessage: true,
+    // Nobody sits in front of the upstream to confirm a step; the client decides about its own tools.
+    autonomyLevel: AutonomyLevel.UNSUPERVISED,
+  }),
+);
 
-/** The protobuf body of one turn. Throws AppError `invalid_request` for `tools` when a schema is too deep. */
+/**
+ * The protobuf body of one turn: a `Request` of warp.proto, written by hand, since by way of the schemas it takes several times as
+ * long. Throws AppError `invalid_request` for `tools` when a schema is too deep.
+ */
 export function encodeRequest(request: TurnRequest, input: NewInput): Uint8Array {
+  const { query, results, remembered } = input;
   const tools = toolsToOffer(request);
-  const rest = toBinary(
-    RequestSchema,
-    create(RequestSchema, {
-      input: {
-        context: contextOf(request, input),
-        userInputs: { inputs: [...input.results.map(resultInput), ...queryInputs(input.query)] },
-      },
-      settings: {
-        modelConfig: { base: request.model },
-        supportsParallelToolCalls: request.parallelToolCalls,
-        // The upstream then proposes no plans of its own, which nobody here could show or accept.
-        planningEnabled: true,
-        // An empty list would allow every tool there is, so it is never empty.
-        supportedTools: [ToolType.CALL_MCP_TOOL],
-        shouldPreserveFileContentInHistory: true,
-        supportsReasoningMessage: true,
-        // Nobody sits in front of the upstream to confirm a step; the client decides about its own tools.
-        autonomyLevel: AutonomyLevel.UNSUPERVISED,
-      },
-      metadata: { conversationId: input.remembered?.conversationId ?? '' },
-      ...(tools.length > 0 && { mcpContext: toolContext(tools) }),
-    }),
-  );
-  // The remembered tasks go out as the bytes they were kept as.
-  return new BinaryWriter()
-    .tag(taskContextField, WireType.LengthDelimited)
-    .bytes(input.remembered?.taskContext ?? new Uint8Array())
-    .raw(rest)
-    .finish();
+  return encoded((writer) => {
+    // The remembered tasks go out as the bytes they were kept as.
+    writer.tag(1, WireType.LengthDelimited).bytes(remembered?.taskContext ?? nothing);
+    writeMessage(writer, 2, () => {
+      writeMessage(writer, 1, () => writeContext(writer, request, input.images));
+      writeMessage(writer, 6, () => {
+        for (const result of results)
+          writeMessage(writer, 1, () => writeMessage(writer, 2, () => writeResult(writer, result)));
+        if (query !== undefined)
+          writeMessage(writer, 1, () => writeMessage(writer, 1, () => writeQuery(writer, query)));
+      });
+    });
+    writeMessage(writer, 3, () => {
+      writeMessage(writer, 1, () => writeText(writer, 1, request.model));
+      if (request.parallelToolCalls) writer.tag(4, WireType.Varint).bool(true);
+      writer.raw(fixedSettings);
+    });
+    writeMessage(writer, 4, () => {
+      if (remembered) writeText(writer, 1, remembered.conversationId);
+    });
+    if (tools.length > 0) writeMessage(writer, 6, () => writeTools(writer, tools));
+  });
 }
 
-function contextOf(request: TurnRequest, input: NewInput): MessageInitShape<typeof InputContextSchema> {
+const nothing = new Uint8Array();
+
+/** An `InputContext`. */
+function writeContext(writer: BinaryWriter, request: TurnRequest, images: readonly ImagePart[]): void {
+  for (const image of images) writeMessage(writer, 7, () => writeImage(writer, image));
   const rules = rulesOf(request);
-  return {
-    images: input.images.map((image) => ({
-      data: Buffer.from(image.data, 'latin1'),
-      mimeType: image.mediaType,
-    })),
-    projectRules:
-      rules === ''
-        ? []
-        : [{ rootPath: '/', activeRuleFiles: [{ filePath: '/INSTRUCTIONS.md', content: rules }] }],
-  };
+  if (rules === '') return;
+  writeMessage(writer, 10, () => {
+    writeText(writer, 1, '/');
+    writeMessage(writer, 2, () => {
+      writeText(writer, 1, '/INSTRUCTIONS.md');
+      writeText(writer, 2, rules);
+    });
+  });
+}
+
+/** An `Image` or `McpImage`: its data is the base64 text. */
+function writeImage(writer: BinaryWriter, { data, mediaType }: ImagePart): void {
+  writeText(writer, 1, data);
+  writeText(writer, 2, mediaType);
 }
 
 /** System messages, and a demanded tool: the wire has no field for either, and rules come closest. */
@@ -85,55 +96,40 @@ function rulesOf(request: TurnRequest): string {
   return texts.filter((text) => text.trim() !== '').join('\n\n');
 }
 
-function queryInputs(query: string | undefined): MessageInitShape<typeof UserInputSchema>[] {
-  return query === undefined ? [] : [{ input: { case: 'userQuery', value: { query, mode: {} } } }];
+/** A `UserQuery`; an empty mode is the normal one. */
+function writeQuery(writer: BinaryWriter, query: string): void {
+  writeText(writer, 1, query);
+  writer.tag(3, WireType.LengthDelimited).bytes(nothing);
 }
 
-function resultInput(result: ToolResultPart): MessageInitShape<typeof UserInputSchema> {
-  return {
-    input: {
-      case: 'toolCallResult',
-      value: {
-        toolCallId: result.callId,
-        callMcpTool: {
-          result: result.isError
-            ? { case: 'error', value: { message: result.text } }
-            : { case: 'success', value: { results: resultContents(result) } },
-        },
-      },
-    },
-  };
+/** A `ToolResult`. */
+function writeResult(writer: BinaryWriter, { callId, isError, text, images = [] }: ToolResultPart): void {
+  writeText(writer, 1, callId);
+  writeMessage(writer, 12, () => {
+    if (isError) return writeMessage(writer, 2, () => writeText(writer, 1, text));
+    writeMessage(writer, 1, () => {
+      if (text !== '' || images.length === 0)
+        writeMessage(writer, 1, () => writeMessage(writer, 1, () => writeText(writer, 1, text)));
+      for (const image of images)
+        writeMessage(writer, 1, () => writeMessage(writer, 2, () => writeImage(writer, image)));
+    });
+  });
 }
 
-function resultContents({
-  text,
-  images = [],
-}: ToolResultPart): MessageInitShape<typeof McpToolContentSchema>[] {
-  const shown = images.map((image) => ({
-    content: {
-      case: 'image' as const,
-      value: { data: Buffer.from(image.data, 'latin1'), mimeType: image.mediaType },
-    },
-  }));
-  if (text === '' && shown.length > 0) return shown;
-  return [{ content: { case: 'text', value: { text } } }, ...shown];
-}
-
-function toolContext(tools: readonly Tool[]): MessageInitShape<typeof McpContextSchema> {
+/** A `McpContext` with one server. */
+function writeTools(writer: BinaryWriter, tools: readonly Tool[]): void {
   checkNames(tools);
-  return {
-    servers: [
-      {
-        ...toolServer,
-        description: 'The tools of the client.',
-        tools: tools.map((tool) => ({
-          name: tool.name,
-          description: tool.description ?? '',
-          inputSchema: schemaOf(tool),
-        })),
-      },
-    ],
-  };
+  writeMessage(writer, 3, () => {
+    writeText(writer, 1, toolServer.name);
+    writeText(writer, 2, 'The tools of the client.');
+    for (const tool of tools)
+      writeMessage(writer, 4, () => {
+        writeText(writer, 1, tool.name);
+        writeText(writer, 2, tool.description ?? '');
+        writeMessage(writer, 3, () => writeSchema(writer, tool));
+      });
+    writeText(writer, 5, toolServer.id);
+  });
 }
 
 /** A call names its tool only, so that nobody could tell which of two was meant. */
@@ -152,9 +148,9 @@ function checkNames(tools: readonly Tool[]): void {
 }
 
 /** The upstream leaves out a tool whose schema is no object, so such a tool is shown as one without parameters. */
-function schemaOf(tool: Tool): Uint8Array {
+function writeSchema(writer: BinaryWriter, tool: Tool): void {
   try {
-    return encodeStruct(isJsonObject(tool.parameters) ? tool.parameters : { type: 'object', properties: {} });
+    writeStruct(writer, isJsonObject(tool.parameters) ? tool.parameters : { type: 'object', properties: {} });
   } catch (cause) {
     throw new AppError(
       'invalid_request',

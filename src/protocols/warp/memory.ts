@@ -1,14 +1,14 @@
-import { clone, create, fromBinary, toBinary } from '@bufbuild/protobuf';
-import { BinaryReader, BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
+import { clone, fromBinary, toBinary } from '@bufbuild/protobuf';
+import { BinaryReader, type BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
 import type { ConversationMemory } from '../../core/protocol.ts';
+import { encoded, writeMessage, writeText } from './encoded.ts';
 import {
   MemorySchema,
   type Message,
   MessageSchema,
   type Task,
   TaskContextSchema,
-  TaskSchema,
-  UsageTotalsSchema,
+  TaskDependenciesSchema,
 } from './gen/warp_pb.js';
 import { type OnUnreadable, readMessage } from './read-message.ts';
 import { noTotals, type UsageTotals } from './usage.ts';
@@ -29,39 +29,42 @@ export interface Remembered {
 }
 
 const version = 1;
-const memoryFields = { version: 1, conversationId: 2, taskContext: 3, totals: 4 } as const;
-/** Of TaskContext, and of Task. */
-const taskField = 1;
-const messageField = 5;
 
-/** Used again for the next memory, since growing a new buffer each time costs more than writing does. */
-let spareWriter: BinaryWriter | undefined;
-/** A larger buffer is not kept. */
-const mostSpareBytes = 256 * 1024;
-
-/** Written by hand, in one go: by way of the schemas it takes several times as long, on every turn. */
+/** A `Memory` of warp.proto. Written by hand, in one go: by way of the schemas it takes several times as long, on every turn. */
 export function encodeMemory(
   conversationId: string,
   tasks: readonly RememberedTask[],
   { totalTokens, credits, charges }: UsageTotals,
 ): ConversationMemory {
-  const { LengthDelimited, Varint } = WireType;
-  const writer = spareWriter ?? new BinaryWriter();
-  spareWriter = undefined;
-  const totals = create(UsageTotalsSchema, { totalTokens, credits, ...(charges && { charges }) });
-  writer.tag(memoryFields.version, Varint).uint32(version);
-  writer.tag(memoryFields.conversationId, LengthDelimited).string(conversationId);
-  writer.tag(memoryFields.taskContext, LengthDelimited).fork();
-  for (const { task, messages } of tasks) {
-    writer.tag(taskField, LengthDelimited).fork().raw(toBinary(TaskSchema, task));
-    for (const message of messages) writer.tag(messageField, LengthDelimited).bytes(message.encoded());
-    writer.join();
-  }
-  writer.join();
-  writer.tag(memoryFields.totals, LengthDelimited).bytes(toBinary(UsageTotalsSchema, totals));
-  const bytes = writer.finish();
-  if (bytes.length <= mostSpareBytes) spareWriter = writer;
-  return bytes;
+  return encoded((writer) => {
+    writer.tag(1, WireType.Varint).uint32(version);
+    writeText(writer, 2, conversationId);
+    writeMessage(writer, 3, () => {
+      for (const task of tasks) writeMessage(writer, 1, () => writeTask(writer, task));
+    });
+    writeMessage(writer, 4, () => {
+      writer.tag(2, WireType.Varint).uint32(totalTokens);
+      writer.tag(3, WireType.Bit64).double(credits);
+      if (!charges) return;
+      const { inputTokens, outputTokens, cacheReadTokens, cacheWriteTokens, costCents } = charges;
+      writeMessage(writer, 4, () => {
+        [inputTokens, outputTokens, cacheReadTokens, cacheWriteTokens, costCents].forEach((figure, index) => {
+          writer.tag(index + 1, WireType.Bit64).double(figure);
+        });
+      });
+    });
+  });
+}
+
+function writeTask(writer: BinaryWriter, { task, messages }: RememberedTask): void {
+  const { id, description, dependencies, serverData, $unknown = [] } = task;
+  if (id !== undefined) writer.tag(1, WireType.LengthDelimited).string(id);
+  if (description !== undefined) writer.tag(2, WireType.LengthDelimited).string(description);
+  if (dependencies)
+    writer.tag(3, WireType.LengthDelimited).bytes(toBinary(TaskDependenciesSchema, dependencies));
+  for (const message of messages) writer.tag(5, WireType.LengthDelimited).bytes(message.encoded());
+  if (serverData !== undefined) writer.tag(8, WireType.LengthDelimited).bytes(serverData);
+  for (const { no, wireType, data } of $unknown) writer.tag(no, wireType).raw(data);
 }
 
 /** Undefined when the bytes are not ours or of another version: the conversation then starts afresh, folded. */

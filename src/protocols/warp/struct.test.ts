@@ -2,7 +2,8 @@ import { fromBinary, type JsonObject, toBinary, toJson } from '@bufbuild/protobu
 import { StructSchema } from '@bufbuild/protobuf/wkt';
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
-import { decodeStruct, encodeStruct } from './tool-calls.ts';
+import { encodeStruct } from './testing/events.ts';
+import { decodeStruct } from './tool-calls.ts';
 
 // Through JSON once, which has no negative zero.
 const json = fc

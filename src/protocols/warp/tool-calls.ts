@@ -1,4 +1,4 @@
-import { BinaryReader, BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
+import { BinaryReader, type BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
 import { AppError } from '../../core/errors.ts';
 import type { TurnEvent } from '../../core/turn.ts';
 import type { ToolCall } from './gen/warp_pb.js';
@@ -163,22 +163,16 @@ type JsonObject = Readonly<Record<string, unknown>>;
 /** A google.protobuf.Struct nested deeper than this is refused: no tool needs it, and it could exhaust the stack. */
 const maxDepth = 100;
 
-/**
- * Encodes a JSON object as google.protobuf.Struct. Members that JSON cannot hold (undefined, functions) are left
- * out. Throws RangeError when nested deeper than 100.
- */
-export function encodeStruct(object: JsonObject): Uint8Array {
-  const writer = new BinaryWriter();
-  writeStruct(writer, object, 0);
-  return writer.finish();
-}
-
 /** Reads google.protobuf.Struct as a JSON object without a prototype. Throws on bytes that are none. */
 export function decodeStruct(bytes: Uint8Array): Record<string, unknown> {
   return readStruct(new BinaryReader(bytes), bytes.length, 0);
 }
 
-function writeStruct(writer: BinaryWriter, object: JsonObject, depth: number): void {
+/**
+ * Writes a JSON object as google.protobuf.Struct. Members that JSON cannot hold (undefined, functions) are left out.
+ * Throws RangeError when nested deeper than 100.
+ */
+export function writeStruct(writer: BinaryWriter, object: JsonObject, depth = 0): void {
   if (depth > maxDepth) throw new RangeError(`a JSON object is nested deeper than ${maxDepth}`);
   for (const key of Object.keys(object)) {
     const value = object[key];

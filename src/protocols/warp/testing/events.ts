@@ -1,7 +1,11 @@
 import { plainTurn } from '../../../core/testing/plain-turn.ts';
 import type { Message, Tool, TurnEvent, TurnRequest } from '../../../core/turn.ts';
-import { encodeStruct } from '../tool-calls.ts';
+import { encoded } from '../encoded.ts';
+import { writeStruct } from '../tool-calls.ts';
 import { type Field, raw } from './wire.ts';
+
+export const encodeStruct = (object: Readonly<Record<string, unknown>>) =>
+  encoded((writer) => writeStruct(writer, object));
 
 /** One ResponseEvent as a server writes it: padded URL-safe base64 in a data line. */
 export function sse(event: Uint8Array): string {
