@@ -218,8 +218,8 @@ function openCallsOf(remembered: Remembered): ReadonlyMap<string, OpenCall> {
   const messages = remembered.tasks.flatMap((task) => task.messages);
   const answered = answeredCalls(messages);
   for (const content of messages) {
-    const call = toolCallIn(content);
-    if (!call?.toolCallId || answered.has(call.toolCallId)) continue;
+    const call = answered.has(content.callId) ? undefined : toolCallIn(content);
+    if (!call?.toolCallId) continue;
     const builtin = builtinCall(call)?.name;
     if (builtin !== undefined || call.tool.case === 'callMcpTool') open.set(call.toolCallId, { builtin });
   }

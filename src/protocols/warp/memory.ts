@@ -89,9 +89,12 @@ type Kind = Message['message']['case'];
 interface Glance {
   readonly id: string;
   readonly kind: Kind;
+  readonly callId: string;
 }
 
 const idField = 1;
+/** Of a call, and of the result of one. */
+const callIdField = 1;
 const kindOf = new Map<number, Kind>(
   MessageSchema.fields.flatMap(({ number, localName, oneof }) =>
     oneof ? [[number, localName as Kind]] : [],
@@ -132,6 +135,14 @@ export class KeptMessage {
     return this.#message ? this.#message.message.case : this.#glance?.kind;
   }
 
+  /** Of a call, or of the call that it answers; else empty. */
+  get callId(): string {
+    const message = this.#message?.message;
+    if (!message) return this.#glance?.callId ?? '';
+    const isOfCall = message.case === 'toolCall' || message.case === 'toolCallResult';
+    return (isOfCall && message.value.toolCallId) || '';
+  }
+
   get message(): Message {
     this.#message ??= readMessage(MessageSchema, this.#bytes ?? new Uint8Array());
     return this.#message;
@@ -155,13 +166,31 @@ function glanceAt(bytes: Uint8Array): Glance {
   const reader = new BinaryReader(bytes);
   let id = '';
   let kind: Kind;
+  let callId = '';
   while (reader.pos < reader.len) {
     const [number, wireType] = reader.tag();
-    if (number === idField && wireType === WireType.LengthDelimited) id = reader.string();
+    if (wireType !== WireType.LengthDelimited) reader.skip(wireType, number);
+    else if (number === idField) id = reader.string();
     else {
-      if (wireType === WireType.LengthDelimited) kind = kindOf.get(number) ?? kind;
-      reader.skip(wireType, number);
+      const value = reader.bytes();
+      const found = kindOf.get(number);
+      if (found === undefined) continue;
+      kind = found;
+      callId = found === 'toolCall' || found === 'toolCallResult' ? callIdIn(value) : '';
     }
   }
-  return { id, kind };
+  return { id, kind, callId };
+}
+
+/** Empty where the bytes cannot be read: such a field is only kept to be sent back. */
+function callIdIn(bytes: Uint8Array): string {
+  try {
+    const reader = new BinaryReader(bytes);
+    while (reader.pos < reader.len) {
+      const [number, wireType] = reader.tag();
+      if (number === callIdField && wireType === WireType.LengthDelimited) return reader.string();
+      reader.skip(wireType, number);
+    }
+  } catch {}
+  return '';
 }

@@ -48,7 +48,7 @@ export function readMessage<Desc extends DescMessage>(
   onUnreadable: OnUnreadable = () => {},
 ): MessageShape<Desc> {
   const message = create(desc);
-  readFields(desc, message, bytes, onUnreadable);
+  new FieldReader(bytes).read(desc, message, bytes.length, onUnreadable);
   return message;
 }
 
@@ -64,54 +64,78 @@ interface FieldPlan {
   readonly isList: boolean;
 }
 
-function readFields(
-  desc: DescMessage,
-  message: Message,
-  bytes: Uint8Array,
-  onUnreadable: OnUnreadable,
-): void {
-  const target = message as Target;
-  const plans = plansOf(desc);
-  const reader = new BinaryReader(bytes);
-  while (reader.pos < reader.len) {
-    const start = reader.pos;
-    const [no, wireType] = reader.tag();
-    const plan = plans.get(no);
-    const valueStart = reader.pos;
-    if (plan) {
-      const { field } = plan;
-      try {
-        if (wireType !== plan.wireType) throw new TypeError(`wire type ${wireType}`);
-        if (plan.message) readChild(target, plan, plan.message, reader.bytes(), onUnreadable);
-        else if (field.fieldKind === 'map') {
-          reader.skip(wireType, no);
-          mergeFromBinary(desc, message, bytes.subarray(start, reader.pos));
-        } else setValue(target, plan, readScalar(reader, field));
-        continue;
-      } catch (cause) {
-        const name = `${desc.name}.${field.name}`;
-        if (needed.has(name)) throw new TypeError(`${name} cannot be read`, { cause });
-        onUnreadable(name);
-        reader.pos = valueStart;
+/** One reader goes through a message and all within it: a view and a reader for each would cost more than reading does. */
+class FieldReader {
+  readonly #bytes: Uint8Array;
+  readonly #reader: BinaryReader;
+
+  constructor(bytes: Uint8Array) {
+    this.#bytes = bytes;
+    this.#reader = new BinaryReader(bytes);
+  }
+
+  read(desc: DescMessage, message: Message, end: number, onUnreadable: OnUnreadable): void {
+    const plans = plansOf(desc);
+    const reader = this.#reader;
+    const target = message as Target;
+    while (reader.pos < end) {
+      const start = reader.pos;
+      const [no, wireType] = reader.tag();
+      const plan = plans.get(no);
+      const valueStart = reader.pos;
+      if (plan) {
+        const { field } = plan;
+        try {
+          if (wireType !== plan.wireType) throw new TypeError(`wire type ${wireType}`);
+          if (plan.message) this.#readChild(target, plan, plan.message, end, onUnreadable);
+          else if (field.fieldKind === 'map') {
+            reader.skip(wireType, no);
+            this.#check(end);
+            mergeFromBinary(desc, message, this.#bytes.subarray(start, reader.pos));
+          } else {
+            const value = readScalar(reader, field);
+            this.#check(end);
+            setValue(target, plan, value);
+          }
+          continue;
+        } catch (cause) {
+          const name = `${desc.name}.${field.name}`;
+          if (needed.has(name)) throw new TypeError(`${name} cannot be read`, { cause });
+          onUnreadable(name);
+          reader.pos = valueStart;
+        }
       }
+      const data = reader.skip(wireType, no);
+      this.#check(end);
+      message.$unknown ??= [];
+      message.$unknown.push({ no, wireType, data });
     }
-    message.$unknown ??= [];
-    message.$unknown.push({ no, wireType, data: reader.skip(wireType, no) });
+  }
+
+  #readChild(
+    target: Target,
+    plan: FieldPlan,
+    desc: DescMessage,
+    end: number,
+    onUnreadable: OnUnreadable,
+  ): void {
+    const length = this.#reader.uint32();
+    const childEnd = this.#reader.pos + length;
+    if (childEnd > end) throw tooLong();
+    // A field that comes twice is one message in two pieces.
+    const known = plan.isList ? undefined : (presentValue(target, plan.field) as Message | undefined);
+    const child = known ?? create(desc);
+    this.read(desc, child, childEnd, known ? () => {} : onUnreadable);
+    if (!known) setValue(target, plan, child);
+  }
+
+  #check(end: number): void {
+    if (this.#reader.pos > end) throw tooLong();
   }
 }
 
-function readChild(
-  target: Target,
-  plan: FieldPlan,
-  desc: DescMessage,
-  bytes: Uint8Array,
-  onUnreadable: OnUnreadable,
-): void {
-  // A field that comes twice is one message in two pieces.
-  const known = plan.isList ? undefined : (presentValue(target, plan.field) as Message | undefined);
-  const child = known ?? create(desc);
-  readFields(desc, child, bytes, known ? () => {} : onUnreadable);
-  if (!known) setValue(target, plan, child);
+function tooLong(): RangeError {
+  return new RangeError('a field is longer than the message around it');
 }
 
 function presentValue(target: Target, { oneof, localName }: DescField): unknown {

@@ -223,32 +223,29 @@ export class ConversationTasks {
    * have no result yet.
    */
   activeEntries(): HeldTask[] {
+    const tasks = [...this.#tasks.values()];
+    const queue = tasks.filter((entry) => entry.isSurfaced);
+    if (queue.length === tasks.length) return tasks;
     const active = new Set<HeldTask>();
-    const queue = [...this.#tasks.values()].filter((entry) => entry.isSurfaced);
     for (let entry = queue.shift(); entry; entry = queue.shift()) {
       if (active.has(entry)) continue;
       active.add(entry);
       const answered = answeredCalls(messagesOf([entry]));
       for (const { content } of entry.held) {
-        const call = toolCallIn(content);
-        if (!call) continue;
-        if (call.tool.case !== 'subagent' || answered.has(call.toolCallId ?? '')) continue;
+        const call = answered.has(content.callId) ? undefined : toolCallIn(content);
+        if (call?.tool.case !== 'subagent') continue;
         const child = this.#tasks.get(call.tool.value.taskId ?? '');
         if (child) queue.push(child);
       }
     }
-    return [...this.#tasks.values()].filter((entry) => active.has(entry));
+    return tasks.filter((entry) => active.has(entry));
   }
 }
 
 /** The ids of the tool calls that have a result among the messages. */
 export function answeredCalls(messages: Iterable<KeptMessage>): ReadonlySet<string> {
   const answered = new Set<string>();
-  for (const content of messages) {
-    if (content.kind !== 'toolCallResult') continue;
-    const { message } = content.message;
-    if (message.case === 'toolCallResult') answered.add(message.value.toolCallId ?? '');
-  }
+  for (const { kind, callId } of messages) if (kind === 'toolCallResult') answered.add(callId);
   return answered;
 }
 

@@ -68,7 +68,6 @@ function calledTool(
  * work may wait for a tool of the client as well; its other tools are its own affair.
  */
 function openCalls(tasks: ConversationTasks): ToolCall[] {
-  const answered = answeredCalls(messagesOf(tasks.all()));
   const open: ToolCall[] = [];
   for (const { held, isSurfaced } of tasks.activeEntries()) {
     for (const { content, isNew } of held) {
@@ -76,10 +75,12 @@ function openCalls(tasks: ConversationTasks): ToolCall[] {
       if (!call) continue;
       if (call.tool.case === 'server' || call.tool.case === 'subagent') continue;
       if (!isSurfaced && call.tool.case !== 'callMcpTool') continue;
-      if (!call.toolCallId || !answered.has(call.toolCallId)) open.push(call);
+      open.push(call);
     }
   }
-  return open;
+  if (open.length === 0) return open;
+  const answered = answeredCalls(messagesOf(tasks.all()));
+  return open.filter(({ toolCallId }) => !toolCallId || !answered.has(toolCallId));
 }
 
 function argumentsOf(args: Uint8Array | undefined): string {

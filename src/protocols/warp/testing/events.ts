@@ -44,10 +44,15 @@ export const message = (id: string, ...more: readonly Field[]) => raw([1, id], .
 export const output = (id: string, text: string) => message(id, [3, raw([1, text])]);
 export const reasoning = (id: string, text: string) => message(id, [15, raw([1, text])]);
 export const userQuery = (id: string, text: string) => message(id, [2, raw([1, text])]);
+/** The wire has fields of other numbers behind a call and a result, too. */
+const behind: readonly Field[] = [
+  [11, 'T'],
+  [13, 'request-1'],
+];
 export const mcpCall = (id: string, callId: string, name: string, args: Record<string, unknown> = {}) =>
-  message(id, [4, raw([1, callId], [12, raw([1, name], [2, encodeStruct(args)], [3, 'server'])])]);
+  message(id, [4, raw([1, callId], [12, raw([1, name], [2, encodeStruct(args)], [3, 'server'])])], ...behind);
 export const callResult = (id: string, callId: string) =>
-  message(id, [5, raw([1, callId], [16, raw([1, raw([1, raw([1, raw([1, 'sunny'])])])])])]);
+  message(id, [5, raw([1, callId], [16, raw([1, raw([1, raw([1, raw([1, 'sunny'])])])])])], ...behind);
 export const appendText = (taskId: string, id: string, text: string) =>
   append(taskId, output(id, text), 'agent_output.text');
 export const appendReasoning = (taskId: string, id: string, text: string) =>
