@@ -11,6 +11,7 @@ import { openSqlite } from '../src/db/sqlite.ts';
 import { SqliteDatabase } from '../src/db/sqlite-database.ts';
 import { startPostgresServer } from '../src/db/testing/postgres-server.ts';
 import { gatewayMigrations, planning } from '../src/gateway/database/gateway-verbs.ts';
+import type { UsageDatabase } from '../src/gateway/usage/ledger.ts';
 import {
   dayMs,
   dimensions,
@@ -18,8 +19,12 @@ import {
   figures,
   hourMs,
   type LedgerTurn,
+  spans,
 } from '../src/gateway/usage/ledger-turn.ts';
-import { usageVerbs } from '../src/gateway/usage/usage-verbs.ts';
+import { type AskedPeriod, periodOf } from '../src/gateway/usage/usage-periods.ts';
+import { type AskedReport, reportUsage } from '../src/gateway/usage/usage-report.ts';
+import { type UsageVerbs, usageVerbs } from '../src/gateway/usage/usage-verbs.ts';
+import { shownRow } from '../src/gateway/usage/usage-view.ts';
 
 const { values } = parseArgs({
   options: { turns: { type: 'string', default: '10000000' }, only: { type: 'string' } },
@@ -97,77 +102,81 @@ async function fill(db: Database, numbers: string, run: (sql: string) => Promise
   await run("INSERT INTO usage_requests (id, requests) SELECT id, '0b7e7a2c 66f157b5' FROM usage_records");
   const names = figures.map(({ name }) => name).join(', ');
   const sums = figures.map(({ name, sql }) => [name, sql] as const);
-  await run('DELETE FROM usage_hours');
-  await run('DELETE FROM usage_days');
+  await run('DELETE FROM usage_sums');
   await run(
-    `INSERT INTO usage_hours (series_id, hour, ${names})
-     SELECT s.id, t.at / ${hourMs}, ${sums.map(([, sql]) => `SUM(${sql})`).join(', ')}
+    `INSERT INTO usage_sums (series_id, span, start, ${names})
+     SELECT s.id, 1, t.at / ${hourMs}, ${sums.map(([, sql]) => `SUM(${sql})`).join(', ')}
      FROM usage_turns AS t JOIN usage_series AS s ON s.id = t.series_id GROUP BY s.id, t.at / ${hourMs}`,
   );
   for (const [face, given] of faces.slice(0, widest).entries()) {
     const same = given.map((name) => `f.${dimensions[name].column} = s.${dimensions[name].column}`);
     await run(
-      `INSERT INTO usage_hours (series_id, hour, ${names})
-       SELECT m.id, h.hour, ${sums.map(([name]) => `SUM(h.${name})`).join(', ')}
+      `INSERT INTO usage_sums (series_id, span, start, ${names})
+       SELECT m.id, 1, h.start, ${sums.map(([name]) => `SUM(h.${name})`).join(', ')}
        FROM (
          SELECT s.id AS wide, f.id AS id FROM usage_series AS s JOIN usage_series AS f ON f.face = ${face} AND ${same.join(' AND ')}
          WHERE s.face = ${widest}
-       ) AS m CROSS JOIN usage_hours AS h WHERE h.series_id = m.wide GROUP BY m.id, h.hour`,
+       ) AS m CROSS JOIN usage_sums AS h WHERE h.series_id = m.wide GROUP BY m.id, h.start`,
     );
   }
-  await run(
-    `INSERT INTO usage_days (series_id, day, ${names})
-     SELECT series_id, hour / 24, ${sums.map(([name]) => `SUM(${name})`).join(', ')} FROM usage_hours GROUP BY series_id, hour / 24`,
-  );
+  for (const span of spans.slice(1))
+    await run(
+      `INSERT INTO usage_sums (series_id, span, start, ${names})
+       SELECT series_id, ${span}, start - start % ${span}, ${sums.map(([name]) => `SUM(${name})`).join(', ')}
+       FROM usage_sums WHERE span = 1 GROUP BY series_id, start - start % ${span}`,
+    );
 }
 
-const range = (count: number) => [{ n: 0, from: end - count * dayMs, to: end }];
-const byDay = (count: number) =>
-  Array.from({ length: count }, (_, n) => ({
-    n,
-    from: end - (count - n) * dayMs,
-    to: end - (count - n - 1) * dayMs,
-  }));
-
 async function measure(name: string, db: Database): Promise<void> {
-  const verbs = usageVerbs(db);
-  const all = { filter: {}, groups: [], byHour: false, hasTimes: false, ranges: range(90) };
-  const sums = (title: string, question: Partial<Parameters<typeof verbs.sumUsage>[0]>) => ({
-    title,
-    ask: () =>
-      verbs.sumUsage({ ...all, source: 'days', hasTimes: question.ranges === undefined, ...question }),
-  });
-  const hours = (title: string, question: Partial<Parameters<typeof verbs.sumUsage>[0]>) =>
-    sums(title, { source: 'hours', ...question });
-  const questions = [
-    hours('90 days by day', { hasTimes: true, ranges: byDay(90) }),
-    sums('90 days by key', { groups: ['key'] }),
-    sums('90 days by model', { groups: ['model'] }),
-    sums('90 days by provider', { groups: ['provider'] }),
-    sums('90 days by account', { groups: ['account'] }),
-    hours('90 days by day and model', { groups: ['model'], ranges: byDay(90) }),
-    hours('90 days by day and account', { groups: ['account'], ranges: byDay(90) }),
-    hours('7 days by hour and model', { groups: ['model'], byHour: true, ranges: range(7) }),
-    hours('one key, 90 days by day', { filter: { key: 'key_3' }, ranges: byDay(90) }),
-    sums('one key, 90 days by model', { filter: { key: 'key_3' }, groups: ['model'] }),
-    sums('one key, 90 days by account', { filter: { key: 'key_3' }, groups: ['account'] }),
-    sums('one model, 90 days by key', { filter: { model: 'model-7' }, groups: ['key'] }),
-    sums('one provider, 30 days by key', {
-      filter: { provider: 'provider-7' },
-      groups: ['key'],
-      ranges: range(30),
-    }),
-    {
-      title: 'a part of an hour, by key',
-      ask: () =>
-        verbs.sumUsage({
-          ...all,
-          source: 'turns',
-          hasTimes: true,
-          groups: ['key'],
-          ranges: [{ n: 0, from: end - dayMs - 1_900_000, to: end - dayMs }],
-        }),
+  const verbs = usageVerbs(db) as UsageVerbs;
+  const database: UsageDatabase = { ask: (question) => question(verbs) };
+  /** As the page, the command line and the API ask: by default in a zone whose days begin in the middle of those of sums. */
+  const report = (title: string, asked: Partial<AskedPeriod & Omit<AskedReport, 'from' | 'to'>>) => ({
+    title: `${title}${asked.tz ? `, ${asked.tz}` : ''}`,
+    ask: async () => {
+      const { period = '90d', tz = 'Europe/Berlin', filter = {}, groups = [], step } = asked;
+      const { rows } = await reportUsage(
+        database,
+        { ...periodOf({ period, tz }, end), filter, groups, step, timeZone: tz },
+        end,
+      );
+      return rows.map(shownRow);
     },
+  });
+  const key = { filter: { key: 'key_3' } };
+  const questions = [
+    report('90 days', {}),
+    report('90 days by day', { step: 'day' }),
+    report('90 days by day', { step: 'day', tz: 'Asia/Kolkata' }),
+    report('90 days by key', { groups: ['key'] }),
+    report('90 days by model', { groups: ['model'] }),
+    report('90 days by provider', { groups: ['provider'] }),
+    report('90 days by account', { groups: ['account'] }),
+    report('90 days by key and account', { groups: ['key', 'account'] }),
+    report('90 days by key and outcome', { groups: ['key', 'outcome'] }),
+    report('90 days by day and key', { step: 'day', groups: ['key'] }),
+    report('90 days by day and model', { step: 'day', groups: ['model'] }),
+    report('90 days by day and account', { step: 'day', groups: ['account'] }),
+    report('90 days by day and account', { step: 'day', groups: ['account'], tz: 'UTC' }),
+    report('90 days by day and account', { step: 'day', groups: ['account'], tz: 'Asia/Shanghai' }),
+    report('30 days by day and account', { step: 'day', groups: ['account'], period: '30d' }),
+    report('30 days by day, key and model', { step: 'day', groups: ['key', 'model'], period: '30d' }),
+    report('7 days by hour and model', { step: 'hour', groups: ['model'], period: '7d' }),
+    report('one key, 90 days by day', { ...key, step: 'day' }),
+    report('one key, 90 days by model', { ...key, groups: ['model'] }),
+    report('one key, 90 days by account', { ...key, groups: ['account'] }),
+    report('one key, 90 days by day and account', { ...key, step: 'day', groups: ['account'] }),
+    report('one model, 90 days by key', { filter: { model: 'model-7' }, groups: ['key'] }),
+    report('one provider, 90 days by day and key', {
+      filter: { provider: 'provider-7' },
+      step: 'day',
+      groups: ['key'],
+    }),
+    report('errors, 90 days by day and key', {
+      filter: { outcome: 'error' },
+      step: 'day',
+      groups: ['key'],
+    }),
     {
       title: '100 turns',
       ask: () => verbs.listTurns({ filter: {}, from: start, before: { at: end, id: 0 }, limit: 100 }),

@@ -4,10 +4,10 @@ import { keyTables } from '../keys/key-tables.ts';
 import { keyVerbs } from '../keys/key-verbs.ts';
 import { limitTables } from '../limits/limit-tables.ts';
 import { limitVerbs } from '../limits/limit-verbs.ts';
-import { usageTables } from '../usage/usage-tables.ts';
+import { usageSpans, usageTables } from '../usage/usage-tables.ts';
 import { usageVerbs } from '../usage/usage-verbs.ts';
 
-const steps = [keyTables, limitTables, usageTables];
+const steps = [keyTables, limitTables, usageTables, usageSpans];
 
 /** A released step is never edited. */
 export function gatewayMigrations(kind: 'sqlite' | 'postgres'): readonly Migration[] {

@@ -124,7 +124,7 @@ export type Dimension = keyof typeof dimensions;
 export const allDimensions = Object.keys(dimensions) as Dimension[];
 
 /**
- * What the sums of each hour are kept by. A question is answered from the first that tells apart all it names; the small ones
+ * What sums are kept by. A question is answered from the first that tells apart all it names; the small ones
  * come first, and of their series there are few even where each turn is a combination of its own.
  */
 export const faces: readonly (readonly Dimension[])[] = [
@@ -157,7 +157,14 @@ export function hourOf(at: number): number {
   return Math.floor(at / hourMs);
 }
 
-/** Days since 1970, in UTC. */
-export function dayOf(at: number): number {
-  return Math.floor(at / dayMs);
+/**
+ * How many hours each sum covers, each a multiple of the one before. A period is answered from the longest that fit: a day
+ * of any time zone from seven at most, 90 days from forty.
+ */
+export const spans = [1, 4, 12, 24, 192] as const;
+export const longestSpan = 192;
+
+/** When the span begins that this hour is in, in hours since 1970. */
+export function spanStart(hour: number, span: number): number {
+  return hour - (hour % span);
 }

@@ -13,11 +13,13 @@ let log: string;
 let sent: Batch[];
 let ledger: UsageLedger;
 let answer: (batch: Batch) => Promise<void>;
+let hoursLeft: number;
 
 beforeEach(() => {
   clock = createManualClock();
   log = '';
   sent = [];
+  hoursLeft = 0;
   answer = async () => {};
   const destination = new Writable({
     write(chunk, _encoding, done) {
@@ -29,6 +31,10 @@ beforeEach(() => {
     async noteTurns(batch: Batch) {
       sent.push(batch);
       await answer(batch);
+    },
+    async moveHours() {
+      hoursLeft = Math.max(0, hoursLeft - 500);
+      return hoursLeft > 0;
     },
     pruneUsage: async () => false,
   } as unknown as UsageVerbs;
@@ -138,4 +144,10 @@ it('says how many are lost when it is closed without its database', async () => 
   await ledger.close();
   expect(ledger.figures).toEqual({ waiting: 2, written: 0, dropped: 2 });
   expect(log).toContain('could not be reached before the gateway stopped');
+});
+
+it('moves all sums of an earlier release soon after its start', async () => {
+  hoursLeft = 200_000;
+  await clock.advance(1_100);
+  await expect.poll(() => hoursLeft).toBe(0);
 });

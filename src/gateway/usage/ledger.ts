@@ -38,6 +38,7 @@ const mostWaiting = 20_000;
 const mostWaitingBytes = 32 * 1024 * 1024;
 /** A batch that the database refuses so often, though it can be reached, is given up. */
 const mostTries = 5;
+const firstPruneMs = 1_000;
 const pruneEveryMs = 60_000;
 const mostPortions = 50;
 
@@ -72,7 +73,7 @@ export class UsageLedger {
         `turns are missing in the usage ledger: ${reason}`,
       );
     });
-    if (this.isOn) this.#pruneLater();
+    if (this.isOn) this.#pruneLater(firstPruneMs);
   }
 
   get isOn(): boolean {
@@ -171,8 +172,8 @@ export class UsageLedger {
     this.#sayDropped(reason);
   }
 
-  #pruneLater(): void {
-    this.#cancelPruning = this.#options.clock.after(pruneEveryMs, () => {
+  #pruneLater(delayMs = pruneEveryMs): void {
+    this.#cancelPruning = this.#options.clock.after(delayMs, () => {
       void this.#prune().finally(() => {
         if (!this.#isClosed) this.#pruneLater();
       });
@@ -183,6 +184,7 @@ export class UsageLedger {
     const { database, clock, logger, keepDays, maxBytes } = this.#options;
     const bounds = { keptMs: keepDays * dayMs, maxBytes };
     try {
+      while (!this.#isClosed && (await database.ask(({ moveHours }) => moveHours())));
       for (let portion = 0; portion < mostPortions && !this.#isClosed; portion += 1) {
         if (!(await database.ask(({ pruneUsage }) => pruneUsage(clock.now(), bounds)))) return;
       }

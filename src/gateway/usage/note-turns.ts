@@ -4,13 +4,13 @@ import type { Database, Queries, Value } from '../../db/database.ts';
 import { amount } from '../../lib/amount.ts';
 import {
   allDimensions,
-  dayOf,
   dimensions,
   faces,
   figures,
-  hourMs,
   hourOf,
   type LedgerTurn,
+  spanStart,
+  spans,
   widestFace,
 } from './ledger-turn.ts';
 
@@ -45,17 +45,18 @@ interface Group {
 
 interface Sum {
   readonly series: number;
-  /** The hour or the day. */
-  readonly time: number;
+  readonly span: number;
+  /** The hour in which it begins. */
+  readonly start: number;
   readonly values: number[];
 }
 
-/** Notes a batch of turns and adds them to the sums of their hours and days. A batch that was noted before changes nothing. */
+/** Notes a batch of turns and adds them to the sums of their time. A batch that was noted before changes nothing. */
 export function createNoteTurns(db: Database): (batch: Batch) => Promise<void> {
   const known = new KnownSeries();
   return async ({ id, turns, records }) => {
     const at = Math.max(...turns.map((turn) => turn.at));
-    const { added, rows, hours, days } = known.collect(turns, hourOf(at));
+    const { added, rows, sums } = known.collect(turns, hourOf(at));
     await db.transaction(async (queries) => {
       const isNew = await queries.run(
         'INSERT INTO usage_batches (id, at) VALUES ($1, $2) ON CONFLICT (id) DO NOTHING',
@@ -68,13 +69,31 @@ export function createNoteTurns(db: Database): (batch: Batch) => Promise<void> {
         queries,
         added.map((series) => seriesRow(series, hourOf(at))),
       );
-      await addHours.run(queries, hours);
-      await addDays.run(queries, days);
+      await addSums.run(queries, sums);
       await addSizes.run(queries, sizesOf(turns, hourOf(at), records?.length ?? 0));
       await insertTurns.run(queries, rows);
       if (records !== undefined) await insertRecords(queries, at, turns, records);
     });
     known.keep(added);
+  };
+}
+
+/** Moves the sums of one series, of which an earlier release kept those of hours; answers whether it was not the last. */
+export function createMoveHours(db: Database): () => Promise<boolean> {
+  let last = 0;
+  return async () => {
+    const moved = await db.transaction(async (queries) => {
+      const series = await queries.get<{ id: number }>(
+        'SELECT id FROM usage_series WHERE id > $1 ORDER BY id LIMIT 1 FOR UPDATE',
+        last,
+      );
+      if (!series) return undefined;
+      for (const span of spans) await queries.run(addHours(span), series.id);
+      await queries.run('DELETE FROM usage_hours WHERE series_id = $1', series.id);
+      return series.id;
+    });
+    last = moved ?? last;
+    return moved !== undefined;
   };
 }
 
@@ -99,20 +118,13 @@ class KnownSeries {
         group.values[at] = (group.values[at] ?? 0) + (figures[at]?.of(turn) ?? 0);
       return turnRow(turn, group.series[widestFace] ?? 0);
     });
-    const hours = new Map<string, Sum>();
-    const days = new Map<string, Sum>();
-    for (const { hour, series, values } of groups.values()) {
-      const day = dayOf(hour * hourMs);
-      for (const one of series) {
-        addTo(hours, one, hour, values);
-        addTo(days, one, day, values);
-      }
-    }
+    const sums = new Map<string, Sum>();
+    for (const { hour, series, values } of groups.values())
+      for (const one of series) addTo(sums, one, hour, values);
     return {
       added: added.flatMap((ofFace) => [...ofFace.values()]).toSorted((one, other) => one.id - other.id),
       rows,
-      hours: rowsOf(hours),
-      days: rowsOf(days),
+      sums: rowsOf(sums),
     };
   }
 
@@ -150,19 +162,23 @@ class KnownSeries {
   }
 }
 
-function addTo(sums: Map<string, Sum>, series: number, time: number, values: readonly number[]): void {
-  const place = `${series} ${time}`;
-  const sum = sums.get(place);
-  if (!sum) sums.set(place, { series, time, values: [...values] });
-  else
-    for (let at = 0; at < values.length; at += 1) sum.values[at] = (sum.values[at] ?? 0) + (values[at] ?? 0);
+function addTo(sums: Map<string, Sum>, series: number, hour: number, values: readonly number[]): void {
+  for (const span of spans) {
+    const start = spanStart(hour, span);
+    const place = `${series} ${span} ${start}`;
+    const sum = sums.get(place);
+    if (!sum) sums.set(place, { series, span, start, values: [...values] });
+    else
+      for (let at = 0; at < values.length; at += 1)
+        sum.values[at] = (sum.values[at] ?? 0) + (values[at] ?? 0);
+  }
 }
 
 /** In the order in which every gateway locks them. */
 function rowsOf(sums: ReadonlyMap<string, Sum>): Value[][] {
   return [...sums.values()]
-    .toSorted((one, other) => one.series - other.series || one.time - other.time)
-    .map(({ series, time, values }) => [series, time, ...values]);
+    .toSorted((one, other) => one.series - other.series || one.span - other.span || one.start - other.start)
+    .map(({ series, span, start, values }) => [series, span, start, ...values]);
 }
 
 function nameOf(turn: LedgerTurn, face: number): string {
@@ -323,14 +339,13 @@ const insertTurns = new Insert('usage_turns', [
 ]);
 
 const names = figures.map(({ name }) => name);
-const addSums = (table: string, time: string): Insert =>
-  new Insert(
-    table,
-    ['series_id', time, ...names],
-    `ON CONFLICT (series_id, ${time}) DO UPDATE SET ${names.map((name) => `${name} = ${table}.${name} + excluded.${name}`).join(', ')}`,
-  );
-const addHours = addSums('usage_hours', 'hour');
-const addDays = addSums('usage_days', 'day');
+const addingToSums = `ON CONFLICT (series_id, span, start) DO UPDATE
+  SET ${names.map((name) => `${name} = usage_sums.${name} + excluded.${name}`).join(', ')}`;
+const addSums = new Insert('usage_sums', ['series_id', 'span', 'start', ...names], addingToSums);
+const addHours = (span: number): string => `
+  INSERT INTO usage_sums (series_id, span, start, ${names.join(', ')})
+  SELECT series_id, ${span}, hour - hour % ${span}, ${names.map((name) => `SUM(${name})`).join(', ')}
+  FROM usage_hours WHERE series_id = $1 GROUP BY series_id, hour - hour % ${span} ORDER BY 3 ${addingToSums}`;
 
 const addSizes = new Insert(
   'usage_sizes',

@@ -1,5 +1,5 @@
 import type { Database } from '../../db/database.ts';
-import { dayMs, hourMs, hourOf, widestFace } from './ledger-turn.ts';
+import { dayMs, hourMs, hourOf, longestSpan, spanStart, spans, widestFace } from './ledger-turn.ts';
 
 export interface UsageBounds {
   /** Of turns and their records. */
@@ -11,9 +11,9 @@ export interface UsageBounds {
 /** Sums of the small faces; those that tell everything apart go with the turns. */
 const sumsKeptMs = 800 * dayMs;
 const batchesKeptMs = 7 * dayMs;
-const turnsAtOnce = 2_000;
+const turnsAtOnce = 500;
 const recordsAtOnce = 100;
-const seriesAtOnce = 100;
+const seriesAtOnce = 20;
 
 /** Removes a portion of what is too old or too much; answers whether there is more. */
 export function createPruneUsage(db: Database): (now: number, bounds: UsageBounds) => Promise<boolean> {
@@ -31,8 +31,8 @@ export function createPruneUsage(db: Database): (now: number, bounds: UsageBound
       hourOf(Math.min(turnsFrom, recordsFrom)) - 1,
     );
     await db.writing.run('DELETE FROM usage_batches WHERE at < $1', now - batchesKeptMs);
-    await pruneSums(hourOf(oldest), hourOf(now - Math.max(keptMs, sumsKeptMs)));
-    return turns === turnsAtOnce || records === recordsAtOnce;
+    const sums = await pruneSums(hourOf(oldest), hourOf(now - Math.max(keptMs, sumsKeptMs)));
+    return turns === turnsAtOnce || records === recordsAtOnce || sums > 0;
   };
 
   /** When the first hour begins since which no more than that was written; 0 where all is within. */
@@ -46,17 +46,25 @@ export function createPruneUsage(db: Database): (now: number, bounds: UsageBound
     return over ? (over.hour + 1) * hourMs : 0;
   }
 
-  async function pruneSums(widestFrom: number, othersFrom: number): Promise<void> {
-    const series = await db.reading.all<{ id: number }>(
-      `SELECT id FROM usage_series WHERE id > $1 ORDER BY id LIMIT ${seriesAtOnce}`,
+  async function pruneSums(widestFrom: number, othersFrom: number): Promise<number> {
+    const series = await db.reading.all<{ id: number; face: number }>(
+      `SELECT id, face FROM usage_series WHERE id > $1 ORDER BY id LIMIT ${seriesAtOnce}`,
       seriesFrom,
     );
     seriesFrom = series.length < seriesAtOnce ? 0 : (series.at(-1)?.id ?? 0);
-    if (series.length === 0) return;
-    const ids = series.map(({ id }) => id);
-    await db.writing.run(oldHours, ids, widestFrom, othersFrom);
-    await db.writing.run(oldDays, ids, widestFrom / 24 - 1, othersFrom / 24 - 1);
-    await db.writing.run(emptySeries, ids, widestFrom, othersFrom);
+    const idsWhere = (isWidest: boolean) =>
+      series.filter(({ face }) => (face === widestFace) === isWidest).map(({ id }) => id);
+    let removed = 0;
+    for (const [ids, from] of [
+      [idsWhere(true), widestFrom],
+      [idsWhere(false), othersFrom],
+    ] as const) {
+      if (ids.length === 0) continue;
+      // Those of one time go together, whatever their span.
+      removed += await db.writing.run(oldSums, ids, spanStart(from, longestSpan));
+      removed += await db.writing.run(emptySeries, ids, from);
+    }
+    return removed;
   }
 }
 
@@ -66,11 +74,7 @@ const oldRecords = `DELETE FROM usage_records WHERE at < $1 AND id IN (
   SELECT id FROM usage_records ORDER BY id LIMIT ${recordsAtOnce} FOR UPDATE SKIP LOCKED)`;
 const oldRequests = `DELETE FROM usage_requests
   WHERE id < COALESCE((SELECT id FROM usage_records ORDER BY id LIMIT 1), ${Number.MAX_SAFE_INTEGER})`;
-const isOld = (hour: string): string =>
-  `${hour} < CASE WHEN face = ${widestFace} THEN $2::integer ELSE $3::integer END`;
-const oldSums = (table: string, time: string): string => `DELETE FROM ${table} WHERE series_id = ANY ($1)
-  AND ${time} < (SELECT CASE WHEN face = ${widestFace} THEN $2::float8 ELSE $3::float8 END FROM usage_series WHERE id = series_id)`;
-const oldHours = oldSums('usage_hours', 'hour');
-const oldDays = oldSums('usage_days', 'day');
+const oldSums = `DELETE FROM usage_sums
+  WHERE series_id = ANY ($1) AND span IN (${spans.join(', ')}) AND start < $2`;
 /** No gateway notes one without writing \`last_hour\` in the same hour. Turns that are left of it keep it. */
-const emptySeries = `DELETE FROM usage_series WHERE id = ANY ($1) AND ${isOld('last_hour')}`;
+const emptySeries = `DELETE FROM usage_series WHERE id = ANY ($1) AND last_hour < $2`;

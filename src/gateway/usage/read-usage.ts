@@ -1,7 +1,6 @@
 import type { Queries, Value } from '../../db/database.ts';
 import {
   type Dimension,
-  dayMs,
   dimensions,
   faces,
   figures,
@@ -18,15 +17,13 @@ export type UsageFilter = { readonly [Name in Dimension]?: string | undefined };
 /** Milliseconds since 1970; `to` is not in it. `n` is what its sums are shown under. */
 export interface UsageRange {
   readonly n: number;
+  /** Hours of each sum that it is answered from; 0: from the turns themselves, as all of one question are then. */
+  readonly span: number;
   readonly from: number;
   readonly to: number;
 }
 
-/** Where sums are taken from: those of whole hours or days, or the turns themselves. */
-export type UsageSource = 'hours' | 'days' | 'turns';
-
 export interface UsageQuestion {
-  readonly source: UsageSource;
   readonly filter: UsageFilter;
   readonly groups: readonly Dimension[];
   /** Each hour by itself, under its number, whatever its range. */
@@ -41,40 +38,40 @@ export type UsageSum = { readonly n: number; readonly key_name?: string | null }
   Record<string, string | number | null>
 >;
 
-const sources = {
-  hours: { table: 'usage_hours', time: 't.hour', unitMs: hourMs, byHour: 't.hour' },
-  days: { table: 'usage_days', time: 't.day', unitMs: dayMs, byHour: 't.day * 24' },
-  turns: { table: 'usage_turns', time: 't.at', unitMs: 1, byHour: `t.at / ${hourMs}` },
-} as const;
-
 /** A report has no more rows. */
 export const mostRows = 20_000;
 
 export function sumUsage(db: Queries, question: UsageQuestion): Promise<UsageSum[]> {
-  const { source, filter, groups, byHour, hasTimes, ranges } = question;
-  const { table, time, unitMs, byHour: hour } = sources[source];
-  const given = ranges.map(({ n, from, to }) => ({ n, a: from / unitMs, b: to / unitMs }));
+  const { filter, groups, byHour, hasTimes, ranges } = question;
+  const isOfTurns = ranges.some(({ span }) => span === 0);
+  const unitMs = isOfTurns ? 1 : hourMs;
+  const given = ranges.map(({ n, span, from, to }) => ({ n, span, a: from / unitMs, b: to / unitMs }));
   const values: Value[] = [JSON.stringify(given)];
-  const n = byHour ? hour : 'r.n';
+  const n = !byHour ? 'r.n' : isOfTurns ? `t.at / ${hourMs}` : 't.start';
   const summed = figures.filter(({ isTime }) => hasTimes || !isTime);
-  const sums = summed.map(({ name, sql }) => sumOf(source === 'turns' ? sql : `t.${name}`, name));
-  const face = source === 'turns' ? widestFace : faceFor([...groups, ...namesIn(filter)]);
+  const sums = summed.map(({ name, sql }) => sumOf(isOfTurns ? sql : `t.${name}`, name));
+  const face = isOfTurns ? widestFace : faceFor([...groups, ...namesIn(filter)]);
   const first = hourOf(Math.min(...ranges.map(({ from }) => from)));
-  const isOfSeries = `s.face = ${face} AND s.last_hour >= ${first} AND t.series_id = s.id`;
-  const isInTime = `${time} >= r.a AND ${time} < r.b`;
-  // SQLite takes the tables in this order: sums lie by series, turns by time.
-  const tables = ['usage_series AS s', `${table} AS t`];
+  const conditions = [
+    `s.face = ${face} AND s.last_hour >= ${first} AND t.series_id = s.id`,
+    isOfTurns ? 't.at >= r.a AND t.at < r.b' : 't.span = r.span AND t.start >= r.a AND t.start < r.b',
+    ...conditionsOf(filter, values),
+  ];
+  const asked = 'json_to_recordset($1) AS r (n integer, span integer, a bigint, b bigint)';
+  // Databases take the tables in this order: sums lie by series, turns by time.
+  const tables = isOfTurns
+    ? [asked, 'usage_turns AS t', 'usage_series AS s']
+    : ['usage_series AS s', asked, 'usage_sums AS t'];
   return db.all<UsageSum>(
     `SELECT ${[`${n} AS n`, ...shown(groups), ...sums].join(', ')}
-     FROM json_to_recordset($1) AS r (n integer, a bigint, b bigint)
-       CROSS JOIN ${(source === 'turns' ? tables.toReversed() : tables).join(' CROSS JOIN ')}
-     WHERE ${[isOfSeries, isInTime, ...conditionsOf(filter, values)].join(' AND ')}
+     FROM ${tables.join(' CROSS JOIN ')}
+     WHERE ${conditions.join(' AND ')}
      GROUP BY ${[n, ...groups.map(columnOf)].join(', ')} LIMIT ${mostRows + 1}`,
     ...values,
   );
 }
 
-/** When the oldest turn ended that is still there, and when the oldest day began of which there are sums. */
+/** When the oldest turn ended that is still there, and when the oldest hour began of which there are sums. */
 export interface OldestUsage {
   readonly turn: number;
   readonly sums: number;
@@ -83,12 +80,12 @@ export interface OldestUsage {
 /** Undefined where there is nothing. */
 export async function oldestUsage(db: Queries): Promise<OldestUsage | undefined> {
   const turn = await db.get<{ at: number }>('SELECT at FROM usage_turns ORDER BY at LIMIT 1');
-  const sums = await db.get<{ day: number | null }>(
-    `SELECT MIN((SELECT MIN(t.day) FROM usage_days AS t WHERE t.series_id = s.id)) AS day
+  const sums = await db.get<{ hour: number | null }>(
+    `SELECT MIN((SELECT MIN(t.start) FROM usage_sums AS t WHERE t.series_id = s.id AND t.span = 1)) AS hour
      FROM usage_series AS s WHERE s.face = 0`,
   );
-  if (sums?.day == null) return undefined;
-  return { turn: turn?.at ?? Number.POSITIVE_INFINITY, sums: sums.day * dayMs };
+  if (sums?.hour == null) return undefined;
+  return { turn: turn?.at ?? Number.POSITIVE_INFINITY, sums: sums.hour * hourMs };
 }
 
 /** One turn as it is listed. */
@@ -131,8 +128,7 @@ export async function listTurns(
   },
 ): Promise<TurnPage> {
   const { filter, from, before, limit } = question;
-  const conditions = conditionsOf(filter, []);
-  const lookedAt = conditions.length === 0 ? limit : mostLookedAt;
+  const lookedAt = namesIn(filter).length === 0 ? limit : mostLookedAt;
   const last = await db.get<TurnPlace>(
     `SELECT at, id FROM usage_turns WHERE at >= $1 AND (at, id) < ($2, $3) ORDER BY at DESC, id DESC LIMIT 1 OFFSET ${lookedAt - 1}`,
     from,

@@ -1,13 +1,12 @@
 import { setImmediate } from 'node:timers/promises';
 import { windowAt } from '../limits/windows.ts';
 import type { UsageDatabase } from './ledger.ts';
-import { type Dimension, dayMs, figures, firstContentBounds, hourMs } from './ledger-turn.ts';
+import { type Dimension, figures, firstContentBounds, hourMs, spans } from './ledger-turn.ts';
 import {
   mostRows,
   type OldestUsage,
   type UsageFilter,
   type UsageRange,
-  type UsageSource,
   type UsageSum,
 } from './read-usage.ts';
 
@@ -35,8 +34,8 @@ export interface Report {
   readonly total: ReportRow['sums'];
 }
 
-/** So many hours or days, and parts of hours, go into one question: other callers of the database do not wait for it long. */
-const mostSumsAtOnce = 31 * 24;
+/** So many sums of each series, and parts of hours, go into one question: other callers of the database do not wait for it long. */
+const mostSumsAtOnce = 200;
 const mostEdgesAtOnce = 20;
 /** Of the event loop. */
 const rowsInATurn = 500;
@@ -46,30 +45,28 @@ export async function reportUsage(database: UsageDatabase, asked: AskedReport, n
   const { groups, step, filter } = asked;
   const oldest = await database.ask(({ oldestUsage }) => oldestUsage());
   if (!oldest) return { rows: [], total: new Map() };
-  const { days, pieces } = piecesOf(asked, oldest, now);
+  const { days, sums, turns } = rangesOf(asked, oldest, now);
   const byHour = step === 'hour';
   // Times for each step and each group would double the work of the largest questions.
   const hasTimes = step === undefined || groups.length === 0;
   const rows = new Map<string, ReportRow & { keyName: string | null; readonly sums: Map<string, number> }>();
   const total = new Map<string, number>();
-  for (const piece of pieces) {
-    for (const ranges of inPortions(piece)) {
-      const question = { source: piece.source, filter, groups, byHour, hasTimes, ranges };
-      const answer = await database.ask(({ sumUsage }) => sumUsage(question));
-      if (answer.length > mostRows) throw new TooManyRows();
-      for (const [at, found] of answer.entries()) {
-        if (at % rowsInATurn === rowsInATurn - 1) await setImmediate();
-        const names = Object.fromEntries(groups.map((name) => [name, String(found[name])]));
-        const place = JSON.stringify([found.n, names]);
-        const start = byHour ? new Date(found.n * hourMs).toISOString() : (days[found.n] ?? null);
-        const row = rows.get(place) ?? { start, names, keyName: null, sums: new Map() };
-        row.keyName = found.key_name ?? row.keyName;
-        rows.set(place, row);
-        add(row.sums, found);
-        add(total, found);
-      }
-      if (rows.size > mostRows) throw new TooManyRows();
+  for (const ranges of [...inPortions(sums, mostSumsAtOnce), ...inPortions(turns, mostEdgesAtOnce)]) {
+    const question = { filter, groups, byHour, hasTimes, ranges };
+    const answer = await database.ask(({ sumUsage }) => sumUsage(question));
+    if (answer.length > mostRows) throw new TooManyRows();
+    for (const [at, found] of answer.entries()) {
+      if (at % rowsInATurn === rowsInATurn - 1) await setImmediate();
+      const names = Object.fromEntries(groups.map((name) => [name, String(found[name])]));
+      const place = JSON.stringify([found.n, names]);
+      const start = byHour ? new Date(found.n * hourMs).toISOString() : (days[found.n] ?? null);
+      const row = rows.get(place) ?? { start, names, keyName: null, sums: new Map() };
+      row.keyName = found.key_name ?? row.keyName;
+      rows.set(place, row);
+      add(row.sums, found);
+      add(total, found);
     }
+    if (rows.size > mostRows) throw new TooManyRows();
   }
   return { rows: [...rows.values()].toSorted(byTimeAndSize), total };
 }
@@ -96,29 +93,18 @@ export function quantileOf(sums: ReportRow['sums'], share: number): number | und
   return undefined;
 }
 
-interface Piece {
-  readonly source: UsageSource;
-  readonly ranges: UsageRange[];
-}
-
 /**
  * What to ask where. Where the turns of a part of an hour are no longer kept, the whole hour counts to the period or day that it
  * begins in.
  */
-function piecesOf({ from, to, step, timeZone }: AskedReport, oldest: OldestUsage, now: number) {
+function rangesOf({ from, to, step, timeZone }: AskedReport, oldest: OldestUsage, now: number) {
   const firstWhole = ceil(oldest.turn, hourMs);
   const snapped = (at: number): number => (floor(at, hourMs) >= firstWhole ? at : ceil(at, hourMs));
   const begin = Math.max(oldest.sums, snapped(from));
   // All of the hour that runs now has happened.
   const end = to < now ? snapped(to) : ceil(now, hourMs);
-  const pieces: Piece[] = [
-    { source: 'days', ranges: [] },
-    { source: 'hours', ranges: [] },
-    { source: 'turns', ranges: [] },
-  ];
-  const put = (source: UsageSource, n: number, a: number, b: number): void => {
-    if (a < b) pieces.find((piece) => piece.source === source)?.ranges.push({ n, from: a, to: b });
-  };
+  const sums: UsageRange[] = [];
+  const turns: UsageRange[] = [];
   const days: string[] = [];
   for (let at = begin; at < end; ) {
     const day = step === 'day' ? windowAt('day', at, timeZone) : undefined;
@@ -127,44 +113,39 @@ function piecesOf({ from, to, step, timeZone }: AskedReport, oldest: OldestUsage
     split(Math.max(0, days.length - 1), at, next);
     at = next;
   }
-  return { days, pieces };
+  return { days, sums, turns };
 
   function split(n: number, a: number, b: number): void {
     const [firstHour, lastHour] = [ceil(a, hourMs), floor(b, hourMs)];
     if (firstHour > lastHour) {
-      put('turns', n, a, b);
+      turns.push({ n, span: 0, from: a, to: b });
       return;
     }
-    put('turns', n, a, firstHour);
-    const [firstDay, lastDay] = [ceil(firstHour, dayMs), floor(lastHour, dayMs)];
-    if (step === 'hour' || firstDay >= lastDay) put('hours', n, firstHour, lastHour);
-    else {
-      put('hours', n, firstHour, firstDay);
-      put('days', n, firstDay, lastDay);
-      put('hours', n, lastDay, lastHour);
+    if (a < firstHour) turns.push({ n, span: 0, from: a, to: firstHour });
+    for (let at = firstHour; at < lastHour; ) {
+      const fits = (span: number) => at % (span * hourMs) === 0 && at + span * hourMs <= lastHour;
+      const span = step === 'hour' ? 1 : (spans.findLast(fits) ?? 1);
+      sums.push({ n, span, from: at, to: at + span * hourMs });
+      at += span * hourMs;
     }
-    put('turns', n, lastHour, b);
+    if (lastHour < b) turns.push({ n, span: 0, from: lastHour, to: b });
   }
 }
 
-/** Ranges of about as much work each. */
-function inPortions({ source, ranges }: Piece): UsageRange[][] {
-  const unitMs = source === 'days' ? dayMs : hourMs;
-  const portions: UsageRange[][] = [];
-  let left = 0;
-  for (const { n, from, to } of ranges) {
-    for (let at = from; at < to; ) {
-      if (left <= 0) {
-        portions.push([]);
-        left = source === 'turns' ? mostEdgesAtOnce : mostSumsAtOnce;
-      }
-      const end = Math.min(to, at + left * unitMs);
-      portions.at(-1)?.push({ n, from: at, to: end });
-      left -= Math.ceil((end - at) / unitMs);
-      at = end;
-    }
+function* inPortions(ranges: readonly UsageRange[], most: number): Generator<UsageRange[]> {
+  for (let at = 0; at < ranges.length; at += most) yield joined(ranges.slice(at, at + most));
+}
+
+/** Ranges of one span that follow on each other are one. */
+function joined(ranges: readonly UsageRange[]): UsageRange[] {
+  const longer: UsageRange[] = [];
+  for (const range of ranges) {
+    const last = longer.at(-1);
+    if (last && last.n === range.n && last.span === range.span && last.to === range.from)
+      longer[longer.length - 1] = { ...last, to: range.to };
+    else longer.push(range);
   }
-  return portions;
+  return longer;
 }
 
 function add(sums: Map<string, number>, found: UsageSum): void {

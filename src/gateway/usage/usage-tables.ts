@@ -1,8 +1,20 @@
 import type { TablesStep } from '../../db/migrate.ts';
 import { figures } from './ledger-turn.ts';
 
-const columns = (type: string): string =>
-  figures.map(({ name }) => `${name} ${type} NOT NULL DEFAULT 0`).join(', ');
+/** Sums of the figures of each series, of times that these columns name. */
+function sumsTable(kind: 'sqlite' | 'postgres', name: string, ...times: readonly string[]): string {
+  const [large, small, end] =
+    kind === 'sqlite'
+      ? ['INTEGER', 'INTEGER', 'STRICT, WITHOUT ROWID']
+      : ['bigint', 'integer', 'WITH (fillfactor = 80)'];
+  const columns = [
+    `series_id ${large} NOT NULL`,
+    ...times.map((time) => `${time} ${small} NOT NULL`),
+    ...figures.map((figure) => `${figure.name} ${large} NOT NULL DEFAULT 0`),
+    `PRIMARY KEY (series_id, ${times.join(', ')})`,
+  ];
+  return `CREATE TABLE ${name} (${columns.join(', ')}) ${end};`;
+}
 
 /**
  * Each turn and the sums of each hour and day (of UTC) name a series: one combination of key, model, account and so on. The decision records of a
@@ -54,18 +66,8 @@ CREATE TABLE usage_records (
   records TEXT NOT NULL
 ) STRICT;
 CREATE TABLE usage_requests (id INTEGER PRIMARY KEY, requests TEXT NOT NULL) STRICT;
-CREATE TABLE usage_hours (
-  series_id INTEGER NOT NULL,
-  hour INTEGER NOT NULL,
-  ${columns('INTEGER')},
-  PRIMARY KEY (series_id, hour)
-) STRICT, WITHOUT ROWID;
-CREATE TABLE usage_days (
-  series_id INTEGER NOT NULL,
-  day INTEGER NOT NULL,
-  ${columns('INTEGER')},
-  PRIMARY KEY (series_id, day)
-) STRICT, WITHOUT ROWID;
+${sumsTable('sqlite', 'usage_hours', 'hour')}
+${sumsTable('sqlite', 'usage_days', 'day')}
 CREATE TABLE usage_sizes (
   hour INTEGER PRIMARY KEY,
   turn_bytes INTEGER NOT NULL,
@@ -114,18 +116,8 @@ CREATE TABLE usage_records (
   records text NOT NULL
 );
 CREATE TABLE usage_requests (id bigint PRIMARY KEY, requests text NOT NULL);
-CREATE TABLE usage_hours (
-  series_id bigint NOT NULL,
-  hour integer NOT NULL,
-  ${columns('bigint')},
-  PRIMARY KEY (series_id, hour)
-) WITH (fillfactor = 80);
-CREATE TABLE usage_days (
-  series_id bigint NOT NULL,
-  day integer NOT NULL,
-  ${columns('bigint')},
-  PRIMARY KEY (series_id, day)
-) WITH (fillfactor = 80);
+${sumsTable('postgres', 'usage_hours', 'hour')}
+${sumsTable('postgres', 'usage_days', 'day')}
 CREATE TABLE usage_sizes (
   hour integer PRIMARY KEY,
   turn_bytes bigint NOT NULL,
@@ -133,4 +125,12 @@ CREATE TABLE usage_sizes (
 );
 CREATE TABLE usage_batches (id text PRIMARY KEY, at bigint NOT NULL);
 `,
+};
+
+/** Sums of several spans take the place of those of hours and days: hours are moved to them while the gateway runs. */
+export const usageSpans: TablesStep = {
+  version: 4,
+  name: 'usage spans',
+  sqlite: `${sumsTable('sqlite', 'usage_sums', 'span', 'start')} DROP TABLE usage_days;`,
+  postgres: `${sumsTable('postgres', 'usage_sums', 'span', 'start')} DROP TABLE usage_days;`,
 };

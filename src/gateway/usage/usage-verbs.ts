@@ -1,6 +1,6 @@
 import type { Database } from '../../db/database.ts';
 import type { RemoteVerbs } from '../../db/verbs.ts';
-import { createNoteTurns } from './note-turns.ts';
+import { createMoveHours, createNoteTurns } from './note-turns.ts';
 import { createPruneUsage } from './prune-usage.ts';
 import { listTurns, oldestUsage, recordOf, sumUsage } from './read-usage.ts';
 
@@ -14,6 +14,7 @@ export function usageVerbs(db: Database) {
       verb(db.reading, ...values);
   return {
     noteTurns: createNoteTurns(db),
+    moveHours: createMoveHours(db),
     pruneUsage: createPruneUsage(db),
     sumUsage: reading(sumUsage),
     oldestUsage: reading(oldestUsage),

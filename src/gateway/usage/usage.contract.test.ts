@@ -168,7 +168,7 @@ describe.each([
     const { db, verbs } = await opened(open);
     const broken = { ...ledgerTurn(), durationMs: null as unknown as number };
     await expect(verbs.noteTurns({ id: 'a', turns: [ledgerTurn(), broken] })).rejects.toThrow();
-    for (const table of ['batches', 'series', 'hours', 'days', 'turns', 'sizes'])
+    for (const table of ['batches', 'series', 'sums', 'turns', 'sizes'])
       expect(await db.reading.get(`SELECT 1 FROM usage_${table} LIMIT 1`)).toBeUndefined();
     await verbs.noteTurns({ id: 'a', turns: [ledgerTurn()] });
     expect(await db.reading.all('SELECT 1 FROM usage_turns')).toHaveLength(1);
@@ -257,8 +257,30 @@ describe.each([
 
     const muchLater = start + 900 * dayMs;
     while (await verbs.pruneUsage(muchLater, { keptMs: dayMs, maxBytes: 1e12 }));
-    for (const table of ['turns', 'records', 'requests', 'series', 'hours', 'days', 'batches'])
+    for (const table of ['turns', 'records', 'requests', 'series', 'sums', 'batches'])
       expect(await count(table)).toBe(0);
+  });
+
+  it('moves the sums of hours that an earlier release made, also while turns are noted', async () => {
+    const { db, verbs, database } = await opened(open);
+    const [before, after] = [someTurns(600), someTurns(300)];
+    await verbs.noteTurns({ id: 'before', turns: before });
+    const columns = ['series_id', ...figures.map(({ name }) => name)].join(', ');
+    await db.writing.run(
+      `INSERT INTO usage_hours (hour, ${columns}) SELECT start, ${columns} FROM usage_sums WHERE span = 1`,
+    );
+    await db.writing.run('DELETE FROM usage_sums');
+    const move = async (): Promise<void> => {
+      while (await verbs.moveHours());
+    };
+    await Promise.all([move(), move(), verbs.noteTurns({ id: 'after', turns: after })]);
+    expect(await db.reading.all('SELECT 1 FROM usage_hours')).toEqual([]);
+    const all = sumsOf([...before, ...after]);
+    for (const step of [undefined, 'hour', 'day'] as const) {
+      const asked = { from: start, to: now, filter: {}, groups: [], step, timeZone: 'Asia/Tokyo' };
+      const { total } = await reportUsage(database, asked, now);
+      expect(all).toMatchObject(Object.fromEntries(total));
+    }
   });
 
   it('takes figures of any size beside those of others, and counts outcomes by themselves however many keys there are', async () => {
