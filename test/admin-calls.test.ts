@@ -126,6 +126,31 @@ describe.each(['in its own process', 'over HTTP'])('the pool at the gateway, %s'
     }
   });
 
+  test('a stream ends with its session', async () => {
+    const { url, poolUrl } = await start();
+    for (const base of [url, poolUrl]) {
+      const body = JSON.stringify({ key: adminKey });
+      const signedIn = await fetch(`${base}/api/session`, { method: 'POST', body });
+      const { csrf = '' } = (await signedIn.json()) as { csrf?: string };
+      const headers = {
+        cookie: signedIn.headers.getSetCookie()[0]?.split(';')[0] ?? '',
+        'x-warp2api-csrf': csrf,
+      };
+      const ofSession = await fetch(`${base}/api/events`, { headers });
+      const ofKey = await fetch(`${base}/api/events`, { headers: owner });
+      await fetch(`${base}/api/session`, { method: 'DELETE', headers });
+      await ofSession.text();
+      expect((await fetch(`${base}/api/events`, { headers })).status).toBe(401);
+      const reader = ofKey.body?.getReader();
+      await reader?.read();
+      const ended = reader?.closed.then(() => 'ended');
+      expect(await Promise.race([ended, new Promise((resolve) => setTimeout(resolve, 1_500, 'open'))])).toBe(
+        'open',
+      );
+      await reader?.cancel();
+    }
+  });
+
   test('one stream tells what happens in the pool and at the gateway', async () => {
     const { url } = await start();
     const stop = new AbortController();

@@ -209,7 +209,8 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
   });
 
   const verdicts = new VerdictLog(logger);
-  const streams = new EventStreams(options.live.feed, clock, mostPages);
+  const checkOperator = (request: FastifyRequest) => operator.check(request, signIn.withKey(request));
+  const streams = new EventStreams(options.live.feed, clock, checkOperator, mostPages);
   let cancelTick = clock.after(tickMs, tick);
   function tick(): void {
     const now = listening.tick();

@@ -5,6 +5,7 @@ import { HttpFault } from '../http/http-fault.ts';
 import type { EventFeed, NumberedEvent } from './event-feed.ts';
 
 const pingEveryMs = 15_000;
+const checkEveryMs = 1_000;
 /** A reader this far behind is cut off; it reconnects with its last id. */
 const mostUnreadBytes = 1024 * 1024;
 
@@ -13,23 +14,33 @@ const mostOfKey = 500;
 
 type Feed = Pick<EventFeed<unknown>, 'listen' | 'lastId' | 'since'>;
 
+interface OpenStream {
+  readonly request: FastifyRequest;
+  readonly keyId: string;
+}
+
 /** The streams of events that are open, so that they can be counted and ended. */
 export class EventStreams {
   readonly #feed: Feed;
   readonly #clock: Clock;
+  readonly #check: (request: FastifyRequest) => unknown;
   readonly #mostOfKey: number;
-  /** By the function that ends a stream, the key it was opened with. */
-  readonly #open = new Map<() => void, string>();
+  /** By the function that ends each. */
+  readonly #open = new Map<() => void, OpenStream>();
+  #stopChecking = () => {};
 
-  constructor(feed: Feed, clock: Clock, most = mostOfKey) {
+  /** `check` throws for a request that would not be let in now, such as one whose session has ended: its stream is ended. */
+  constructor(feed: Feed, clock: Clock, check: (request: FastifyRequest) => unknown, most = mostOfKey) {
     this.#feed = feed;
     this.#clock = clock;
+    this.#check = check;
     this.#mostOfKey = most;
   }
 
   open(request: FastifyRequest, reply: FastifyReply, keyId: string): void {
-    const ofKey = [...this.#open.values()].filter((other) => other === keyId).length;
+    const ofKey = [...this.#open.values()].filter((other) => other.keyId === keyId).length;
     if (ofKey >= this.#mostOfKey) throw tooManyStreams();
+    if (this.#open.size === 0) this.#checkLater();
     reply.hijack();
     const response = reply.raw;
     response.writeHead(200, {
@@ -44,7 +55,7 @@ export class EventStreams {
       stop();
       response.end();
     };
-    this.#open.set(end, keyId);
+    this.#open.set(end, { request, keyId });
     response.once('close', () => {
       stop();
       this.#open.delete(end);
@@ -81,7 +92,22 @@ export class EventStreams {
     };
   }
 
+  #checkLater(): void {
+    this.#stopChecking();
+    this.#stopChecking = this.#clock.after(checkEveryMs, () => {
+      for (const [end, { request }] of this.#open) {
+        try {
+          this.#check(request);
+        } catch {
+          end();
+        }
+      }
+      if (this.#open.size > 0) this.#checkLater();
+    });
+  }
+
   close(): void {
+    this.#stopChecking();
     for (const end of this.#open.keys()) end();
   }
 }

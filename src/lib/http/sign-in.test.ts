@@ -50,6 +50,17 @@ describe('a session', () => {
     expect(other.withKey(asked(renamed)).headers).not.toHaveProperty('authorization');
   });
 
+  it('is ended by signing out, with every copy of its cookie', () => {
+    const { make, signIn } = start();
+    const { cookie } = signIn.begin(page, '10.0.0.1', key);
+    const other = signIn.begin(page, '10.0.0.1', key);
+    expect(signIn.ended(asked(cookie))).toEqual([expect.stringContaining('Max-Age=0')]);
+    expect(signIn.sessionOf(asked(cookie))).toBeUndefined();
+    expect(signIn.withKey(asked(cookie)).headers).not.toHaveProperty('authorization');
+    expect(signIn.sessionOf(asked(other.cookie))).toBeDefined();
+    expect(make().sessionOf(asked(cookie))).toBeDefined();
+  });
+
   it('ends eight hours after it was last renewed, and after a week in any case', () => {
     const { time, signIn } = start();
     let { cookie } = signIn.begin(page, '10.0.0.1', key);

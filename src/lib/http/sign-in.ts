@@ -46,18 +46,22 @@ const longestMs = 7 * 24 * 60 * minuteMs;
 const rememberedSeconds = 90 * 24 * 60 * 60;
 /** A session that was renewed since is not written again. */
 const renewAfterMs = minuteMs;
+const mostSignedOut = 10_000;
 
 const csrfHeader = 'x-warp2api-csrf';
 
 /**
  * Sessions of the admin page. A session is a cookie that holds its times and a signature: nothing is stored, so it is good at
- * both services, at several gateways and after a restart. Another ADMIN_KEY ends all of them.
+ * both services, at several gateways and after a restart. Another ADMIN_KEY ends all of them; signing out ends one at the
+ * service where that is done.
  */
 export class SignIn {
   readonly #signers: readonly Signer[];
   readonly #clock: SignInOptions['clock'];
   readonly #onWrongKey: () => void;
   readonly #attempts: Attempts;
+  /** Of sessions that were signed out here, when they would have ended: a copy of their cookie opens nothing here. */
+  readonly #signedOut = new Map<string, number>();
 
   constructor({ keys, clock, onWrongKey }: SignInOptions) {
     this.#signers = keys.map(signerOf);
@@ -121,8 +125,14 @@ export class SignIn {
     return this.#write(found.signer, found.begunAt, now, found.nonce, request).cookie;
   }
 
-  /** Cookies that end every session that this request has here. */
+  /** Ends the session of a request; the answer are cookies that remove every one that it has here. */
   ended(request: Request): string[] {
+    const found = this.#find(request);
+    if (found) this.#signedOut.set(found.nonce, found.begunAt + longestMs);
+    for (const [nonce, until] of this.#signedOut) {
+      if (until > this.#clock.now() && this.#signedOut.size <= mostSignedOut) break;
+      this.#signedOut.delete(nonce);
+    }
     return this.#signers.map(({ cookie }) => `${cookie}=; Max-Age=0; ${attributesFor(request)}`);
   }
 
@@ -141,6 +151,7 @@ export class SignIn {
       const [, text = '', begun = '', renewed = '', nonce = '', signature = ''] =
         /^(([0-9a-z]{1,11})\.([0-9a-z]{1,11})\.([\w-]{22}))\.([\w-]{43})$/.exec(value ?? '') ?? [];
       if (text === '' || !isSame(signature, sign(signer, 'session', text))) continue;
+      if (this.#signedOut.has(nonce)) continue;
       const begunAt = Number.parseInt(begun, 36);
       const renewedAt = Number.parseInt(renewed, 36);
       return { signer, begunAt, renewedAt, nonce, ...sessionFrom(signer, begunAt, renewedAt, nonce) };

@@ -93,7 +93,7 @@ export function createPoolServer(options: PoolServerOptions): FastifyInstance {
     pool: address,
     gateway: gatewayAddress(address),
   });
-  const streams = new EventStreams(pool.events, pool.clock, options.mostStreamsOfKey);
+  const streams = new EventStreams(pool.events, pool.clock, callerOf, options.mostStreamsOfKey);
 
   app.setErrorHandler((thrown, request, reply) => {
     // The owner sends credentials, which no answer repeats.
