@@ -179,6 +179,24 @@ test.skipIf(withoutBrowser)('a change that comes while the list is loading is no
   expect(await row(page, 'one@example.com').getByText('changed').count()).toBe(1);
 });
 
+test.skipIf(withoutBrowser)('what ends late closes no other dialog', async () => {
+  const services = await servicesForTest();
+  await services.addAccount('wk-one-0123456789', { email: 'one@example.com' });
+  const page = await openPage(services, { path });
+  const isOpen = Promise.withResolvers<void>();
+  await page.route('**/api/accounts/bulk', async (route) => {
+    await isOpen.promise;
+    await route.continue();
+  });
+  await choose(page, 'one@example.com', 'Disable');
+  await dialog(page).getByRole('button', { name: 'Disable' }).click();
+  await page.keyboard.press('Escape');
+  await choose(page, 'one@example.com', 'Edit');
+  isOpen.resolve();
+  await dialog(page).getByText('one@example.com is disabled').waitFor();
+  await dialog(page).getByLabel('Places').waitFor();
+});
+
 test.skipIf(withoutBrowser)('the pool is refilled from its sources', async () => {
   const services = await servicesForTest();
   await services.addAccount('wk-one-0123456789', { email: 'one@example.com', standby: true });
@@ -245,11 +263,17 @@ test.skipIf(withoutBrowser)('it is used by keyboard alone', async () => {
   await dialog(page).getByText('It is no longer lent').waitFor();
   await page.keyboard.press('Escape');
   await expect.poll(() => page.getByRole('dialog').count()).toBe(0);
+  const focused = () => page.evaluate('document.activeElement.textContent');
   await row(page, 'one@example.com').getByRole('link').focus();
   await page.keyboard.press('Enter');
   await dialog(page).getByText('No session holds it.').waitFor();
   await page.keyboard.press('Escape');
   await expect.poll(() => page.getByRole('dialog').count()).toBe(0);
+  await expect.poll(focused).toBe('one@example.com');
+  await row(page, 'one@example.com').getByRole('button', { name: 'Check' }).focus();
+  await page.keyboard.press('Enter');
+  await page.getByRole('status').filter({ hasText: 'one@example.com' }).waitFor();
+  expect(await focused()).toBe('Check');
 });
 
 test.skipIf(withoutBrowser)(

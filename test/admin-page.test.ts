@@ -113,6 +113,22 @@ test.skipIf(withoutBrowser)('tabs that are not looked at leave connections for o
   await page.getByText('Live', { exact: true }).waitFor();
 });
 
+test.skipIf(withoutBrowser)('a page that gets no live data says so, and is loaded again', async () => {
+  const services = await servicesForTest();
+  const page = await openPage(services, { path: '#/no-such-page' });
+  await page.getByText('Live', { exact: true }).waitFor();
+  const refused = { error: { code: 'overloaded', message: 'Too many programs.' } };
+  await page.route('**/api/events', (route) => route.fulfill({ status: 503, json: refused }));
+  await page.goto(`${services.gatewayUrl}/admin#/start`);
+  await page.reload();
+  await page.getByText('Too many pages are open').waitFor();
+  await services.addAccount('wk-one-0123456789');
+  await page.getByText('1 in all.').waitFor({ timeout: 14_000 });
+  await page.unroute('**/api/events');
+  await page.getByText('Live', { exact: true }).waitFor();
+  await expectFaults(page, /503/);
+});
+
 test.skipIf(withoutBrowser)('what went wrong can be read and closed while a dialog is open', async () => {
   const services = await servicesForTest();
   const id = await services.addAccount('wk-one-0123456789');

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Page } from 'playwright-core';
 import { expect, test } from 'vitest';
 import { expectAccessible, openPage, snapshot, withoutBrowser } from './support/browser.ts';
@@ -102,6 +103,26 @@ test.skipIf(withoutBrowser)('a key is made, copied, edited, rotated and revoked 
   await page.getByLabel('Show revoked keys').check();
   await row(page, 'Revoked').waitFor();
   expect(await turn(next)).toBe(401);
+});
+
+test.skipIf(withoutBrowser)('a form is sent once, however often Enter is pressed', async () => {
+  const services = await servicesForTest();
+  const page = await openPage(services, { path: '#/keys' });
+  let sent = 0;
+  await page.route('**/api/keys', async (route) => {
+    if (route.request().method() === 'POST') {
+      sent += 1;
+      await sleep(300);
+    }
+    await route.continue();
+  });
+  await page.getByRole('button', { name: 'New key' }).first().click();
+  // The first field has the focus.
+  await page.keyboard.type('ci');
+  await page.keyboard.press('Enter');
+  await page.keyboard.press('Enter');
+  await page.getByRole('heading', { name: 'The secret of ci' }).waitFor();
+  expect(sent).toBe(1);
 });
 
 test.skipIf(withoutBrowser).each([

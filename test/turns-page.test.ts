@@ -60,6 +60,9 @@ test.skipIf(withoutBrowser)('turns are listed, filtered, opened and exported', a
   await page.getByLabel('Model').fill('chat-text-slow');
   await expect.poll(() => page.locator('tbody tr').count()).toBe(1);
   await page.getByLabel('Model').fill('no-such-model');
+  expect(await page.evaluate('location.hash'), 'what is typed counts immediately').toContain(
+    'model=no-such-model',
+  );
   await page.getByText('No turn matches these filters').waitFor();
   await page.getByRole('button', { name: 'Clear the filters' }).first().click();
 
@@ -85,6 +88,49 @@ test.skipIf(withoutBrowser)('turns are listed, filtered, opened and exported', a
     attempts: [{ account_id: 'account-1' }, {}],
   });
   expect(file).not.toMatch(/acc_|sk-/);
+});
+
+test.skipIf(withoutBrowser)('the list goes on in the usage ledger', async () => {
+  const services = await servicesWithTurns();
+  const page = await openPage(services);
+  await page.route(/\/api\/turns\?/, async (route) => {
+    const { turns } = (await (await route.fetch()).json()) as { turns: unknown[] };
+    await route.fulfill({ json: { turns: turns.slice(0, 2), next_before: 1 } });
+  });
+  await page.getByRole('link', { name: 'Turns' }).click();
+  const rows = page.locator('tbody tr');
+  await row(page, 'work').waitFor();
+  expect(await rows.count()).toBe(2);
+  await page.getByRole('button', { name: 'Show older turns' }).click();
+  await page.getByText('The usage ledger has no older ones.').waitFor();
+  await expect.poll(() => rows.count()).toBe(3);
+  const plain = row(page, 'two/chat-text').filter({ hasNotText: 'slow' });
+  expect(await plain.textContent()).toContain('Success');
+  // One that comes meanwhile moves none of them out of the list.
+  await (await services.chat(userTurn('two/chat-text', 'Hello'), { 'x-request-id': 'later' })).text();
+  await expect.poll(() => rows.count()).toBe(4);
+  await plain.last().getByRole('link').click();
+  await page.getByRole('heading', { name: 'Timeline' }).waitFor();
+  await page.unrouteAll({ behavior: 'ignoreErrors' });
+});
+
+test.skipIf(withoutBrowser)('rows keep their place while one is pointed at', async () => {
+  const services = await servicesWithTurns();
+  const page = await openPage(services, { path: '#/turns' });
+  const first = page.locator('tbody tr').first().getByRole('link');
+  await first.waitFor();
+  const pointed = await first.getAttribute('href');
+  await page.evaluate(`globalThis.pointing = setInterval(() => document.querySelector('tbody')
+    .dispatchEvent(new PointerEvent('pointermove', { bubbles: true })), 50)`);
+  const listed = page.waitForResponse(
+    async (answer) => answer.url().includes('/api/turns?') && (await answer.text()).includes('"newest"'),
+  );
+  await (await services.chat(userTurn('two/chat-text', 'Hello'), { 'x-request-id': 'newest' })).text();
+  await listed;
+  await page.evaluate('new Promise((resolve) => setTimeout(resolve, 300))');
+  expect(await first.getAttribute('href')).toBe(pointed);
+  await page.evaluate('clearInterval(globalThis.pointing)');
+  await expect.poll(() => first.getAttribute('href')).toContain('newest');
 });
 
 test.skipIf(withoutBrowser)('what was said is shown where it is kept, and never exported', async () => {

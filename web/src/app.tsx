@@ -7,8 +7,7 @@ import { Preferences } from './components/preferences.tsx';
 import { Toasts } from './components/toast.tsx';
 import { connection } from './live.ts';
 import { linkTo, place } from './navigation.ts';
-import { SignInPage } from './pages/sign-in/sign-in-page.tsx';
-import { type Page, pages } from './pages.ts';
+import { type Page, pages, signInPage } from './pages.ts';
 import { openSession, type Session, session, sessionFault, signOut } from './session.ts';
 import mark from './style/icon.svg';
 import { frameText } from './texts/frame.ts';
@@ -36,7 +35,7 @@ function NoSession() {
 }
 
 function WithSession({ present }: { readonly present: Session }) {
-  if (present.state === 'signed_out') return <SignInPage />;
+  if (present.state === 'signed_out') return <ShownPage page={signInPage} others={[]} />;
   return <Frame present={present} />;
 }
 
@@ -104,7 +103,7 @@ function Frame({ present }: { readonly present: Session }) {
         </div>
       </div>
       <main id="content" tabIndex={-1}>
-        {page ? <ShownPage page={page} others={own} /> : <Empty title={text.noSuchPage} />}
+        {page ? <ShownPage page={page} others={[...own, signInPage]} /> : <Empty title={text.noSuchPage} />}
       </main>
     </div>
   );
@@ -151,9 +150,10 @@ function ConnectionState() {
   const text = frameText();
   const state = connection.value;
   if (state === 'off') return null;
+  const words = { live: text.live, lost: text.lost, connecting: text.connecting, crowded: text.crowded };
   return (
     <p class={`connection ${state}`} role="status">
-      {state === 'live' ? text.live : state === 'lost' ? text.lost : text.connecting}
+      {words[state]}
     </p>
   );
 }

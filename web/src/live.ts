@@ -4,8 +4,8 @@ import { openSession, session } from './session.ts';
 
 /** The one connection over which the service says what happens. */
 
-/** `off` until a session is there. */
-export const connection = signal<'off' | 'connecting' | 'live' | 'lost'>('off');
+/** `off` until a session is there; `crowded`: the service has as many pages to tell as it takes, and is asked instead. */
+export const connection = signal<'off' | 'connecting' | 'live' | 'lost' | 'crowded'>('off');
 export const figures = signal<Figures | undefined>(undefined);
 /** Rises, at most twice a second, when accounts have changed: to load again on. */
 export const accountChanges = signal(0);
@@ -49,19 +49,40 @@ effect(() => {
     source.onmessage = ({ data }) => take(JSON.parse(data) as GatewayEvent);
     source.addEventListener('reset', noteAll);
     source.onerror = () => {
-      connection.value = 'lost';
-      if (source?.readyState !== EventSource.CLOSED) return;
-      // After an answer that is no stream a browser does not try again. It may be that the session has ended.
-      void openSession();
-      retry = setTimeout(open, 5_000);
+      if (connection.peek() !== 'crowded') connection.value = 'lost';
+      // After an answer that is no stream a browser does not try again.
+      if (source?.readyState === EventSource.CLOSED) void askAgain(source);
     };
   };
+  async function askAgain(refused: EventSource): Promise<void> {
+    // It may be that the session has ended.
+    void openSession();
+    const isCrowded = await refusesStreams();
+    if (source !== refused) return;
+    connection.value = isCrowded ? 'crowded' : 'lost';
+    if (isCrowded) {
+      figures.value = undefined;
+      noteAll();
+    }
+    retry = setTimeout(open, isCrowded ? 10_000 : 5_000);
+  }
   open();
   return () => {
     clearTimeout(retry);
     source?.close();
+    source = undefined;
   };
 });
+
+/** A stream does not say what it was refused with. */
+async function refusesStreams(): Promise<boolean> {
+  const abort = new AbortController();
+  const answer = await fetch('/api/events', { cache: 'no-store', signal: abort.signal }).catch(
+    () => undefined,
+  );
+  abort.abort();
+  return answer?.status === 503;
+}
 
 function take(event: GatewayEvent): void {
   if (event.type === 'reset') noteAll();

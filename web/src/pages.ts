@@ -25,6 +25,13 @@ export const pages: readonly Page[] = [
   lazyPage('settings', both, async () => (await import('./pages/settings/settings-page.tsx')).SettingsPage),
 ];
 
+/** In place of all of them until a person has signed in. */
+export const signInPage = lazyPage(
+  'start',
+  both,
+  async () => (await import('./pages/sign-in/sign-in-page.tsx')).SignInPage,
+);
+
 function lazyPage(id: PageId, services: Page['services'], load: () => Promise<ComponentType>): Page {
   const component = signal<ComponentType | 'missing' | undefined>(undefined);
   return {

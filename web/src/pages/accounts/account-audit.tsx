@@ -1,8 +1,9 @@
 import type { AuditAnswer } from '../../../../src/pool-api/schema.ts';
-import { api, useLoaded, useOlder } from '../../api.ts';
+import { api, useLoaded } from '../../api.ts';
 import { Button } from '../../components/button.tsx';
 import { Fault, Shown } from '../../components/page.tsx';
 import { Time } from '../../components/time.tsx';
+import { useOlder } from '../../older.ts';
 import { accountDetailsText } from '../../texts/account-details.ts';
 
 type Entry = AuditAnswer['entries'][number];

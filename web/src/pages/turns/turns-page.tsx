@@ -1,7 +1,7 @@
 import './turns.css';
 import { useRef } from 'preact/hooks';
 import type { ShownTurn } from '../../../../src/core/shown-turn.ts';
-import { api, useLoaded, useOlder } from '../../api.ts';
+import { api, useLoaded } from '../../api.ts';
 import { Button } from '../../components/button.tsx';
 import { Badge, Empty, Fault, outcomeTone, PageHead, Shown } from '../../components/page.tsx';
 import { type Column, Table } from '../../components/table.tsx';
@@ -9,6 +9,7 @@ import { Time } from '../../components/time.tsx';
 import { now, shownCompact, shownDuration, shownNumber } from '../../format.ts';
 import { turnChanges } from '../../live.ts';
 import { goTo, linkTo, place } from '../../navigation.ts';
+import { useOlder } from '../../older.ts';
 import { frameText } from '../../texts/frame.ts';
 import { turnsText } from '../../texts/turns.ts';
 import { hasFilters, TurnFilters, turnQuery } from './filters.tsx';
