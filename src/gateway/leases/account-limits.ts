@@ -41,8 +41,9 @@ export class AccountLimits {
     model: string,
     headers: UpstreamHeaders,
   ): void {
+    if (!outbound.readLimits) return;
     const now = this.#clock.now();
-    for (const reading of outbound.readLimits?.(headers, now) ?? []) {
+    for (const reading of outbound.readLimits(headers, now)) {
       const family = reading.isOfAccount ? account.provider : familyOf(account.provider, outbound, model);
       const key = `${account.id} ${reading.name}`;
       const { resetAt } = reading;

@@ -85,9 +85,10 @@ export class ModelNames {
     const address = this.addressOf(name, reach);
     const { provider, model } = address;
     const list = await models.get(provider);
+    if (model !== '' && list.models.some(({ id }) => id === model)) return { provider, list, model };
     const configured = await this.#findConfigured(name, address, list, reach);
     if (configured) return configured;
-    const isListed = list.models.some(({ id }) => id === model) || isFamily(list.models, model, effort);
+    const isListed = isFamily(list.models, model, effort);
     const elsewhere = address.isNamed || isListed ? undefined : await this.#findByList(name, reach);
     if (elsewhere) return elsewhere;
     const target = this.modelAt(provider, model, list, effort);
@@ -102,16 +103,16 @@ export class ModelNames {
     throw modelNotFound(name, address.isNamed ? prefixed(provider, fresh) : fresh, Object.keys(this.aliases));
   }
 
-  /** What the owner has said the name stands for, unless it is a model's own. */
+  /** What the owner has said that a name stands for which is no model's own. */
   async #findConfigured(
     name: string,
-    { provider, model, isNamed }: Address,
+    { provider, isNamed }: Address,
     list: ModelList,
     reach: KeyReach | undefined,
   ): Promise<Found | undefined> {
     const { models } = this.#options;
     const configured = findAlias(this.aliases, name);
-    if (configured === undefined || list.models.some(({ id }) => id === model)) return undefined;
+    if (configured === undefined) return undefined;
     const isPinned = Object.hasOwn(this.aliases, name);
     const target = this.addressOf(configured, reach);
     // A name that says who is meant keeps to it.

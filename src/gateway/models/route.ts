@@ -1,3 +1,4 @@
+import { LRUCache } from 'lru-cache';
 import type { ConfiguredCandidate, ConfiguredRoute } from '../../core/configured-routes.ts';
 import type { ModelPrice } from '../../core/model-profile.ts';
 import type { UpstreamProvider } from '../../core/provider.ts';
@@ -5,6 +6,7 @@ import type { AskedRequest } from '../../core/turn.ts';
 import type { ClientKey } from '../keys/client-key.ts';
 import type { Catalogue } from './catalogue.ts';
 import { chooseEffort, isBlindModel } from './model-choice.ts';
+import type { ModelList } from './model-lists.ts';
 import type { Found } from './model-names.ts';
 
 /** Who answers a turn, and as which of its models. */
@@ -53,8 +55,24 @@ export interface RoutedTurn {
   readonly body?: unknown;
 }
 
+/** What was worked out for a list, by a catalogue: both are replaced where anything of them changes. */
+const knownIn = new WeakMap<ModelList, { catalogue: Catalogue; routes: LRUCache<string, Route> }>();
+const mostKnown = 1_000;
+
 /** The route to a model that was found, which may be another one for the request's effort. */
-export function routeTo(
+export function routeTo(found: Found, effort: string | undefined, catalogue: Catalogue): Route {
+  let known = knownIn.get(found.list);
+  if (known?.catalogue !== catalogue) {
+    known = { catalogue, routes: new LRUCache({ max: mostKnown }) };
+    knownIn.set(found.list, known);
+  }
+  const name = JSON.stringify([found.provider.name, found.model, effort, found.isPinned]);
+  const route = known.routes.get(name) ?? workOut(found, effort, catalogue);
+  known.routes.set(name, route);
+  return route;
+}
+
+function workOut(
   { provider, list, model: found, isPinned }: Found,
   effort: string | undefined,
   catalogue: Catalogue,

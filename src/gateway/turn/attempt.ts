@@ -1,13 +1,7 @@
 import type { Dispatcher } from 'undici';
 import type { Handling } from '../../core/capabilities.ts';
 import { AppError } from '../../core/errors.ts';
-import type {
-  Outbound,
-  OutboundTurn,
-  RelayedRequest,
-  TurnDecoder,
-  UpstreamHeaders,
-} from '../../core/protocol.ts';
+import type { Outbound, OutboundTurn, TurnDecoder, UpstreamHeaders } from '../../core/protocol.ts';
 import { type ExchangingProvider, relayingOutbound } from '../../core/provider.ts';
 import type { AskedRequest, TurnEvent, Usage } from '../../core/turn.ts';
 import type { CallListener, RunningCall, TurnCaller, UpstreamTimeouts } from '../../core/turn-caller.ts';
@@ -19,7 +13,7 @@ import type { KnownSecrets } from '../../lib/secrets/known-secrets.ts';
 import type { TraceHeaders } from '../../lib/telemetry/trace-headers.ts';
 import { type Stage, stagesOf } from '../emulation/stages.ts';
 import { countedUsage, hasTokens, shownUsage } from '../emulation/token-count.ts';
-import { type AskedTurn, type PreparedTurn, prepareTurn, type TurnImages } from '../images/turn-images.ts';
+import { type AskedTurn, type PreparedTurn, prepareTurn } from '../images/turn-images.ts';
 import type { AccountLimits } from '../leases/account-limits.ts';
 import { providerAccountOf, type TurnLease } from '../leases/lease-cache.ts';
 import type { ModelLists } from '../models/model-lists.ts';
@@ -29,12 +23,11 @@ import { cacheKeyOf } from './affinity.ts';
 import type { Circuits } from './circuits.ts';
 import type { ClientTurn } from './client-turns.ts';
 import { CollectedAnswer } from './collected-answer.ts';
-import type { Conversation } from './conversations.ts';
 import type { LoggedContent } from './logged-content.ts';
+import type { Path } from './path.ts';
 import type { ProviderReach } from './provider-reach.ts';
 import { type RememberedReasoning, withoutProofs } from './remembered-reasoning.ts';
 import type { RunningTurns } from './running-turns.ts';
-import type { TurnOutput } from './turn-output.ts';
 import { callUpstream } from './upstream.ts';
 
 export interface AttemptDependencies {
@@ -55,30 +48,6 @@ export interface AttemptDependencies {
   /** Absent: nothing of what is said is logged. */
   readonly content?: LoggedContent | undefined;
   readonly logger: Logger;
-}
-
-/** What an attempt is made with. */
-export interface AttemptPlan {
-  readonly route: Route;
-  /** With the upstream's model name. */
-  readonly request: AskedRequest;
-  readonly images: TurnImages | undefined;
-  /** The upstream speaks the client's dialect and gets the body as it is; `request` holds nothing then. */
-  readonly relayed: RelayedRequest | undefined;
-  readonly conversation: Conversation;
-  readonly output: TurnOutput;
-  /** What becomes of the request's fields at this upstream. */
-  readonly handling: Handling;
-  /** The upstream is asked to cache the prompt. */
-  readonly cachesPrompts: boolean;
-  /** The account cannot read what an upstream signed or encrypted of its reasoning. */
-  readonly leavesProofsOut: boolean;
-  /** Milliseconds until its first content; undefined: only the usual limits apply. */
-  readonly firstContentMs: number | undefined;
-  /** The same until any answer of the upstream, where a turn is one exchange. */
-  readonly firstWordMs: number | undefined;
-  /** What of the request is not checked, as paths. */
-  readonly unchecked: readonly string[];
 }
 
 /** Room for an answer that repeats the largest request; no model writes a tenth of that. All of it is kept until the turn has ended. */
@@ -107,7 +76,7 @@ export class Attempt implements CallListener {
 
   readonly #dependencies: AttemptDependencies;
   readonly #turn: ClientTurn;
-  readonly #plan: AttemptPlan;
+  readonly #path: Path;
   readonly #traceHeaders: TraceHeaders | undefined;
   readonly #stages: readonly Stage[];
   readonly #ended = Promise.withResolvers<AppError | undefined>();
@@ -127,25 +96,25 @@ export class Attempt implements CallListener {
     dependencies: AttemptDependencies,
     turn: ClientTurn,
     lease: TurnLease,
-    plan: AttemptPlan,
+    path: Path,
     traceHeaders?: TraceHeaders,
   ) {
     this.#traceHeaders = traceHeaders;
     this.#dependencies = dependencies;
     this.#turn = turn;
-    this.#plan = plan;
-    this.route = plan.route;
+    this.#path = path;
+    this.route = path.route;
     this.lease = lease;
-    this.handling = plan.handling;
-    this.ignored = plan.unchecked;
+    this.handling = path.handling;
+    this.ignored = path.unchecked;
     const { content } = dependencies;
     this.answer = new CollectedAnswer(content?.isOf(turn.client) ? content.mostCharacters : 0);
-    this.#stages = stagesOf(plan.request, plan.handling.emulated);
+    this.#stages = stagesOf(path.request, path.handling.emulated);
   }
 
   /** The answer comes in the client's own dialect. */
   get isRelayed(): boolean {
-    return this.#plan.relayed !== undefined;
+    return this.#path.relayed !== undefined;
   }
 
   /** What was used, by the upstream's figures or by ours. */
@@ -153,7 +122,7 @@ export class Attempt implements CallListener {
     const { usage, end } = this.answer;
     if (end && hasTokens(usage)) return usage;
     const { characters, passedCharacters } = this.answer;
-    const { request, relayed } = this.#plan;
+    const { request, relayed } = this.#path;
     const outputCharacters = characters + passedCharacters;
     return countedUsage({ usage, request, relayed, outputCharacters, hasEnded: end !== undefined });
   }
@@ -164,7 +133,7 @@ export class Attempt implements CallListener {
    */
   async run(): Promise<AppError | undefined> {
     const { models } = this.#dependencies;
-    const { conversation } = this.#plan;
+    const { conversation } = this.#path;
     const turn = this.#turn;
     const { provider } = this.route;
     const accountId = this.lease.account.id;
@@ -204,7 +173,7 @@ export class Attempt implements CallListener {
   }
 
   #prepare(claimed: AskedTurn['remembered']): PreparedTurn | Promise<PreparedTurn> {
-    const { request, route, images, leavesProofsOut } = this.#plan;
+    const { request, route, images, leavesProofsOut } = this.#path;
     const { client, signal } = this.#turn;
     const limits = (route.provider.caller ?? route.provider.outbound).images;
     const takesDocuments = this.handling.native.has('documents');
@@ -228,7 +197,7 @@ export class Attempt implements CallListener {
   #send(provider: ExchangingProvider, turn: OutboundTurn, baseUrl: string): void {
     const { dispatcher, userAgent, timeouts, listening } = this.#dependencies;
     this.#turn.signal.throwIfAborted();
-    const { relayed, leavesProofsOut } = this.#plan;
+    const { relayed, leavesProofsOut } = this.#path;
     const relaying = relayed && relayingOutbound(provider, relayed);
     const outbound = relaying ?? provider.outbound;
     this.#outbound = outbound;
@@ -255,7 +224,7 @@ export class Attempt implements CallListener {
   }
 
   get #caching(): Pick<OutboundTurn, 'cachesPrompts' | 'cacheKey'> {
-    if (!this.#plan.cachesPrompts) return {};
+    if (!this.#path.cachesPrompts) return {};
     const { affinityKey, client } = this.#turn;
     const key = affinityKey === undefined ? {} : { cacheKey: cacheKeyOf(client.id, affinityKey) };
     return { cachesPrompts: true, ...key };
@@ -280,7 +249,7 @@ export class Attempt implements CallListener {
   /** How long the upstream may take to begin, where others could answer. */
   get #firstLimitMs(): number | undefined {
     if (this.firstContentAt !== undefined) return undefined;
-    const { firstContentMs, firstWordMs, relayed } = this.#plan;
+    const { firstContentMs, firstWordMs, relayed } = this.#path;
     const hasAnswered = this.status !== undefined;
     if (!relayed || relayed.isStream) return firstContentMs ?? (hasAnswered ? undefined : firstWordMs);
     // A whole answer may be long in the making, with nothing to see: only silence as long as in the middle of a stream counts.
@@ -336,7 +305,7 @@ export class Attempt implements CallListener {
 
   /** Passes events on under the rules of one answer. False: the reader is behind. */
   #take(events: readonly TurnEvent[]): boolean {
-    const { output } = this.#plan;
+    const { output } = this.#path;
     let batch = events;
     for (const stage of this.#stages) batch = stage.apply(batch);
     if (this.answer.take(batch, output.isBuffered) && this.firstContentAt === undefined) {
@@ -372,7 +341,7 @@ export class Attempt implements CallListener {
       const spent = { name, resetAt: resetAt.getTime() };
       limits.noteSpent(account, this.#outbound, this.route.model, spent);
     }
-    const said = () => this.#plan.relayed?.body ?? JSON.stringify(this.#plan.request);
+    const said = () => this.#path.relayed?.body ?? JSON.stringify(this.#path.request);
     secrets.clean(error, said);
     if (vendorAnswer) {
       error.vendorAnswer = { ...vendorAnswer, body: secrets.redact(vendorAnswer.body, said) };
@@ -383,7 +352,7 @@ export class Attempt implements CallListener {
   }
 
   #finish(last: Extract<TurnEvent, { type: 'finish' }>, batch: readonly TurnEvent[]): void {
-    const { output, request } = this.#plan;
+    const { output, request } = this.#path;
     let events = this.#withUnsentUsage(batch);
     // Of an answer that is passed on as it is, nothing can be counted here.
     const { answer } = this;

@@ -1,5 +1,5 @@
 import type { Clock } from '../../lib/clock.ts';
-import { debugLog, type Logger } from '../../lib/log/logger.ts';
+import type { Logger } from '../../lib/log/logger.ts';
 import { sleep } from '../../lib/sleep.ts';
 import { PoolError } from '../../pool-api/errors.ts';
 import { isShort } from '../../pool-api/lease-engine.ts';
@@ -10,26 +10,18 @@ import type { Session } from './affinity.ts';
 import { isAboutOthers } from './app-errors.ts';
 import type { Candidate } from './candidates.ts';
 import type { ClientTurn } from './client-turns.ts';
-import type { Conversation } from './conversations.ts';
 import type { Failover } from './failover.ts';
+import type { Path } from './path.ts';
 
 export interface BorrowingDependencies {
   readonly leases: LeaseCache;
   readonly limits: Pick<AccountLimits, 'spentFor' | 'noteHead' | 'noteSpent' | 'judged'>;
   readonly clock: Clock;
-  readonly logger: Logger;
 }
 
-/** Whose account is wanted, and which one. */
-export interface Wanted {
-  readonly candidate: Candidate;
-  readonly conversation: Conversation;
-  readonly session: Session | undefined;
-  /** An account of it has refused the turn: only those take it again that were limited before. */
-  readonly isRefused: boolean;
-}
-
-export interface Borrowed {
+/** Where an attempt is made. */
+export interface Place {
+  readonly path: Path;
   readonly lease: TurnLease;
   /** Of the turn's record. */
   readonly note: AttemptNote;
@@ -51,18 +43,21 @@ export class Borrowing {
   readonly #steps: Logger | undefined;
   #waitLeftMs = longestWaitMs;
 
-  constructor(dependencies: BorrowingDependencies, turn: ClientTurn, failover: Failover) {
+  constructor(
+    dependencies: BorrowingDependencies,
+    turn: ClientTurn,
+    failover: Failover,
+    steps: Logger | undefined,
+  ) {
     this.#dependencies = dependencies;
     this.#turn = turn;
     this.#failover = failover;
-    this.#steps = debugLog(dependencies.logger)?.child({ request_id: turn.requestId });
+    this.#steps = steps;
   }
 
   /** An account, waited for if need be and allowed; else why none is lent. Throws the signal's reason when it aborts. */
-  async borrow(
-    { candidate, conversation, session, isRefused }: Wanted,
-    mayWait: boolean,
-  ): Promise<Borrowed | Error> {
+  async borrow(path: Path, mayWait: boolean): Promise<Place | Error> {
+    const { candidate, conversation, session, isRefused } = path;
     const { leases, clock } = this.#dependencies;
     const { record } = this.#turn;
     const { route } = candidate;
@@ -112,7 +107,7 @@ export class Borrowing {
         'an account is lent',
       );
       const how = known !== undefined ? 'remembered' : isPreferredFull ? 'full' : 'sought';
-      return { lease, note, how };
+      return { path, lease, note, how };
     } catch (cause) {
       this.#turn.signal.throwIfAborted();
       const reason = cause instanceof Error ? cause : new Error(String(cause));

@@ -102,10 +102,19 @@ export class Candidates {
 
   /** The next that can take the request. `plansAgain`: by now the pool may have accounts of other providers. */
   async next(plansAgain = false): Promise<Candidate | undefined> {
-    for (let route = await this.#nextRoute(plansAgain); route; route = await this.#nextRoute(plansAgain)) {
+    const { routes } = this.#dependencies;
+    const { request } = this.#given;
+    this.#plan ??= this.#turn.plan ?? (await routes.plan(request, this.#turn));
+    this.#untried ??= [...this.#plan.candidates];
+    for (;;) {
+      if (plansAgain && this.#untried.length === 0)
+        this.#untried.push(...(await routes.after(this.#tried, request, this.#turn)));
+      const route = this.#nextRoute(this.#untried);
+      if (!route) return undefined;
       const { record } = this.#turn;
       const note = record.candidate(route);
-      const form = await this.#formFor(route);
+      const given = this.#formFor(route);
+      const form = given instanceof Promise ? await given : given;
       if (form instanceof AppError) {
         record.skipped(note, { kind: 'field', message: form.message });
         this.#refusal ??= form;
@@ -122,7 +131,6 @@ export class Candidates {
       record.skipped(note, { kind: 'field', message: refusal.message });
       this.#refusal ??= refusal;
     }
-    return undefined;
   }
 
   /** Of a body that is passed on as it is the only upstream judges itself. */
@@ -169,21 +177,15 @@ export class Candidates {
     );
   }
 
-  async #nextRoute(plansAgain: boolean): Promise<Route | undefined> {
-    const { routes, circuits } = this.#dependencies;
-    const { request } = this.#given;
-    this.#plan ??= this.#turn.plan ?? (await routes.plan(request, this.#turn));
-    this.#untried ??= [...this.#plan.candidates];
-    if (this.#untried.length === 0 && plansAgain)
-      this.#untried.push(...(await routes.after(this.#tried, request, this.#turn)));
-    let next = this.#untried.shift();
+  #nextRoute(untried: Route[]): Route | undefined {
+    let next = untried.shift();
     while (next && !this.isLast) {
-      const until = circuits.openUntil(next);
+      const until = this.#dependencies.circuits.openUntil(next);
       if (until === undefined) break;
       const { record } = this.#turn;
       record.skipped(record.candidate(next), { kind: 'circuit', until });
       this.#deferred.push(next);
-      next = this.#untried.shift();
+      next = untried.shift();
     }
     next ??= this.#deferred.shift();
     if (next) this.#tried.push(next);

@@ -111,10 +111,13 @@ export class ClientTurns {
     const { clock, logger, records, content, ledger } = this.#dependencies;
     const startedAt = clock.monotonic();
     debugLog(logger)?.debug(askedFields(turn), 'a turn begins');
-    const result = await runTurn(this.#dependencies, turn, output).catch((error: unknown) => {
+    let result: TurnResult;
+    try {
+      result = await runTurn(this.#dependencies, turn, output);
+    } catch (error) {
       turn.allowance?.settle(nothingUsed);
       throw error;
-    });
+    }
     const durationMs = Math.round(clock.monotonic() - startedAt);
     this.#metrics.turnEnded(turn, result, durationMs);
     const { error, firstContentMs, usage, attempt } = result;

@@ -50,13 +50,22 @@ const shownFirst: readonly ErrorCode[] = [
   'upstream_refused',
 ];
 
+/** What failed attempts have shown. */
+class Tried {
+  /** Accounts. */
+  readonly excluded = new Set<string>();
+  readonly limited = new Set<string>();
+  /** How often a fault of the upstream or of the model was met, by candidate. */
+  readonly faults = new Map<string, number>();
+}
+
+const none: ReadonlySet<string> = new Set();
+
 /** The rule of one turn, and its budget: where it goes after which error, when, and which error is shown in the end. */
 export class Failover {
-  readonly #startedAt: number;
+  readonly startedAt: number;
   readonly #errors: AppError[] = [];
   readonly #begun: { readonly at: number; readonly upstream: string }[] = [];
-  /** Accounts that are not tried again in this turn. */
-  readonly excluded = new Set<string>();
   /** An account to stay with: its rejected bearer was renewed, or it is tried once more. */
   keptAccount: string | undefined;
   /** No other free account takes the place of a free one that ran out or was refused. */
@@ -64,17 +73,21 @@ export class Failover {
   #hasRenewed = false;
   /** Of an overloaded model or a connection that broke: it is tried once more where nothing else is left. */
   #lastResort: string | undefined;
-  readonly #limited = new Set<string>();
-  /** How often a fault of the upstream or of the model was met, by candidate. */
-  readonly #faults = new Map<string, number>();
+  /** Undefined until an attempt has failed. */
+  #tried: Tried | undefined;
   #repeatAt = 0;
 
   constructor(now: number) {
-    this.#startedAt = now;
+    this.startedAt = now;
   }
 
   get hasFailed(): boolean {
     return this.#errors.length > 0;
+  }
+
+  /** Accounts that are not tried again in this turn. */
+  get excluded(): ReadonlySet<string> {
+    return this.#tried?.excluded ?? none;
   }
 
   get attempts(): number {
@@ -111,9 +124,11 @@ export class Failover {
     if (account.free && (error.code === 'upstream_quota_exhausted' || error.code === 'upstream_refused')) {
       this.isFreeBarred = true;
     }
-    if (Math.max(this.#errors.length, this.attempts) >= mostAttempts || now - this.#startedAt >= deadlineMs)
+    if (Math.max(this.#errors.length, this.attempts) >= mostAttempts || now - this.startedAt >= deadlineMs)
       return 'end';
-    const step = this.#stepAfter(error, account, report, `${route.provider.name}/${route.model}`);
+    this.#tried ??= new Tried();
+    const candidate = `${route.provider.name}/${route.model}`;
+    const step = this.#stepAfter(error, account, report, candidate, this.#tried);
     if (step === 'same-account') this.keptAccount = account.id;
     if (step === 'same-account' && isUpstreamFault(error)) {
       this.#repeatAt = now + withJitter(repeatAfterMs, 0.6, 1.4);
@@ -126,11 +141,12 @@ export class Failover {
     account: LeasedAccount,
     report: ReportResult | undefined,
     candidate: string,
+    { excluded, limited, faults }: Tried,
   ): NextStep {
     if (error.isFinal) return 'end';
     if (error.code === 'context_too_long') return 'leave-candidate';
     if (error.code === 'upstream_refused') {
-      this.excluded.add(account.id);
+      excluded.add(account.id);
       return 'resting-account';
     }
     if (error.failover === 'no') return isOfRequest(error) ? 'end' : 'leave-candidate';
@@ -139,13 +155,13 @@ export class Failover {
       return 'same-account';
     }
     const mayPass = isUpstreamFault(error);
-    const faultsBefore = this.#faults.get(candidate) ?? 0;
-    if (mayPass || error.failover === 'once') this.#faults.set(candidate, faultsBefore + 1);
+    const faultsBefore = faults.get(candidate) ?? 0;
+    if (mayPass || error.failover === 'once') faults.set(candidate, faultsBefore + 1);
     if (mayPass && faultsBefore === 0) return 'same-account';
     // The pool lends it to no turn while it rests; after that this turn may try it again.
     const isResting = error.code === 'upstream_rate_limited' && report?.status === 'cooldown';
-    if (!isResting || this.#limited.has(account.id)) this.excluded.add(account.id);
-    this.#limited.add(account.id);
+    if (!isResting || limited.has(account.id)) excluded.add(account.id);
+    limited.add(account.id);
     if (error.failover === 'once' && faultsBefore === 0) this.#lastResort = account.id;
     if (error.failover === 'once') return faultsBefore > 0 ? 'leave-candidate' : 'next-candidate';
     if (mayPass && faultsBefore + 1 >= mostFaults) return 'leave-candidate';
@@ -159,7 +175,7 @@ export class Failover {
     const account = this.#lastResort;
     if (account === undefined) return false;
     this.#lastResort = undefined;
-    this.excluded.delete(account);
+    this.#tried?.excluded.delete(account);
     this.keptAccount = account;
     this.#repeatAt = now + withJitter(repeatAfterMs, 0.6, 1.4);
     return true;
@@ -167,7 +183,7 @@ export class Failover {
 
   /** Whether an account that is free may take the turn after a refusal: it was only limited before. */
   mayReturnTo(accountId: string): boolean {
-    return this.#limited.has(accountId);
+    return this.#tried?.limited.has(accountId) === true;
   }
 
   /** The error to show, with the earliest time to come back. `shortages`: why no account was left. */

@@ -234,10 +234,11 @@ export function createGatewayMetrics(options: {
   return {
     turnEnded({ protocol, decoded, client }, { error, route, usage, ...result }, durationMs) {
       const provider = route?.provider.name ?? 'none';
-      turns.add(1, protocol, familyOf(decoded.request.model), error?.code ?? 'success');
+      turns.add(1, `${protocol}\n${familyOf(decoded.request.model)}\n${error?.code ?? 'success'}`);
       const { name } = client.managed ?? {};
       if (name !== undefined && keys.size < mostKeys) keys.add(name);
-      if (name !== undefined) keyTurns.add(1, keys.has(name) ? name : 'other', error ? 'error' : 'success');
+      if (name !== undefined)
+        keyTurns.add(1, `${keys.has(name) ? name : 'other'}\n${error ? 'error' : 'success'}`);
       const labels = `protocol="${protocol}",stream="${decoded.isStream ? 'yes' : 'no'}"`;
       seconds.observe(labels, durationMs / 1000);
       if (result.firstContentMs !== undefined) firstContent.observe(labels, result.firstContentMs / 1000);

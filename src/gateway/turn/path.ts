@@ -1,14 +1,18 @@
+import type { Handling } from '../../core/capabilities.ts';
 import type { Delivery } from '../../core/configured-routes.ts';
-import type { CollectedTurn } from '../../core/protocol.ts';
+import type { CollectedTurn, RelayedRequest } from '../../core/protocol.ts';
 import type { AskedRequest, Usage } from '../../core/turn.ts';
+import { PoolError } from '../../pool-api/errors.ts';
 import { type AnswerCheck, checksOf, type Fault, sentBack } from '../emulation/checked-answer.ts';
 import type { SchemaChecker } from '../emulation/json-schema.ts';
+import type { TurnImages } from '../images/turn-images.ts';
+import type { Route } from '../models/route.ts';
 import type { Affinity, Session } from './affinity.ts';
-import type { AttemptPlan } from './attempt.ts';
+import { isAboutOthers } from './app-errors.ts';
 import type { Candidate } from './candidates.ts';
 import type { ClientTurn } from './client-turns.ts';
 import { type BrokenAnswer, ContinuedOutput, prefilled } from './continued-output.ts';
-import type { Conversations } from './conversations.ts';
+import type { Conversation, Conversations } from './conversations.ts';
 import { BufferedOutput, HeldOutput, type TurnOutput } from './turn-output.ts';
 
 export interface PathDependencies {
@@ -17,14 +21,32 @@ export interface PathDependencies {
   readonly schemas: SchemaChecker;
 }
 
-/** How a turn reaches an upstream. Its request has the instructions of the checks. */
-export interface Path extends AttemptPlan {
-  readonly session: Session | undefined;
+/** How a turn reaches an upstream, and what its attempts there are made with. */
+export interface Path {
   readonly candidate: Candidate;
+  readonly route: Route;
+  /** With the upstream's model name and the instructions of the checks. */
+  readonly request: AskedRequest;
+  readonly images: TurnImages | undefined;
+  /** The upstream speaks the client's dialect and gets the body as it is; `request` holds nothing then. */
+  readonly relayed: RelayedRequest | undefined;
+  conversation: Conversation;
+  readonly session: Session | undefined;
+  readonly output: TurnOutput;
+  /** What becomes of the request's fields at this upstream. */
+  readonly handling: Handling;
+  /** The upstream is asked to cache the prompt. */
+  readonly cachesPrompts: boolean;
   readonly checks: readonly AnswerCheck[];
+  /** What of the request is not checked, as paths. */
+  readonly unchecked: readonly string[];
+  /** Milliseconds until its first content; undefined: only the usual limits apply. */
   firstContentMs: number | undefined;
+  /** The same until any answer of the upstream, where a turn is one exchange. */
   firstWordMs: number | undefined;
+  /** The account cannot read what an upstream signed or encrypted of its reasoning. */
   leavesProofsOut: boolean;
+  /** An account of it has refused the turn: only those take it again that were limited before. */
   isRefused: boolean;
   /** No account of it is tried any more. */
   isLeft: boolean;
@@ -45,14 +67,15 @@ export interface SoFar {
   readonly broken: BrokenAnswer | undefined;
 }
 
-export async function pathTo(
+/** The way as to an upstream that remembers nothing. */
+export function pathTo(
   { conversations, affinity, schemas }: PathDependencies,
-  { client, affinityKey, bytes }: ClientTurn,
+  { client, affinityKey }: ClientTurn,
   candidate: Candidate,
   soFar: SoFar,
   output: TurnOutput,
   delivery: Delivery,
-): Promise<Path> {
+): Path {
   const { route, handling } = candidate;
   const { emulated } = handling;
   const { broken } = soFar;
@@ -62,16 +85,13 @@ export async function pathTo(
   const checks = emulated.size === 0 ? [] : checksOf(asked, emulated, schemas, client.id);
   const request = checks.reduce((instructed, check) => check.instruct(instructed), asked);
   const provider = route.provider.name;
-  const conversation = route.provider.outbound?.hasMemory
-    ? await conversations.find(client.id, provider, request, bytes)
-    : conversations.unremembered(client.id, request);
   return {
     route,
     request,
     candidate,
     images: candidate.images,
     relayed: candidate.relayed,
-    conversation,
+    conversation: conversations.unremembered(client.id, request),
     session: affinityKey === undefined ? undefined : affinity.sessionOf(client.id, provider, affinityKey),
     handling,
     cachesPrompts: candidate.cachesPrompts,
@@ -87,6 +107,12 @@ export async function pathTo(
     isLeft: false,
     shortage: undefined,
   };
+}
+
+/** After how long the pool may have an account for it. */
+export function waitAt({ shortage }: Path): number {
+  const { retryAfterMs = Number.POSITIVE_INFINITY } = shortage instanceof PoolError ? shortage : {};
+  return isAboutOthers(shortage) ? retryAfterMs : Number.POSITIVE_INFINITY;
 }
 
 /** The request with the upstream's model name, and with the answer that was not as asked. */

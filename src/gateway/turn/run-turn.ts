@@ -3,7 +3,6 @@ import type { CollectedTurn } from '../../core/protocol.ts';
 import type { Usage } from '../../core/turn.ts';
 import { debugLog, type Logger } from '../../lib/log/logger.ts';
 import { sleep } from '../../lib/sleep.ts';
-import { PoolError } from '../../pool-api/errors.ts';
 import { eventsOf, judge } from '../emulation/checked-answer.ts';
 import { sumUsage } from '../emulation/token-count.ts';
 import type { TurnLease } from '../leases/lease-cache.ts';
@@ -13,14 +12,14 @@ import type { TurnRecords } from '../records/turn-record.ts';
 import type { UsageLedger } from '../usage/ledger.ts';
 import { appErrorFromPool, isAboutOthers } from './app-errors.ts';
 import { Attempt, type AttemptDependencies } from './attempt.ts';
-import { type Borrowed, Borrowing, type BorrowingDependencies } from './borrowing.ts';
+import { Borrowing, type BorrowingDependencies, type Place } from './borrowing.ts';
 import { type Candidate, type CandidateDependencies, Candidates } from './candidates.ts';
 import type { Circuits } from './circuits.ts';
 import type { ClientTurn } from './client-turns.ts';
 import { type BrokenAnswer, ContinuedOutput } from './continued-output.ts';
 import type { ConversationResult } from './conversations.ts';
 import { Failover, isUpstreamsFault, type NextStep } from './failover.ts';
-import { type Path, type PathDependencies, pathTo, type Rejected } from './path.ts';
+import { type Path, type PathDependencies, pathTo, type Rejected, waitAt } from './path.ts';
 import { type ProviderReach, unreachable } from './provider-reach.ts';
 import { BufferedOutput, type TurnOutput } from './turn-output.ts';
 
@@ -52,11 +51,6 @@ export interface TurnResult {
   readonly firstContentMs: number | undefined;
 }
 
-interface Place {
-  readonly path: Path;
-  readonly borrowed: Borrowed;
-}
-
 interface Failure {
   readonly error: AppError;
   readonly report: ReportResult | undefined;
@@ -79,7 +73,6 @@ class TurnRun {
   #rejected: Rejected | undefined;
   #broken: BrokenAnswer | undefined;
   readonly #candidates: Candidates;
-  readonly #startedAt: number;
   readonly #failover: Failover;
   readonly #borrowing: Borrowing;
   readonly #reports: AttemptReports;
@@ -97,26 +90,26 @@ class TurnRun {
     this.#output = output;
     this.#candidates = new Candidates(dependencies, turn);
     this.#steps = debugLog(dependencies.logger)?.child({ request_id: turn.requestId });
-    this.#startedAt = dependencies.clock.monotonic();
-    this.#failover = new Failover(this.#startedAt);
-    this.#borrowing = new Borrowing(dependencies, turn, this.#failover);
+    this.#failover = new Failover(dependencies.clock.monotonic());
+    this.#borrowing = new Borrowing(dependencies, turn, this.#failover, this.#steps);
     this.#reports = new AttemptReports(dependencies.reporter, dependencies.leases.held);
   }
 
   async run(): Promise<TurnResult> {
     try {
-      let { path, borrowed } = await this.#next('next-candidate');
+      let place = await this.#next('next-candidate');
       for (;;) {
-        const failure = await this.#use(borrowed, path);
+        const { path, lease, how } = place;
+        const failure = await this.#use(place);
         if (!failure) {
-          path.session?.answeredBy(borrowed.lease.account.id, borrowed.how);
+          path.session?.answeredBy(lease.account.id, how);
           this.#candidates.answered(path.candidate);
           this.#dependencies.circuits.succeeded(path.route);
           const { output } = path;
           const again =
             output instanceof BufferedOutput && output.answer && (await this.#check(output.answer, path));
           if (!again) return this.#result(undefined);
-          ({ path, borrowed } = await this.#next('other-account', again));
+          place = await this.#next('other-account', again);
           continue;
         }
         const { error } = failure;
@@ -125,10 +118,8 @@ class TurnRun {
           return this.#result(error);
         }
         this.#turn.signal.throwIfAborted();
-        const step = this.#decide(failure, borrowed.lease, path);
-        ({ path, borrowed } = await (this.#broken
-          ? this.#nextToContinue(step, path)
-          : this.#next(step, path)));
+        const step = this.#decide(failure, lease, path);
+        place = await (this.#broken ? this.#nextToContinue(step, path) : this.#next(step, path));
       }
     } catch (thrown) {
       const error = AppError.from(thrown);
@@ -162,13 +153,16 @@ class TurnRun {
   async #take(candidate: Candidate): Promise<Path> {
     const { delivery } = this.#candidates;
     const soFar = { rejected: this.#rejected, broken: this.#broken };
-    const path = await pathTo(this.#dependencies, this.#turn, candidate, soFar, this.#output, delivery);
+    const path = pathTo(this.#dependencies, this.#turn, candidate, soFar, this.#output, delivery);
+    const { provider } = path.route;
+    if (provider.outbound?.hasMemory) {
+      const { client, bytes } = this.#turn;
+      const { conversations } = this.#dependencies;
+      path.conversation = await conversations.find(client.id, provider.name, path.request, bytes);
+    }
+    const { accountId: remembered_on } = path.conversation;
     this.#steps?.debug(
-      {
-        provider: path.route.provider.name,
-        upstream_model: path.route.model,
-        remembered_on: path.conversation.accountId,
-      },
+      { provider: provider.name, upstream_model: path.route.model, remembered_on },
       'the route is chosen',
     );
     this.#paths.push(path);
@@ -208,7 +202,7 @@ class TurnRun {
     const isOut = this.#candidates.isLast && this.#paths.every(({ isLeft }) => isLeft);
     // No pause before an error.
     if (from && isOut) throw this.#noPlace();
-    await this.#pause();
+    if (from) await this.#pause();
     if (from && step === 'resting-account') from.isRefused = true;
     const staysFirst = step === 'same-account' || step === 'other-account';
     const place =
@@ -235,11 +229,11 @@ class TurnRun {
     path: Path,
     mayWait = this.#paths.length === 1 && this.#candidates.isLast,
   ): Promise<Place | undefined> {
-    const borrowed = await this.#borrowing.borrow(path, mayWait);
-    path.shortage = borrowed instanceof Error ? borrowed : undefined;
-    if (borrowed instanceof Error) return undefined;
+    const place = await this.#borrowing.borrow(path, mayWait);
+    path.shortage = place instanceof Error ? place : undefined;
+    if (place instanceof Error) return undefined;
     this.#path = path;
-    return { path, borrowed };
+    return place;
   }
 
   /** At a candidate that has not been tried. */
@@ -282,11 +276,12 @@ class TurnRun {
   }
 
   /** One attempt and its report to the pool. The lease is always released. */
-  async #use({ lease, note }: Borrowed, path: Path): Promise<Failure | undefined> {
+  async #use(place: Place): Promise<Failure | undefined> {
+    const { path, lease, note } = place;
     const { id } = lease.account;
     this.#failover.begin(path.route, this.#dependencies.clock.monotonic());
     try {
-      const error = await this.#attemptUntilReached({ lease, note }, path);
+      const error = await this.#attemptUntilReached(place);
       this.#turn.record.attemptEnded(note, this.#attempt, error);
       const { usage } = note;
       this.#usage = usage;
@@ -305,10 +300,7 @@ class TurnRun {
   }
 
   /** While nothing can be sent to the provider, another account would not help: the turn waits with the one it has. */
-  async #attemptUntilReached(
-    { lease, note }: Pick<Borrowed, 'lease' | 'note'>,
-    path: Path,
-  ): Promise<AppError | undefined> {
+  async #attemptUntilReached({ path, lease, note }: Place): Promise<AppError | undefined> {
     const { reach, clock } = this.#dependencies;
     const provider = path.route.provider.name;
     const { signal } = this.#turn;
@@ -400,13 +392,7 @@ class TurnRun {
       route: this.#path?.route,
       conversation,
       usage: [this.#rejected?.usage, this.#broken?.usage, this.#usage].reduce(sumUsage, undefined),
-      firstContentMs: firstContentAt === undefined ? undefined : Math.round(firstContentAt - this.#startedAt),
+      firstContentMs: firstContentAt && Math.round(firstContentAt - this.#failover.startedAt),
     };
   }
-}
-
-/** After how long the pool may have an account for it. */
-function waitAt({ shortage }: Path): number {
-  const { retryAfterMs = Number.POSITIVE_INFINITY } = shortage instanceof PoolError ? shortage : {};
-  return isAboutOthers(shortage) ? retryAfterMs : Number.POSITIVE_INFINITY;
 }

@@ -28,10 +28,10 @@ test('a histogram reads as one of the library', async () => {
 
 test('sums keep the values of their labels apart, and take no figure that is no amount', () => {
   const sums = new Sums();
-  sums.add(1, 'a', 'b c');
-  sums.add(2, 'a b', 'c');
-  sums.add(3, 'a', 'b c');
-  sums.add(Number.NaN, 'a', 'b c');
+  sums.add(1, 'a\nb c');
+  sums.add(2, 'a b\nc');
+  sums.add(3, 'a\nb c');
+  sums.add(Number.NaN, 'a\nb c');
   sums.add(-1, 'new');
   expect([...sums.all()]).toEqual([
     [['a', 'b c'], 4],

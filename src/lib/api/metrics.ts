@@ -26,18 +26,20 @@ export async function metricsText(
 /** Bounds in seconds for what takes milliseconds to a minute. */
 export const callSeconds = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60];
 
-/** Sums by the values of labels, for what is counted at every turn: those of a library look at each label's name each time. */
+/**
+ * Sums by the values of labels, several with a line feed between them, for what is counted at every turn: those of a library look at
+ * each label's name each time.
+ */
 export class Sums {
   readonly #sums = new Map<string, number>();
 
   /** Figures come from upstreams: what is no amount counts nothing. */
-  add(figure: number, ...values: readonly string[]): void {
-    const key = values.join('\0');
-    this.#sums.set(key, (this.#sums.get(key) ?? 0) + amount(figure));
+  add(figure: number, values: string): void {
+    this.#sums.set(values, (this.#sums.get(values) ?? 0) + amount(figure));
   }
 
   *all(): Generator<[values: readonly string[], sum: number]> {
-    for (const [key, sum] of this.#sums) yield [key.split('\0'), sum];
+    for (const [values, sum] of this.#sums) yield [values.split('\n'), sum];
   }
 }
 
