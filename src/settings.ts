@@ -21,9 +21,19 @@ import {
 import { telemetrySettings } from './lib/telemetry/telemetry-settings.ts';
 import { providerSettings } from './providers/registry.ts';
 
-/** A postgres:// URL must be one that can be read: a password with a # or a / in it cannot. */
-const isReadableUrl = (text: string): boolean => !text.startsWith('postgres') || URL.canParse(text);
-const unreadableUrl = 'must be a URL; write # / @ : of a password as %23 %2F %40 %3A';
+/** Of a database: the example of its file, and what it may be besides. */
+const databaseUrl = (file: string, besides?: 'memory') =>
+  z
+    .string()
+    .refine(
+      (text) => text === besides || /^(sqlite:.+|postgres(ql)?:\/\/.+)/.test(text),
+      `must be ${besides === undefined ? '' : `${besides}, `}sqlite: and a file, such as sqlite:${file}, or postgres:// with host and database`,
+    )
+    // A password with a # or a / in it cannot be read.
+    .refine(
+      (text) => !text.startsWith('postgres') || URL.canParse(text),
+      'must be a URL; write # / @ : of a password as %23 %2F %40 %3A',
+    );
 const isRegExp = (text: string): boolean => {
   try {
     return new RegExp(text, 'gu') instanceof RegExp;
@@ -169,25 +179,13 @@ export const ownSettings = {
   }),
   DATABASE_URL: setting({
     default: 'sqlite:accounts.db',
-    schema: z
-      .string()
-      .regex(
-        /^(sqlite:.+|postgres(ql)?:\/\/.+)/,
-        'must be sqlite: and a file, such as sqlite:accounts.db, or postgres:// with host and database',
-      )
-      .refine(isReadableUrl, unreadableUrl),
+    schema: databaseUrl('accounts.db'),
     // It may hold a password.
     isSecret: true,
     help: 'Where accounts are kept: sqlite: and a file (a relative one lies in DATA_DIR), or postgres://user:password@host/database for several pools on one database.',
   }),
   KEEP_URL: setting({
-    schema: z
-      .string()
-      .regex(
-        /^(memory$|sqlite:.+|postgres(ql)?:\/\/.+)/,
-        'must be memory, sqlite: and a file, such as sqlite:gateway.db, or postgres:// with host and database',
-      )
-      .refine(isReadableUrl, unreadableUrl),
+    schema: databaseUrl('gateway.db', 'memory'),
     // It may hold a password.
     isSecret: true,
     help: 'Where the gateway keeps conversations and stored responses: memory, sqlite: and a file of this gateway alone (a relative one lies in DATA_DIR), or postgres://user:password@host/database for several gateways. Unset: the DATABASE_URL if that is PostgreSQL, else sqlite:gateway.db.',
@@ -198,13 +196,7 @@ export const ownSettings = {
     help: 'Most megabytes of that, on disk too; what was not used for longest goes first. One entry is at most a quarter of it and 32 MB.',
   }),
   GATEWAY_DATABASE_URL: setting({
-    schema: z
-      .string()
-      .regex(
-        /^(sqlite:.+|postgres(ql)?:\/\/.+)/,
-        'must be sqlite: and a file, such as sqlite:usage.db, or postgres:// with host and database',
-      )
-      .refine(isReadableUrl, unreadableUrl),
+    schema: databaseUrl('usage.db'),
     // It may hold a password.
     isSecret: true,
     help: 'Where the gateway keeps client keys, their budgets and the usage ledger: sqlite: and a file of this gateway alone (a relative one lies in DATA_DIR), or postgres://user:password@host/database for several gateways. Unset: the DATABASE_URL if that is PostgreSQL, else sqlite:usage.db.',

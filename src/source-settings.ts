@@ -21,16 +21,15 @@ const seconds = (longest: number) => z.int().min(1).max(longest);
 const timeout = seconds(600).default(30);
 const money = z.number().positive().max(1_000_000);
 
-const file = z.strictObject({
-  type: z.literal('file'),
-  name: name.optional(),
+const kind = <Type extends string, Fields extends z.ZodRawShape>(type: Type, fields: Fields) =>
+  z.strictObject({ type: z.literal(type), name: name.optional(), ...fields });
+
+const file = kind('file', {
   /** A file, or a folder of them, in the import format; relative to the folder of the configuration file. */
   path: z.string().min(1).pipe(path),
 });
 
-const command = z.strictObject({
-  type: z.literal('command'),
-  name: name.optional(),
+const command = kind('command', {
   /** Program and arguments; no shell reads them. */
   command: z
     .array(z.string())
@@ -41,9 +40,7 @@ const command = z.strictObject({
   env: z.record(variableName, z.string()).default({}),
 });
 
-const webhook = z.strictObject({
-  type: z.literal('webhook'),
-  name: name.optional(),
+const webhook = kind('webhook', {
   url: safeAddress,
   timeout_seconds: timeout,
   /** Header names, and the environment variables that hold their values. */
@@ -57,9 +54,7 @@ const adminKey = {
   admin_key_file: z.string().min(1).pipe(path).optional(),
 };
 
-const openrouterKeys = z.strictObject({
-  type: z.literal('openrouter_keys'),
-  name: name.optional(),
+const openrouterKeys = kind('openrouter_keys', {
   ...adminKey,
   base_url: safeUrl.default('https://openrouter.ai'),
   /** What one key may spend, in US dollars. */
@@ -67,24 +62,20 @@ const openrouterKeys = z.strictObject({
   limit_reset: z.enum(['daily', 'weekly', 'monthly']).optional(),
 });
 
-const openaiServiceAccounts = z.strictObject({
-  type: z.literal('openai_service_accounts'),
-  name: name.optional(),
+const openaiServiceAccounts = kind('openai_service_accounts', {
   ...adminKey,
   base_url: safeUrl.default('https://api.openai.com'),
   project_id: z.string().regex(/^[A-Za-z0-9_-]{1,128}$/, 'must be the id of a project, such as proj_abc'),
 });
 
-const deviceLogin = z.strictObject({
-  type: z.literal('device_login'),
-  name: name.optional(),
+const deviceLogin = kind('device_login', {
   provider,
 });
 
 const kinds = [file, command, webhook, openrouterKeys, openaiServiceAccounts, deviceLogin] as const;
 const source = z.discriminatedUnion('type', kinds);
 
-export const sourceTypes = kinds.map((kind) => kind.shape.type.value);
+export const sourceTypes = kinds.map(({ shape }) => shape.type.value);
 
 export const sourcesSchema = z.array(source).max(50).default([]);
 
