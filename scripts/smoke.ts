@@ -6,7 +6,8 @@
 import { createParser } from 'eventsource-parser';
 import { Agent, request } from 'undici';
 import { z } from 'zod';
-import { loadConfig, readEnvironment } from '../src/config.ts';
+import { loadConfig } from '../src/config.ts';
+import { readEnvironment } from '../src/environment.ts';
 import { AccountPoolClient } from '../src/pool-api/client.ts';
 import { healthAnswer } from '../src/pool-api/schema.ts';
 

@@ -2,7 +2,8 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { homedir, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, onTestFinished, test, vi } from 'vitest';
-import { ConfigError, loadConfig, nearSettings, readEnvironment } from './config.ts';
+import { loadConfig } from './config.ts';
+import { ConfigError, nearSettings, readEnvironment } from './environment.ts';
 import { makeCertificate } from './lib/network/testing/certificate.ts';
 import { checkRunMode } from './run-mode.ts';
 

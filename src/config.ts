@@ -1,15 +1,20 @@
 import { existsSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { isAbsolute, join, resolve, sep } from 'node:path';
-import { parseEnv } from 'node:util';
 import { emptyConfigFile, readConfigFile } from './config-file.ts';
+import {
+  ConfigError,
+  inFileAlone,
+  readableEnvironment,
+  readSettings,
+  startedWithCertificates,
+  valueIn,
+} from './environment.ts';
 import { isLoopbackUrl } from './lib/addresses/loopback.ts';
 import { localUrl } from './lib/addresses/service-address.ts';
 import { errorMessage } from './lib/errors.ts';
-import { readTextFile } from './lib/files/read-text.ts';
 import { readCertificates } from './lib/network/extra-certificates.ts';
 import { KnownSecrets } from './lib/secrets/known-secrets.ts';
-import { plainLine } from './lib/shown-text.ts';
 import { telemetryOf } from './lib/telemetry/telemetry-settings.ts';
 import {
   answeringNames,
@@ -19,95 +24,14 @@ import {
   secretsOf,
 } from './providers/registry.ts';
 import { type SettingValues, settings } from './settings.ts';
-import { shownSettings, shownValue, valueIn } from './shown-settings.ts';
+import { shownSettings } from './shown-settings.ts';
 
-/** The whole configuration of the services, validated and frozen. The only reader of the environment. */
+/** The whole configuration of the services, validated and frozen. */
 export type Config = ReturnType<typeof loadConfig>;
-
-/** A configuration that cannot be used; the message names each variable and what to do. */
-export class ConfigError extends Error {
-  constructor(problems: readonly string[]) {
-    super(
-      problems.length === 1
-        ? problems[0]
-        : `The configuration has ${problems.length} faults:\n  ${problems.join('\n  ')}`,
-    );
-    this.name = 'ConfigError';
-  }
-}
-
-/** The process's environment over the `.env` file of the working folder. */
-export function readEnvironment(folder = process.cwd()): NodeJS.ProcessEnv {
-  const fromFile = variablesIn(join(folder, '.env'));
-  const spellings = Object.keys(settings)
-    .filter(isReadLowerCase)
-    .map((name) => [name, name.toLowerCase()]);
-  // One spelling in the environment wins over the other one in the file, too.
-  for (const names of spellings) {
-    if (names.some((name) => name in process.env)) for (const name of names) delete fromFile[name];
-  }
-  return { ...fromFile, ...process.env };
-}
-
-function isReadLowerCase(name: string): boolean {
-  return settings[name]?.isAlsoLowerCase === true;
-}
-
-/** What the `.env` file says and the process's environment does not. */
-function inFileAlone(folder: string): NodeJS.Dict<string> {
-  const entries = Object.entries(variablesIn(join(folder, '.env')));
-  return Object.fromEntries(entries.filter(([name]) => process.env[name] === undefined));
-}
-
-/** Throws ConfigError. */
-function variablesIn(file: string): NodeJS.Dict<string> {
-  if (!existsSync(file)) return {};
-  try {
-    const text = readTextFile(file);
-    const problems = lostLines(text);
-    if (problems.length > 0) throw new Error(problems.join('; '));
-    return parseEnv(text);
-  } catch (error) {
-    const reason = errorMessage(error);
-    throw new ConfigError([`${file} cannot be read: ${reason}.`]);
-  }
-}
-
-/** Lines of a `.env` file that set less than they seem to. */
-function lostLines(text: string): string[] {
-  return text.split('\n').flatMap((line, index) => {
-    const place = `line ${index + 1}`;
-    const [, name = '', after = ''] = /^\s*(?:export\s+)?(\w+)\s*([=:].*)$/.exec(line.trimEnd()) ?? [];
-    if (!Object.hasOwn(settings, name)) return [];
-    if (after.startsWith(':')) return [`${place}: write ${name}= instead of ${name}:`];
-    return /^=\s*(["'`])((?!\1).)*\1\s*[^\s#]/.test(after)
-      ? [`${place}: ${name} goes on after its closing quote: put all of it in one pair of quotes, or none`]
-      : [];
-  });
-}
-
-/** Names in the `.env` file of a folder that are nearly those of settings, and so set nothing. */
-export function nearSettings(
-  folder = process.cwd(),
-): readonly { readonly name: string; readonly meant: string }[] {
-  const plain = (name: string): string => name.toUpperCase().replace(/_|S$/g, '');
-  const known = new Map(Object.keys(settings).map((name) => [plain(name), name]));
-  return Object.keys(variablesIn(join(folder, '.env'))).flatMap((name) => {
-    const meant = known.get(plain(name));
-    const isMeant =
-      meant === undefined || meant === name || (isReadLowerCase(meant) && name === meant.toLowerCase());
-    return isMeant ? [] : [{ name, meant }];
-  });
-}
 
 /** What stop_services.sh has to know, also where other settings are faulty. */
 export function settingsForStop(folder = process.cwd()) {
-  let environment = process.env;
-  try {
-    environment = readEnvironment(folder);
-  } catch {
-    // What the environment itself says has to do.
-  }
+  const environment = readableEnvironment(folder);
   const {
     DATA_DIR,
     LOG_DIR = 'logs',
@@ -132,12 +56,11 @@ export function loadConfig(environment: NodeJS.ProcessEnv, folder = process.cwd(
     filePath === undefined ? emptyConfigFile : readConfigFile(filePath, environment, problems);
   const { aliases, routes, models, providers, sources } = readFile(problems);
 
-  if (given.MIN_POOL_SIZE !== undefined && given.MAX_POOL_SIZE !== undefined) {
-    if (given.MIN_POOL_SIZE > given.MAX_POOL_SIZE) {
-      problems.push(
-        `MIN_POOL_SIZE (${given.MIN_POOL_SIZE}) is above MAX_POOL_SIZE (${given.MAX_POOL_SIZE}): lower it, or raise MAX_POOL_SIZE.`,
-      );
-    }
+  const { MIN_POOL_SIZE: least = 0, MAX_POOL_SIZE: most = least } = given;
+  if (least > most) {
+    problems.push(
+      `MIN_POOL_SIZE (${least}) is above MAX_POOL_SIZE (${most}): lower it, or raise MAX_POOL_SIZE.`,
+    );
   }
   if (given.POOL_API_KEY !== undefined && given.ADMIN_KEY === undefined) {
     problems.push(
@@ -387,8 +310,7 @@ function certificatesIn(given: string | undefined, folder: string, problems: str
   if (given === undefined) return [];
   try {
     const certificates = readCertificates(resolve(folder, given));
-    // Node itself trusts those that the process was started with; to do it again takes 90 ms.
-    return given === process.env['NODE_EXTRA_CA_CERTS'] ? [] : certificates;
+    return given === startedWithCertificates() ? [] : certificates;
   } catch (error) {
     const reason = errorMessage(error);
     problems.push(`NODE_EXTRA_CA_CERTS=${given}: the file cannot be used: ${reason}.`);
@@ -407,30 +329,6 @@ function proxyOf(values: Partial<SettingValues>, name: 'HTTP_PROXY' | 'HTTPS_PRO
   const problem = `${setting}: ${protocol} proxies are not supported: give an HTTP proxy in HTTPS_PROXY, such as http://proxy.example:3128, or NO_PROXY=* to reach vendors directly.`;
   if (!problems.includes(problem)) problems.push(problem);
   return undefined;
-}
-
-function readSettings(environment: NodeJS.ProcessEnv, problems: string[]): Record<string, unknown> {
-  const values: Record<string, unknown> = {};
-  for (const [name, { schema, isSecret, isAlsoLowerCase, default: fallback }] of Object.entries(settings)) {
-    const lower = isAlsoLowerCase === true ? valueIn(environment, name.toLowerCase()) : '';
-    const given = lower || valueIn(environment, name);
-    const text = given === '' ? fallback : given;
-    if (text === undefined) continue;
-    if (/^["']/.test(text)) {
-      problems.push(
-        `${name}: has quotes around a part of its value, or one that does not close: remove them.`,
-      );
-      continue;
-    }
-    const result = schema.safeParse(text);
-    if (result.success) {
-      values[name] = result.data;
-    } else {
-      const shown = isSecret === true ? name : `${name}=${shownValue(text)}`;
-      problems.push(`${shown}: ${plainLine(result.error.issues[0]?.message ?? 'is not valid')}.`);
-    }
-  }
-  return values;
 }
 
 function deepFreeze<Value extends object>(value: Value): Readonly<Value> {

@@ -1,4 +1,5 @@
-import { type Config, ConfigError } from './config.ts';
+import type { Config } from './config.ts';
+import { ConfigError } from './environment.ts';
 import { isLoopbackHost, isLoopbackUrl, isOnThisMachine } from './lib/addresses/loopback.ts';
 import { howToMakeKey, isPlaceholder, leastKeyLength } from './lib/secrets/key-strength.ts';
 

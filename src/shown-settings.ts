@@ -1,4 +1,5 @@
 import type { ShownSetting } from './core/shown-settings.ts';
+import { givenIn, shownValue } from './environment.ts';
 import { plainLine } from './lib/shown-text.ts';
 import { providerOfSetting } from './providers/registry.ts';
 import { ownSettings, settings } from './settings.ts';
@@ -22,37 +23,27 @@ export function shownSettings(
   environment: NodeJS.ProcessEnv,
   inFile: NodeJS.Dict<string>,
 ): readonly ShownSetting[] {
-  return Object.entries(settings).map(
-    ([name, { help, isSecret = false, isAlsoLowerCase, default: usual }]) => {
-      const lower = isAlsoLowerCase === true && valueIn(environment, name.toLowerCase()) !== '';
-      const variable = lower ? name.toLowerCase() : name;
-      const given = valueIn(environment, variable);
-      const isFromFile = given !== '' && inFile[variable] === environment[variable];
-      const text = given || usual;
-      return {
-        name,
-        group: groupOf(name),
-        value: text === undefined ? null : isSecret ? placeIn(name, text) : shownValue(text),
-        is_set: given !== '',
-        source:
-          given !== '' ? (isFromFile ? '.env' : 'environment') : usual === undefined ? 'unset' : 'default',
-        default: usual ?? null,
-        is_secret: isSecret,
-        help,
-      };
-    },
-  );
+  return Object.entries(settings).map(([name, { help, isSecret = false, default: usual }]) => {
+    const { variable, text: given } = givenIn(environment, name);
+    const isFromFile = given !== '' && inFile[variable] === environment[variable];
+    const text = given || usual;
+    return {
+      name,
+      group: groupOf(name),
+      value: text === undefined ? null : isSecret ? placeIn(name, text) : shownValue(text),
+      is_set: given !== '',
+      source:
+        given !== '' ? (isFromFile ? '.env' : 'environment') : usual === undefined ? 'unset' : 'default',
+      default: usual ?? null,
+      is_secret: isSecret,
+      help,
+    };
+  });
 }
 
 function groupOf(name: string): string {
   if (!Object.hasOwn(ownSettings, name)) return providerOfSetting(name) ?? 'services';
   return groups.find(([begins]) => begins.test(name))?.[1] ?? 'turns';
-}
-
-/** A URL without its user and its query, which may be secret. */
-export function shownValue(text: string): string {
-  const isUrl = text.includes('://');
-  return plainLine(isUrl ? text.replace(/\/\/[^/\s]*@/, '//***@').replace(/[?#].*$/s, '?***') : text);
 }
 
 /** Of a secret that says where something is: its place alone. Null where it is a key, or does not read as an address. */
@@ -64,10 +55,4 @@ function placeIn(name: string, secret: string): string | null {
   const { protocol, username, password, host, pathname } = new URL(text);
   const user = username + password === '' ? '' : '***@';
   return plainLine(`${protocol}//${user}${host}${protocol.startsWith('postgres') ? pathname : ''}`);
-}
-
-/** Without the quotes that Docker's --env-file and systemd's EnvironmentFile can leave around it. */
-export function valueIn(environment: NodeJS.ProcessEnv, name: string): string {
-  const text = environment[name]?.trim() ?? '';
-  return (/^(["'])((?:(?!\1).)*)\1$/s.exec(text)?.[2] ?? text).trim();
 }

@@ -1,5 +1,6 @@
 import { startServices } from '../../src/compose.ts';
-import { loadConfig, readEnvironment } from '../../src/config.ts';
+import { loadConfig } from '../../src/config.ts';
+import { readEnvironment } from '../../src/environment.ts';
 import { systemClock } from '../../src/lib/clock.ts';
 import { createLogger } from '../../src/lib/log/logger.ts';
 

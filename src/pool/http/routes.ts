@@ -12,14 +12,14 @@ import {
   sessionRoutes,
 } from '../../lib/api/session-routes.ts';
 import { shownKeys } from '../../lib/http/shown-keys.ts';
-import { type DiskHealth, logFault } from '../../lib/log/disk-health.ts';
+import type { DiskHealth } from '../../lib/log/disk-health.ts';
 import { version } from '../../lib/version.ts';
 import { eligibleAnswer, eligibleRequest } from '../../pool-api/eligible.ts';
 import * as owner from '../../pool-api/owner-schema.ts';
-import type { PoolHealth } from '../../pool-api/pool.ts';
-import { judgePool, storeFaults } from '../../pool-api/readiness.ts';
 import * as schema from '../../pool-api/schema.ts';
 import type { PoolService } from '../create-pool.ts';
+import { allocate } from './allocate.ts';
+import { presentHealth } from './health.ts';
 import { callerNamed, type Identify } from './keys.ts';
 
 interface PoolHttp extends SessionService {
@@ -45,27 +45,6 @@ const description =
   'Keeps the accounts you own and lends them to sessions. Times are ISO 8601 in UTC; unknown fields are refused, ' +
   'and null is as good as leaving a field out, except where PATCH clears a setting with it. ' +
   'Where no ADMIN_KEY is set, calls from this machine need no key.';
-
-/** Lends, unless the client goes away before it has its answer: then all that was added goes back. */
-const allocate: Route<PoolHttp>['handle'] = async ({ pool }, request, reply) => {
-  const gone = new AbortController();
-  let undo: (() => Promise<void>) | undefined;
-  reply.raw.once('close', () => {
-    if (reply.raw.writableFinished) return;
-    gone.abort(new Error('the client has gone'));
-    undo?.().catch((error: unknown) => request.log.error({ err: error }, 'leases could not be given back'));
-  });
-  try {
-    const allocation = await pool.allocate(request.keyHolder, request.body, gone.signal);
-    if (gone.signal.aborted) await allocation.undo();
-    else undo = allocation.undo;
-    return allocation.answer;
-  } catch (error) {
-    // The client has left; without a body there is nothing to fail on.
-    if (gone.signal.aborted) return reply.hijack();
-    throw error;
-  }
-};
 
 const routes: readonly Route<PoolHttp>[] = [
   ...sessionRoutes<PoolHttp>('pool'),
@@ -403,37 +382,3 @@ export const poolApi = withDocs<PoolHttp>({
     eligibleAnswer,
   },
 });
-
-/** What `/health` says to a caller with these keys, which can check them so. */
-function presentHealth(
-  health: PoolHealth,
-  { log, disk }: DiskHealth,
-  caller: NonNullable<PoolHealth['caller']>,
-  version: string,
-) {
-  const { isSandbox, providers, accounts, gatewayOnly } = health;
-  const reasons = [...faultsOf(health), ...(log.writable ? [] : [logFault])];
-  return {
-    status: reasons.length === 0 ? 'ok' : 'degraded',
-    ...(reasons.length > 0 && { reason: reasons.join(' ') }),
-    sandbox: isSandbox,
-    ...(providers && { providers }),
-    ...(caller !== 'unknown' && accounts && { accounts }),
-    caller,
-    ...((caller === 'borrower' || caller === 'admin') && { gateway_only_accounts: gatewayOnly }),
-    store: { reachable: health.lacksStore !== true, writable: health.isReadOnly !== true },
-    log,
-    disk,
-    version,
-  };
-}
-
-/** Why the pool cannot lend, each with what to do. */
-function faultsOf({ isReachable, isReadOnly, isSandbox, accounts }: PoolHealth): string[] {
-  if (!isReachable) return [storeFaults.unreachable];
-  const verdict = isSandbox || accounts === undefined ? undefined : judgePool(accounts);
-  return [
-    ...(isReadOnly ? [storeFaults.readOnly] : []),
-    ...(verdict?.isReady === false ? [verdict.reason] : []),
-  ];
-}

@@ -1,0 +1,141 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { parseEnv } from 'node:util';
+import { errorMessage } from './lib/errors.ts';
+import { readTextFile } from './lib/files/read-text.ts';
+import { plainLine } from './lib/shown-text.ts';
+import { settings } from './settings.ts';
+
+/** The variables of the process and of its `.env` file, and what settings they make. The only reader of process.env. */
+
+/** A configuration that cannot be used; the message names each variable and what to do. */
+export class ConfigError extends Error {
+  constructor(problems: readonly string[]) {
+    super(
+      problems.length === 1
+        ? problems[0]
+        : `The configuration has ${problems.length} faults:\n  ${problems.join('\n  ')}`,
+    );
+    this.name = 'ConfigError';
+  }
+}
+
+/** The process's environment over the `.env` file of the working folder. */
+export function readEnvironment(folder = process.cwd()): NodeJS.ProcessEnv {
+  const fromFile = variablesIn(join(folder, '.env'));
+  const spellings = Object.keys(settings)
+    .filter(isReadLowerCase)
+    .map((name) => [name, name.toLowerCase()]);
+  // One spelling in the environment wins over the other one in the file, too.
+  for (const names of spellings) {
+    if (names.some((name) => name in process.env)) for (const name of names) delete fromFile[name];
+  }
+  return { ...fromFile, ...process.env };
+}
+
+/** What can be read of it: where the `.env` file is faulty, what the environment itself says has to do. */
+export function readableEnvironment(folder: string): NodeJS.ProcessEnv {
+  try {
+    return readEnvironment(folder);
+  } catch {
+    return process.env;
+  }
+}
+
+/** The file whose certificates Node trusts by itself; to add them again takes 90 ms. */
+export function startedWithCertificates(): string | undefined {
+  return process.env['NODE_EXTRA_CA_CERTS'];
+}
+
+function isReadLowerCase(name: string): boolean {
+  return settings[name]?.isAlsoLowerCase === true;
+}
+
+/** What the `.env` file says and the process's environment does not. */
+export function inFileAlone(folder: string): NodeJS.Dict<string> {
+  const entries = Object.entries(variablesIn(join(folder, '.env')));
+  return Object.fromEntries(entries.filter(([name]) => process.env[name] === undefined));
+}
+
+/** Throws ConfigError. */
+function variablesIn(file: string): NodeJS.Dict<string> {
+  if (!existsSync(file)) return {};
+  try {
+    const text = readTextFile(file);
+    const problems = lostLines(text);
+    if (problems.length > 0) throw new Error(problems.join('; '));
+    return parseEnv(text);
+  } catch (error) {
+    const reason = errorMessage(error);
+    throw new ConfigError([`${file} cannot be read: ${reason}.`]);
+  }
+}
+
+/** Lines of a `.env` file that set less than they seem to. */
+function lostLines(text: string): string[] {
+  return text.split('\n').flatMap((line, index) => {
+    const place = `line ${index + 1}`;
+    const [, name = '', after = ''] = /^\s*(?:export\s+)?(\w+)\s*([=:].*)$/.exec(line.trimEnd()) ?? [];
+    if (!Object.hasOwn(settings, name)) return [];
+    if (after.startsWith(':')) return [`${place}: write ${name}= instead of ${name}:`];
+    return /^=\s*(["'`])((?!\1).)*\1\s*[^\s#]/.test(after)
+      ? [`${place}: ${name} goes on after its closing quote: put all of it in one pair of quotes, or none`]
+      : [];
+  });
+}
+
+/** Names in the `.env` file of a folder that are nearly those of settings, and so set nothing. */
+export function nearSettings(
+  folder = process.cwd(),
+): readonly { readonly name: string; readonly meant: string }[] {
+  const plain = (name: string): string => name.toUpperCase().replace(/_|S$/g, '');
+  const known = new Map(Object.keys(settings).map((name) => [plain(name), name]));
+  return Object.keys(variablesIn(join(folder, '.env'))).flatMap((name) => {
+    const meant = known.get(plain(name));
+    const isMeant =
+      meant === undefined || meant === name || (isReadLowerCase(meant) && name === meant.toLowerCase());
+    return isMeant ? [] : [{ name, meant }];
+  });
+}
+
+/** Every setting that has a value; faults are added to `problems`. */
+export function readSettings(environment: NodeJS.ProcessEnv, problems: string[]): Record<string, unknown> {
+  const values: Record<string, unknown> = {};
+  for (const [name, { schema, isSecret, default: fallback }] of Object.entries(settings)) {
+    const text = givenIn(environment, name).text || fallback;
+    if (text === undefined) continue;
+    if (/^["']/.test(text)) {
+      problems.push(
+        `${name}: has quotes around a part of its value, or one that does not close: remove them.`,
+      );
+      continue;
+    }
+    const result = schema.safeParse(text);
+    if (result.success) {
+      values[name] = result.data;
+    } else {
+      const shown = isSecret === true ? name : `${name}=${shownValue(text)}`;
+      problems.push(`${shown}: ${plainLine(result.error.issues[0]?.message ?? 'is not valid')}.`);
+    }
+  }
+  return values;
+}
+
+/** What the environment says of a setting, `''` for nothing, and in which spelling of its name. */
+export function givenIn(environment: NodeJS.ProcessEnv, name: string) {
+  const lower = name.toLowerCase();
+  const variable = isReadLowerCase(name) && valueIn(environment, lower) !== '' ? lower : name;
+  return { variable, text: valueIn(environment, variable) };
+}
+
+/** A URL without its user and its query, which may be secret. */
+export function shownValue(text: string): string {
+  const isUrl = text.includes('://');
+  return plainLine(isUrl ? text.replace(/\/\/[^/\s]*@/, '//***@').replace(/[?#].*$/s, '?***') : text);
+}
+
+/** Without the quotes that Docker's --env-file and systemd's EnvironmentFile can leave around it. */
+export function valueIn(environment: NodeJS.ProcessEnv, name: string): string {
+  const text = environment[name]?.trim() ?? '';
+  return (/^(["'])((?:(?!\1).)*)\1$/s.exec(text)?.[2] ?? text).trim();
+}
