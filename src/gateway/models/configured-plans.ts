@@ -1,3 +1,5 @@
+import { hash } from 'node:crypto';
+import { LRUCache } from 'lru-cache';
 import type { ConfiguredCandidate, ConfiguredRoute, RoutingSettings } from '../../core/configured-routes.ts';
 import type { Clock } from '../../lib/clock.ts';
 import type { Catalogue } from './catalogue.ts';
@@ -9,7 +11,10 @@ import { noCandidateTakes } from './model-refusals.ts';
 import { type RequestTraits, traitsOf } from './request-traits.ts';
 import { type Route, type RoutedRequest, type RoutedTurn, type RoutePlan, routeTo } from './route.ts';
 import { drawOrder, hindranceOf, RouteTable } from './route-table.ts';
-import { conversationKey, WarmCandidates } from './warm-candidates.ts';
+
+const mostConversations = 10_000;
+/** For so long after its last answer a conversation goes where that came from: there its prompt is cached. */
+const warmMs = 5 * 60_000;
 
 /** A configured route, and the name that a request means by it. */
 export interface Match {
@@ -42,7 +47,8 @@ export interface ConfiguredPlansOptions {
 export class ConfiguredPlans {
   readonly #options: ConfiguredPlansOptions;
   readonly #names: ModelNames;
-  readonly #warm: WarmCandidates;
+  /** Which candidate answered a conversation last, as `provider/model`. */
+  readonly #warm: LRUCache<string, string>;
   #table: RouteTable;
   #catalogue: Catalogue;
 
@@ -50,7 +56,8 @@ export class ConfiguredPlans {
     const { routing, clock } = options;
     this.#options = options;
     this.#names = names;
-    this.#warm = new WarmCandidates(() => clock.monotonic());
+    const perf = { now: () => clock.monotonic() };
+    this.#warm = new LRUCache({ max: mostConversations, ttl: warmMs, ttlResolution: 0, perf });
     this.#table = new RouteTable(routing.routes);
     this.#catalogue = catalogue;
   }
@@ -143,11 +150,11 @@ export class ConfiguredPlans {
 
   /** The conversation's next turn goes there first while its prompt is cached there. */
   answered({ conversation }: RoutePlan, { provider, model }: Route): void {
-    if (conversation !== undefined) this.#warm.note(conversation, `${provider.name}/${model}`);
+    if (conversation !== undefined) this.#warm.set(conversation, `${provider.name}/${model}`);
   }
 
   #warmFirst(candidates: readonly Route[], conversation: string): readonly Route[] {
-    const warm = this.#warm.find(conversation);
+    const warm = this.#warm.get(conversation);
     const isWarm = ({ provider, model }: Route) => `${provider.name}/${model}` === warm;
     return [...candidates.filter(isWarm), ...candidates.filter((route) => !isWarm(route))];
   }
@@ -200,4 +207,8 @@ function conversationOf(
   const { opening, isAnswered } = traits();
   if (opening === undefined) return undefined;
   return { key: conversationKey(client.id, model, '', opening), isGoingOn: isAnswered };
+}
+
+function conversationKey(...parts: readonly string[]): string {
+  return hash('sha256', JSON.stringify(parts), 'base64url');
 }

@@ -84,7 +84,8 @@ export class ModelNames {
     const { models, isStrict } = this.#options;
     const address = this.addressOf(name, reach);
     const { provider, model } = address;
-    const list = await models.get(provider);
+    const known = models.known(provider);
+    const list = known.isProven ? known : await models.get(provider);
     if (model !== '' && list.models.some(({ id }) => id === model)) return { provider, list, model };
     const configured = await this.#findConfigured(name, address, list, reach);
     if (configured) return configured;

@@ -334,3 +334,53 @@ describe('the sandbox', () => {
     expect((await routes.list()).map(({ id }) => id)).toEqual(['sandbox', 'sandbox-slow']);
   });
 });
+
+it('a conversation goes first where it was answered, for five minutes', async () => {
+  let now = 1_000;
+  withModels([{ id: 'one' }, { id: 'two' }]);
+  const candidate = { provider: 'warp', tier: 1, weight: 1, labels: [], when: {} };
+  const usual = new Routes({
+    providers: [createLineProvider(() => '')],
+    sandbox: createLineProvider(() => '', 'sandbox'),
+    models: lists,
+    poolWatch: {
+      isReachable: true,
+      isSandbox: false,
+      accounts: undefined,
+      hasAccounts: () => true,
+      look: async () => {},
+    },
+    routing: {
+      aliases: {},
+      models: {},
+      routes: [
+        {
+          model: 'either',
+          candidates: [
+            { ...candidate, model: 'one' },
+            { ...candidate, model: 'two', tier: 2 },
+          ],
+          delivery: 'stream',
+          promptCache: 'auto',
+        },
+      ],
+    },
+    clock: { monotonic: () => now },
+    isStrict: false,
+  });
+  const plan = () =>
+    usual.plan(
+      { model: 'either', messages: [], reasoning: {} },
+      { client: { id: 'me' }, affinityKey: 'chat', decoded: {} },
+    );
+  const first = async () => (await plan()).candidates[0]?.model;
+  const given = await plan();
+  expect(given.candidates.map(({ model }) => model)).toEqual(['one', 'two']);
+  const [, second] = given.candidates;
+  if (second) usual.answered(given, second);
+  expect(await first()).toBe('two');
+  now += 5 * 60_000 - 1;
+  expect(await first()).toBe('two');
+  now += 2;
+  expect(await first()).toBe('one');
+});

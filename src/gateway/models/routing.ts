@@ -90,7 +90,7 @@ export class Routes {
     const { poolWatch, sandbox } = this.#options;
     const { model: name, messages, reasoning } = request;
     const reach = reachOf(turn?.client);
-    await this.#lookForFirstAccount(name);
+    if (poolWatch.isReachable && this.#isWithoutAccount(name)) await poolWatch.look();
     if (poolWatch.isSandbox) {
       const route = { provider: sandbox, model: await this.#names.sandboxModelOf(name) };
       const candidates = reach?.narrowed(route, [name]) ?? [route];
@@ -100,11 +100,13 @@ export class Routes {
     const configured = this.#configured.find(name);
     if (configured) return this.#configured.plan(configured, request, turn, random);
     const first = await this.#names.lookUp(name, reasoning.effort, reach);
-    const others = this.#names.othersWith(name, first.provider);
-    const candidates = [first, ...others].flatMap((found) => {
+    const candidates: Route[] = [];
+    for (const found of [first, ...this.#names.othersWith(name, first.provider)]) {
       const route = routeTo(found, reasoning.effort, this.#catalogue);
-      return reach?.narrowed(route, found.isAlias ? [found.model, name] : [found.model]) ?? [route];
-    });
+      if (reach)
+        candidates.push(...reach.narrowed(route, found.isAlias ? [found.model, name] : [found.model]));
+      else candidates.push(route);
+    }
     if (reach && candidates.length === 0) throw reach.refusal(name);
     if (candidates.every(({ isBlind }) => isBlind)) checkVision(first.list.models, first.model, messages);
     return { candidates, ...usualPlan };
@@ -302,12 +304,10 @@ export class Routes {
   }
 
   /** The first account of all may have come just now. */
-  async #lookForFirstAccount(name: string): Promise<void> {
-    const { poolWatch } = this.#options;
-    const isEmpty = poolWatch.isSandbox
+  #isWithoutAccount(name: string): boolean {
+    return this.#options.poolWatch.isSandbox
       ? !isSandboxName(bareName(name))
       : this.#names.firstInService() === undefined;
-    if (isEmpty && poolWatch.isReachable) await poolWatch.look();
   }
 
   /** A model as clients see it, with what is known of it. */
