@@ -24,6 +24,10 @@ export type Ability = EmulatedAbility | TuningName | (typeof rareAbilities)[numb
 /** What an upstream does natively; a provider may narrow what its protocol can carry. */
 export type Capabilities = ReadonlySet<Ability>;
 
+export function without(native: Capabilities, lacks: readonly Ability[] = []): Capabilities {
+  return lacks.length === 0 ? native : native.difference(new Set(lacks));
+}
+
 /** What has no effect, and does no harm, where the upstream has no such setting. */
 export const tuningAbilities: readonly TuningName[] = [
   'temperature',

@@ -1,4 +1,4 @@
-import type { Ability, Capabilities } from '../../core/capabilities.ts';
+import { type Ability, type Capabilities, without } from '../../core/capabilities.ts';
 import { factsOf } from './claude-models.ts';
 
 /**
@@ -28,5 +28,5 @@ export function messagesCapabilitiesOf(model: string): Capabilities {
     ...(followsSchemas ? [] : (['jsonSchema', 'strictTools'] as const)),
     ...(thinking === 'none' && efforts.length === 0 ? (['reasoningEffort'] as const) : []),
   ];
-  return new Set([...messagesCapabilities].filter((ability) => !lacks.includes(ability)));
+  return without(messagesCapabilities, lacks);
 }

@@ -2,7 +2,12 @@ import type { LimitReading, UpstreamHeaders } from '../../core/protocol.ts';
 
 const prefix = 'anthropic-ratelimit-';
 /** Of the models of one family. */
-const kinds = ['requests', 'tokens', 'input-tokens', 'output-tokens'];
+const kinds = ['requests', 'tokens', 'input-tokens', 'output-tokens'].map((kind) => ({
+  name: kind.replace('-', '_'),
+  limit: `${prefix}${kind}-limit`,
+  remaining: `${prefix}${kind}-remaining`,
+  reset: `${prefix}${kind}-reset`,
+}));
 /** Of the whole account, where its plan has them. */
 const windows = ['5h', '7d'];
 
@@ -10,12 +15,12 @@ const windows = ['5h', '7d'];
 export function readMessagesLimits(headers: UpstreamHeaders): readonly LimitReading[] {
   const readings: LimitReading[] = [];
   for (const kind of kinds) {
-    const remaining = amountIn(headers[`${prefix}${kind}-remaining`]);
+    const remaining = amountIn(headers[kind.remaining]);
     if (remaining === undefined) continue;
-    const limit = amountIn(headers[`${prefix}${kind}-limit`]);
-    const resetAt = timeIn(headers[`${prefix}${kind}-reset`]);
+    const limit = amountIn(headers[kind.limit]);
+    const resetAt = timeIn(headers[kind.reset]);
     readings.push({
-      name: kind.replace('-', '_'),
+      name: kind.name,
       remaining,
       ...(limit !== undefined && { limit }),
       ...(resetAt !== undefined && { resetAt }),

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import type { Capabilities } from '../../core/capabilities.ts';
+import { type Capabilities, without } from '../../core/capabilities.ts';
 import type { Outbound } from '../../core/protocol.ts';
 import type { ExchangingProvider, ProviderModel } from '../../core/provider.ts';
 import { chatCapabilities } from '../../protocols/openai-chat/capabilities.ts';
@@ -94,11 +94,6 @@ function openResponses(vendor: Vendor, now: () => number): OpenProtocol {
   const capabilities = without(responsesCapabilities, vendor.responsesLacks);
   const capabilitiesOf = (model: string) => without(capabilities, vendor.modelLacks?.(model));
   return { outbound: createResponsesOutbound(capabilities, capabilitiesOf, now), capabilitiesOf };
-}
-
-function without(native: Capabilities, lacks: Vendor['lacks'] = []): Capabilities {
-  if (lacks.length === 0) return native;
-  return new Set([...native].filter((ability) => !lacks.includes(ability)));
 }
 
 function toModel(model: z.infer<typeof listedModel>): ProviderModel {
