@@ -88,23 +88,21 @@ it('estimates the usage of a turn, tools and calls included, images not', () => 
   const thinking = estimateUsage(request, { text: '', reasoning: 'hello world', toolCalls: calls });
   expect(thinking).toMatchObject({ reasoningTokens: 2 });
   expect(thinking.outputTokens).toBeGreaterThan(6);
-  const brought = { usage: undefined, request, relayed: undefined, outputCharacters: 8, hasEnded: false };
-  expect(countedUsage(brought)).toMatchObject({ outputTokens: 2, isEstimated: true });
+  const brought = { usage: undefined, characters: 8, passedCharacters: 0, end: undefined };
+  expect(countedUsage(brought, { request, relayed: undefined })).toMatchObject({
+    outputTokens: 2,
+    isEstimated: true,
+  });
 });
 
 it("goes by an upstream's figures once the answer has ended, and before that by what came", () => {
   const usage = { inputTokens: 30, outputTokens: 1 };
-  const relayed = { body: 'x'.repeat(400) };
-  const brought = {
-    usage,
-    request: { ...plainTurn, messages: [] },
-    relayed,
-    outputCharacters: 80,
-    hasEnded: true,
-  };
-  expect(countedUsage(brought)).toEqual(usage);
+  const asked = { request: { ...plainTurn, messages: [] }, relayed: { body: 'x'.repeat(400) } };
+  const brought = { usage, characters: 20, passedCharacters: 60, end: { reason: 'stop' } } as const;
+  expect(countedUsage(brought, asked)).toEqual(usage);
   const rough = { inputTokens: 30, outputTokens: 20, isEstimated: true };
-  expect(countedUsage({ ...brought, hasEnded: false })).toEqual(rough);
-  expect(countedUsage({ ...brought, usage: undefined })).toEqual({ ...rough, inputTokens: 100 });
-  expect(countedUsage({ ...brought, usage: undefined, outputCharacters: 0 })).toBeUndefined();
+  expect(countedUsage({ ...brought, end: undefined }, asked)).toEqual(rough);
+  expect(countedUsage({ ...brought, usage: undefined }, asked)).toEqual({ ...rough, inputTokens: 100 });
+  const nothing = { usage: undefined, characters: 0, passedCharacters: 0, end: undefined };
+  expect(countedUsage(nothing, asked)).toBeUndefined();
 });

@@ -1,7 +1,7 @@
 import { createRequire } from 'node:module';
 import { toolsText } from '../../core/offered-tools.ts';
 import type { CollectedTurn } from '../../core/protocol.ts';
-import type { AskedRequest, Usage } from '../../core/turn.ts';
+import type { AskedRequest, TurnEnd, Usage } from '../../core/turn.ts';
 import { estimateInput } from '../../protocols/shared/request.ts';
 
 interface Tokenizer {
@@ -172,36 +172,35 @@ export function shownUsage(reported: Usage | undefined, request: AskedRequest, a
   return hasTokens(reported) ? reported : withChargeOf(reported, estimateUsage(request, answer));
 }
 
-/** What an attempt has brought, for figures that need not be exact. */
+/** What an attempt has brought of its answer. */
 interface Brought {
   readonly usage: Usage | undefined;
-  readonly request: AskedRequest;
-  readonly relayed: { readonly body: string } | undefined;
-  readonly outputCharacters: number;
-  readonly hasEnded: boolean;
+  /** Of what the model wrote, and about the same of what was passed on as it came. */
+  readonly characters: number;
+  readonly passedCharacters: number;
+  /** Undefined: it broke off. */
+  readonly end: TurnEnd | undefined;
 }
 
 /**
  * For limits, the pool and the log: the upstream's figures, or rough ones for an answer that it could not end. What it has said of
  * the output of such an answer is what that was at its beginning.
  */
-export function countedUsage({
-  usage,
-  request,
-  relayed,
-  outputCharacters,
-  hasEnded,
-}: Brought): Usage | undefined {
-  if (outputCharacters === 0) return usage;
-  const outputTokens = Math.ceil(outputCharacters / 4);
+export function countedUsage(
+  answer: Brought,
+  asked: { readonly request: AskedRequest; readonly relayed: { readonly body: string } | undefined },
+): Usage | undefined {
+  const { usage, end } = answer;
+  if (end && hasTokens(usage)) return usage;
+  const outputTokens = Math.ceil((answer.characters + answer.passedCharacters) / 4);
+  if (outputTokens === 0) return usage;
   if (!hasTokens(usage))
     return withChargeOf(usage, {
-      inputTokens: roughInput(request, relayed),
+      inputTokens: roughInput(asked.request, asked.relayed),
       outputTokens,
       isEstimated: true,
     });
-  const isWhole = hasEnded || usage.outputTokens >= outputTokens;
-  return isWhole ? usage : { ...usage, outputTokens, isEstimated: true };
+  return usage.outputTokens >= outputTokens ? usage : { ...usage, outputTokens, isEstimated: true };
 }
 
 function withChargeOf(reported: Usage | undefined, counted: Usage): Usage {

@@ -119,12 +119,7 @@ export class Attempt implements CallListener {
 
   /** What was used, by the upstream's figures or by ours. */
   get countedUsage(): Usage | undefined {
-    const { usage, end } = this.answer;
-    if (end && hasTokens(usage)) return usage;
-    const { characters, passedCharacters } = this.answer;
-    const { request, relayed } = this.#path;
-    const outputCharacters = characters + passedCharacters;
-    return countedUsage({ usage, request, relayed, outputCharacters, hasEnded: end !== undefined });
+    return countedUsage(this.answer, this.#path);
   }
 
   /**
