@@ -7,6 +7,7 @@ import {
   actions,
   add,
   assistant,
+  callResult,
   createTask,
   finished,
   init,
@@ -96,6 +97,25 @@ describe('results of tools', () => {
     const wire = open({ tools: [weather] }, { memory: threeCalls(), newMessages: [toolResult('id-3', 'c')] });
     expect(inputsOf(wire)).toEqual(['result id-3']);
     expect(wire.at(4, 1).text).toBe('conversation-1');
+  });
+
+  it('go on from a history in which other calls were answered, and are none for those', () => {
+    const { memory = new Uint8Array() } = decodeAnswer(
+      [
+        init(),
+        actions(createTask(task('T'))),
+        actions(
+          add('T', mcpCall('c1', 'id-1', 'get_weather'), callResult('r1', 'id-1')),
+          add('T', mcpCall('c2', 'id-2', 'get_weather')),
+        ),
+        finished(),
+      ],
+      { tools: ['get_weather'] },
+    );
+    const wire = open({ tools: [weather] }, { memory, newMessages: [toolResult('id-2', 'b')] });
+    expect(inputsOf(wire)).toEqual(['result id-2']);
+    const late = { memory, newMessages: [toolResult('id-1', 'a'), user('Go on')] };
+    expect(open({ tools: [weather] }, late).at(4).numbers).toEqual([]);
   });
 
   it('that come twice for one call are sent once, the last one', () => {
