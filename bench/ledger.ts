@@ -20,6 +20,7 @@ import {
   hourMs,
   type LedgerTurn,
   spans,
+  widestFace,
 } from '../src/gateway/usage/ledger-turn.ts';
 import { type AskedPeriod, periodOf } from '../src/gateway/usage/usage-periods.ts';
 import { type AskedReport, reportUsage } from '../src/gateway/usage/usage-report.ts';
@@ -80,10 +81,9 @@ async function fill(db: Database, numbers: string, run: (sql: string) => Promise
   const verbs = usageVerbs(db);
   const seeds = combinations();
   await verbs.noteTurns({ id: 'seeds', turns: seeds });
-  const widest = faces.length - 1;
   await run('CREATE TABLE bench_series (n INTEGER PRIMARY KEY, id bigint NOT NULL)');
   await run(
-    `INSERT INTO bench_series SELECT ROW_NUMBER() OVER (ORDER BY id) - 1, id FROM usage_series WHERE face = ${widest}`,
+    `INSERT INTO bench_series SELECT ROW_NUMBER() OVER (ORDER BY id) - 1, id FROM usage_series WHERE face = ${widestFace}`,
   );
   const random = (factor: number) => `((i * ${factor} + 12345) / 65536)`;
   const n = `(${random(1_103_515_245)} % ${seeds.length}) * (${random(22_695_477)} % ${seeds.length}) / ${seeds.length}`;
@@ -108,14 +108,15 @@ async function fill(db: Database, numbers: string, run: (sql: string) => Promise
      SELECT s.id, 1, t.at / ${hourMs}, ${sums.map(([, sql]) => `SUM(${sql})`).join(', ')}
      FROM usage_turns AS t JOIN usage_series AS s ON s.id = t.series_id GROUP BY s.id, t.at / ${hourMs}`,
   );
-  for (const [face, given] of faces.slice(0, widest).entries()) {
+  for (const [face, given] of faces.entries()) {
+    if (face === widestFace) continue;
     const same = given.map((name) => `f.${dimensions[name].column} = s.${dimensions[name].column}`);
     await run(
       `INSERT INTO usage_sums (series_id, span, start, ${names})
        SELECT m.id, 1, h.start, ${sums.map(([name]) => `SUM(h.${name})`).join(', ')}
        FROM (
          SELECT s.id AS wide, f.id AS id FROM usage_series AS s JOIN usage_series AS f ON f.face = ${face} AND ${same.join(' AND ')}
-         WHERE s.face = ${widest}
+         WHERE s.face = ${widestFace}
        ) AS m CROSS JOIN usage_sums AS h WHERE h.series_id = m.wide GROUP BY m.id, h.start`,
     );
   }

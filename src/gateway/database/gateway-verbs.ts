@@ -25,6 +25,8 @@ export const planning = {
   enable_memoize: 'off',
   join_collapse_limit: '1',
   jit: 'off',
+  // A report sorts tens of thousands of sums.
+  work_mem: '32MB',
 };
 
 export type GatewayVerbs = ReturnType<typeof gatewayVerbs>;

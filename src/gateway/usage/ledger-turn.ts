@@ -124,8 +124,9 @@ export type Dimension = keyof typeof dimensions;
 export const allDimensions = Object.keys(dimensions) as Dimension[];
 
 /**
- * What sums are kept by. A question is answered from the first that tells apart all it names; the small ones
- * come first, and of their series there are few even where each turn is a combination of its own.
+ * What sums are kept by; each stands for its place in this list in the database. A question is answered from the one with the
+ * fewest dimensions that tells apart all it names: of the small ones' series there are few even where each turn is a combination
+ * of its own.
  */
 export const faces: readonly (readonly Dimension[])[] = [
   ['dialect', 'outcome'],
@@ -133,8 +134,11 @@ export const faces: readonly (readonly Dimension[])[] = [
   ['model', 'answered_model', 'provider'],
   ['account', 'provider'],
   allDimensions,
+  ['key', 'model', 'answered_model', 'provider'],
 ];
-export const widestFace = faces.length - 1;
+export const widestFace = faces.indexOf(allDimensions);
+/** An earlier release kept no sums by it. */
+export const latestFace = faces.length - 1;
 
 function isError({ outcome }: LedgerTurn): boolean {
   return outcome !== 'success' && outcome !== 'cancelled';
@@ -159,9 +163,9 @@ export function hourOf(at: number): number {
 
 /**
  * How many hours each sum covers, each a multiple of the one before. A period is answered from the longest that fit: a day
- * of any time zone from seven at most, 90 days from forty.
+ * of any time zone from nine at most, 90 days from forty.
  */
-export const spans = [1, 4, 12, 24, 192] as const;
+export const spans = [1, 4, 24, 192] as const;
 export const longestSpan = 192;
 
 /** When the span begins that this hour is in, in hours since 1970. */

@@ -9,6 +9,7 @@ import {
   figures,
   hourOf,
   type LedgerTurn,
+  latestFace,
   spanStart,
   spans,
   widestFace,
@@ -23,7 +24,7 @@ export interface Batch {
 }
 
 /** Combinations of one face within an hour, noted by one gateway; all further ones count as one. */
-const mostSeries = [200, 2_000, 2_000, 2_000, 20_000] as const;
+const mostSeries = [200, 2_000, 2_000, 2_000, 20_000, 5_000] as const;
 const otherName = '(other)';
 /** What a row takes on disk, roughly, with its place in an index. */
 const turnBytes = 150;
@@ -78,19 +79,30 @@ export function createNoteTurns(db: Database): (batch: Batch) => Promise<void> {
   };
 }
 
+type StoredSeries = LedgerTurn & { readonly id: number; readonly face: number; readonly lastHour: number };
+
 /** Moves the sums of one series, of which an earlier release kept those of hours; answers whether it was not the last. */
 export function createMoveHours(db: Database): () => Promise<boolean> {
   let last = 0;
   return async () => {
     const moved = await db.transaction(async (queries) => {
-      const series = await queries.get<{ id: number }>(
-        'SELECT id FROM usage_series WHERE id > $1 ORDER BY id LIMIT 1 FOR UPDATE',
-        last,
+      const found = await queries.get<StoredSeries>(nextSeries, last);
+      if (!found) return undefined;
+      const { id, face, lastHour } = found;
+      const isOther = found.keyId === otherName;
+      const place = isOther ? otherName : nameOf(found, latestFace);
+      const own = { id, face, place, turn: found, isOther };
+      const latest = { ...own, id: seriesId(latestFace, place), face: latestFace };
+      const targets = face === widestFace ? [own, latest] : [own];
+      targets.sort((one, other) => one.id - other.id);
+      await insertSeries.run(
+        queries,
+        targets.map((series) => seriesRow(series, lastHour)),
       );
-      if (!series) return undefined;
-      for (const span of spans) await queries.run(addHours(span), series.id);
-      await queries.run('DELETE FROM usage_hours WHERE series_id = $1', series.id);
-      return series.id;
+      for (const target of targets)
+        for (const span of spans) await queries.run(addHours(span), id, target.id);
+      await queries.run('DELETE FROM usage_hours WHERE series_id = $1', id);
+      return id;
     });
     last = moved ?? last;
     return moved !== undefined;
@@ -344,8 +356,12 @@ const addingToSums = `ON CONFLICT (series_id, span, start) DO UPDATE
 const addSums = new Insert('usage_sums', ['series_id', 'span', 'start', ...names], addingToSums);
 const addHours = (span: number): string => `
   INSERT INTO usage_sums (series_id, span, start, ${names.join(', ')})
-  SELECT series_id, ${span}, hour - hour % ${span}, ${names.map((name) => `SUM(${name})`).join(', ')}
-  FROM usage_hours WHERE series_id = $1 GROUP BY series_id, hour - hour % ${span} ORDER BY 3 ${addingToSums}`;
+  SELECT $2::bigint, ${span}, hour - hour % ${span}, ${names.map((name) => `SUM(${name})`).join(', ')}
+  FROM usage_hours WHERE series_id = $1 GROUP BY hour - hour % ${span} ORDER BY 3 ${addingToSums}`;
+const nextSeries = `
+  SELECT id, face, last_hour AS "lastHour", key_name AS "keyName", key_id AS "keyId", model,
+    answered_model AS "answeredModel", provider, account_id AS "accountId", dialect, outcome
+  FROM usage_series WHERE id > $1 ORDER BY id LIMIT 1`;
 
 const addSizes = new Insert(
   'usage_sizes',

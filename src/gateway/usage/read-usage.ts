@@ -174,10 +174,11 @@ export async function recordOf(db: Queries, requestId: string): Promise<string |
   return undefined;
 }
 
-/** The first face that tells apart all of these. */
+/** Of the faces that tell apart all of these, the smallest. */
 function faceFor(names: readonly Dimension[]): number {
-  const found = faces.findIndex((face) => names.every((name) => face.includes(name)));
-  return found < 0 ? widestFace : found;
+  const fitting = faces.filter((face) => names.every((name) => face.includes(name)));
+  const smallest = fitting.reduce((one, other) => (other.length < one.length ? other : one));
+  return faces.indexOf(smallest);
 }
 
 function namesIn(filter: UsageFilter): Dimension[] {

@@ -10,7 +10,7 @@ import { openSqlite } from '../../db/sqlite.ts';
 import { SqliteDatabase } from '../../db/sqlite-database.ts';
 import { newDatabase } from '../../db/testing/shared-postgres.ts';
 import { gatewayMigrations } from '../database/gateway-verbs.ts';
-import { type Dimension, dayMs, figures, hourMs, type LedgerTurn } from './ledger-turn.ts';
+import { type Dimension, dayMs, figures, hourMs, type LedgerTurn, latestFace } from './ledger-turn.ts';
 import { ledgerTurn } from './testing/ledger-turns.ts';
 import { reportUsage } from './usage-report.ts';
 import { type UsageVerbs, usageVerbs } from './usage-verbs.ts';
@@ -265,22 +265,27 @@ describe.each([
     const { db, verbs, database } = await opened(open);
     const [before, after] = [someTurns(600), someTurns(300)];
     await verbs.noteTurns({ id: 'before', turns: before });
+    const ofLatest = `SELECT id FROM usage_series WHERE face = ${latestFace}`;
     const columns = ['series_id', ...figures.map(({ name }) => name)].join(', ');
     await db.writing.run(
       `INSERT INTO usage_hours (hour, ${columns}) SELECT start, ${columns} FROM usage_sums WHERE span = 1`,
     );
     await db.writing.run('DELETE FROM usage_sums');
+    await db.writing.run(`DELETE FROM usage_hours WHERE series_id IN (${ofLatest})`);
+    await db.writing.run(`DELETE FROM usage_series WHERE face = ${latestFace}`);
     const move = async (): Promise<void> => {
       while (await verbs.moveHours());
     };
     await Promise.all([move(), move(), verbs.noteTurns({ id: 'after', turns: after })]);
     expect(await db.reading.all('SELECT 1 FROM usage_hours')).toEqual([]);
     const all = sumsOf([...before, ...after]);
-    for (const step of [undefined, 'hour', 'day'] as const) {
-      const asked = { from: start, to: now, filter: {}, groups: [], step, timeZone: 'Asia/Tokyo' };
-      const { total } = await reportUsage(database, asked, now);
-      expect(all).toMatchObject(Object.fromEntries(total));
-    }
+    for (const step of [undefined, 'hour', 'day'] as const)
+      for (const groups of [[], ['account'], ['key', 'model'], ['key', 'outcome']] as Dimension[][]) {
+        const asked = { from: start, to: now, filter: {}, groups, step, timeZone: 'Asia/Tokyo' };
+        const { total } = await reportUsage(database, asked, now);
+        expect(all).toMatchObject(Object.fromEntries(total));
+        expect(total.get('turns')).toBe(900);
+      }
   });
 
   it('takes figures of any size beside those of others, and counts outcomes by themselves however many keys there are', async () => {
