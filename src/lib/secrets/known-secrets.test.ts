@@ -242,3 +242,12 @@ it('takes keys of clients out by their form, but for those that the reader has s
   expect(secrets.redact(issued, () => `bearer ${issued}`)).toBe(issued);
   expect(secrets.isIn(`${issued.slice(0, 10)}…`)).toBe(false);
 });
+
+it('is found in a text that was clean before it was known', () => {
+  const secrets = new KnownSecrets();
+  const [configured, used] = ['first-secret-0123456789', 'second-secret-0123456789'];
+  expect([configured, used].map((text) => secrets.isIn(text))).toEqual([false, false]);
+  secrets.add(configured);
+  secrets.use(used);
+  expect([configured, used].map((text) => secrets.isIn(text))).toEqual([true, true]);
+});

@@ -13,6 +13,9 @@ const accountsKept = 2_000;
 const charactersKept = 16_000_000;
 /** Windows of each form of an account's secret in base64 and hexadecimal. */
 const mostEncodedWindows = 10;
+/** Texts that are remembered as clean. */
+const mostClean = 1_000;
+const longestClean = 64;
 /** Passwords that anyone would guess first, and that are words of messages. */
 const ordinaryWords = new Set(['password', 'postgres', 'postgresql', 'database']);
 
@@ -36,11 +39,14 @@ export class KnownSecrets {
   #filter = new HashFilter();
   readonly #words = new Set<string>();
   #wordPattern: RegExp | undefined;
+  /** Short texts that hold none of them, such as the names of models in each line of a log. */
+  readonly #clean = new Set<string>();
 
   /** Adds a secret of the configuration, which is kept for ever. Values too short to be distinguished from other text are ignored. */
   add(value: string | undefined): void {
     if (value === undefined || value.length < shortestWord || this.#configured.has(value)) return;
     if (ordinaryWords.has(value.toLowerCase())) return;
+    this.#clean.clear();
     for (const line of [value, ...value.split(/\s*[\r\n]+\s*/)]) {
       for (const form of [...writtenForms(line), ...encodedForms(line)])
         this.#configured.add(line, form, stride, this.#filter);
@@ -99,6 +105,7 @@ export class KnownSecrets {
   /** Adds an account's API key, refresh token or bearer when it is used. Cheap for one that was used lately. */
   use(value: string): void {
     if (value.length < windowSize || this.#used.has(value)) return;
+    this.#clean.clear();
     if (this.#used.size >= accountsKept || this.#used.characters >= charactersKept) {
       this.#usedBefore = this.#used;
       this.#used = new SecretIndex();
@@ -113,9 +120,13 @@ export class KnownSecrets {
 
   /** Whether `text` holds a secret. Costs a few nanoseconds a character. */
   isIn(text: string): boolean {
+    if (this.#clean.has(text)) return false;
     if (this.#partsIn(comparable(text), text, true).length > 0) return true;
     if (text.search(issuedKey) >= 0) return true;
-    return this.#wordPattern !== undefined && text.search(this.#wordPattern) >= 0;
+    if (this.#wordPattern !== undefined && text.search(this.#wordPattern) >= 0) return true;
+    if (this.#clean.size >= mostClean) this.#clean.clear();
+    if (text.length <= longestClean) this.#clean.add(text);
+    return false;
   }
 
   /**
