@@ -1,4 +1,3 @@
-import websocket from '@fastify/websocket';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { type Delivery, deliveries } from '../../core/configured-routes.ts';
 import { AppError, refused } from '../../core/errors.ts';
@@ -44,7 +43,7 @@ import { type ClientTurn, ClientTurns } from '../turn/client-turns.ts';
 import { createGatewayMetrics } from '../turn/metrics.ts';
 import type { TurnDependencies } from '../turn/run-turn.ts';
 import type { UsageDatabase } from '../usage/ledger.ts';
-import { gatewayApi } from './api.ts';
+import { type GatewayHttp, gatewayApi } from './api.ts';
 import { decodeTurn } from './decode-turn.ts';
 import { endpointPath } from './endpoint-routes.ts';
 import { geminiCall } from './gemini-routes.ts';
@@ -248,15 +247,7 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
     });
   }
 
-  app.register(websocket, {
-    // A frame that is not UTF-8 is answered like any other that cannot be read, by `readMessage`.
-    options: { maxPayload: bodyLimitBytes, skipUTF8Validation: true },
-    // A client that breaks off closes its socket, and that is dealt with.
-    errorHandler: (_error, socket) => socket.terminate(),
-    // They are closed below, after their turns.
-    preClose: (done) => done(),
-  });
-  serveApi(app, gatewayApi, {
+  const service: GatewayHttp = {
     routes: dependencies.routes,
     records: dependencies.records,
     usage: { database: options.database, now: clock.now },
@@ -279,6 +270,14 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
     limits: options.limits,
     providerNames: options.providerNames,
     logger,
+  };
+  serveApi(app, gatewayApi, service, {
+    // A frame that is not UTF-8 is answered like any other that cannot be read, by `readMessage`.
+    options: { maxPayload: bodyLimitBytes, skipUTF8Validation: true },
+    // A client that breaks off closes its socket, and that is dealt with.
+    errorHandler: (_error, socket) => socket.terminate(),
+    // They are closed below, after their turns.
+    preClose: (done) => done(),
   });
 
   async function answerTurn<Options extends { readonly includeUsage: boolean }>(

@@ -1,4 +1,4 @@
-import type { WebSocket } from '@fastify/websocket';
+import type { WebSocket, WebsocketPluginOptions } from '@fastify/websocket';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { docsPage, sendPage } from './api-docs-page.ts';
 import { type ApiDescription, type ApiDocument, type ApiRoute, apiDocument } from './api-document.ts';
@@ -33,15 +33,20 @@ export interface Api<Service> extends ApiDescription {
 }
 
 /**
- * Registers every route of an interface. Those for WebSockets come after the plugin that knows of such, all others before
- * it: of a route it sees, it takes every upgrade.
+ * Registers every route of an interface. Those for WebSockets are apart with the plugin that knows of such: of a route it sees,
+ * it takes every upgrade, and it has hooks for every request.
  */
-export function serveApi<Service>(app: FastifyInstance, api: Api<Service>, service: Service): void {
+export function serveApi<Service>(
+  app: FastifyInstance,
+  api: Api<Service>,
+  service: Service,
+  sockets?: WebsocketPluginOptions,
+): void {
   for (const route of api.routes) if (!route.socket) serveRoute(app, route, service);
-  const withSocket = api.routes.filter(({ socket }) => socket);
-  if (withSocket.length === 0) return;
+  if (!sockets) return;
   app.register(async (scope) => {
-    for (const route of withSocket) serveRoute(scope, route, service);
+    await scope.register(import('@fastify/websocket'), sockets);
+    for (const route of api.routes) if (route.socket) serveRoute(scope, route, service);
   });
 }
 
