@@ -25,7 +25,7 @@ import { OperatorAccess } from '../keys/operator-access.ts';
 import type { PoolWatch } from '../leases/pool-watch.ts';
 import type { Limits } from '../limits/limits.ts';
 import { rateHeaderNames } from '../limits/rate-headers.ts';
-import { answerHeads } from '../output/answer-head.ts';
+import { AnswerHead } from '../output/answer-head.ts';
 import { type EventLog, FollowedEvents } from '../output/event-log.ts';
 import { StreamedAnswer, WholeAnswer } from '../output/http-answer.ts';
 import { Idempotency, responseOf } from '../output/idempotency.ts';
@@ -302,7 +302,6 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
     // What was made of it is enough.
     request.body = undefined;
     if (!recorded) reply.hijack();
-    const times = { startedAt: clock.now(), now: clock.now };
     const record = dependencies.records.begin({
       requestId,
       client,
@@ -317,7 +316,7 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
         trace: traceHeadersIn(request.headers),
       },
     });
-    const headFor = answerHeads(inbound, decoded, requestId, times, record, allowance);
+    const head = new AnswerHead(inbound, decoded, requestId, clock.now, record, allowance);
     const Answer = inbound.passesBytes ? PassedAnswer : decoded.isStream ? StreamedAnswer : WholeAnswer;
     const answer = new Answer({
       running,
@@ -325,7 +324,7 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
       response: responseOf(reply, recorded),
       inbound,
       decoded,
-      headFor,
+      head,
       now: listening.now,
     });
     // It may have been revoked meanwhile; from here on that ends the turn.

@@ -2,20 +2,16 @@ import { expect, it } from 'vitest';
 import type { DecodedTurn } from '../../core/protocol.ts';
 import { plainTurn } from '../../core/testing/plain-turn.ts';
 import type { Route } from '../models/route.ts';
-import { answerHeads } from './answer-head.ts';
+import { AnswerHead } from './answer-head.ts';
 
 const inbound = { name: 'chat' as const, idPrefix: 'chatcmpl-' };
-const times = { startedAt: 0, now: () => 0 };
 
 function headersOf(ignored: readonly string[], runUrl?: string) {
   const decoded = { request: plainTurn, ignored } as unknown as DecodedTurn<unknown>;
   const route = { provider: { name: 'oz', caller: { capabilities: new Set() } } } as unknown as Route;
-  return answerHeads(
-    inbound,
-    decoded,
-    'request-1',
-    times,
-  )([{ route, handling: { ignored: [], taken: [] }, runUrl }]).headers;
+  return new AnswerHead(inbound, decoded, 'request-1', () => 0).headers([
+    { route, handling: { ignored: [], taken: [] }, runUrl },
+  ]);
 }
 
 it.each([

@@ -7,12 +7,6 @@ import type { Route } from '../models/route.ts';
 import { modelOf, routeSummary } from '../records/route-summary.ts';
 import type { TurnRecord } from '../records/turn-record.ts';
 
-/** What is said of an answer before its first byte. */
-export interface AnswerHead {
-  readonly identity: AnswerIdentity;
-  readonly headers: Readonly<Record<string, string>>;
-}
-
 /** What gives an answer, as far as the head shows it. */
 export interface Answering {
   readonly route: Route;
@@ -26,9 +20,6 @@ export interface Answering {
   readonly runUrl?: string | undefined;
 }
 
-/** The head of an answer given by these: none before an account is lent, several where there are several choices. */
-export type HeadFor = (answering: readonly Answering[]) => AnswerHead;
-
 const parameterNames: Record<TuningName, string> = {
   temperature: 'temperature',
   topP: 'top_p',
@@ -38,60 +29,84 @@ const parameterNames: Record<TuningName, string> = {
   reasoningEffort: 'reasoning_effort',
 };
 
-export interface AnswerTimes {
-  readonly startedAt: number;
-  now(): number;
-}
+type AnsweringInbound = Pick<Inbound<unknown>, 'name' | 'idPrefix' | 'requestIdHeader' | 'parameterNames'>;
 
 const longestUrl = 2_000;
 const routeHeader = 'x-warp2api-route';
 const modelHeader = 'x-warp2api-model';
 
-/** The heads of one answer: its id stays the same whichever account gives it. */
-export function answerHeads(
-  inbound: Pick<Inbound<unknown>, 'name' | 'idPrefix' | 'requestIdHeader' | 'parameterNames'>,
-  decoded: DecodedTurn<unknown>,
-  requestId: string,
-  { startedAt, now }: AnswerTimes,
-  record?: TurnRecord,
-  allowance?: Allowance,
-): HeadFor {
-  const id = newAnswerId(inbound.idPrefix);
-  return (answering) => {
+/**
+ * What is said of one answer before its first byte, by what gives it: nothing before an account is lent, several where there are
+ * several choices. Its id stays the same whichever account gives it.
+ */
+export class AnswerHead {
+  readonly #inbound: AnsweringInbound;
+  readonly #decoded: DecodedTurn<unknown>;
+  readonly #requestId: string;
+  readonly #now: () => number;
+  readonly #startedAt: number;
+  readonly #record: TurnRecord | undefined;
+  readonly #allowance: Allowance | undefined;
+  #id: string | undefined;
+
+  constructor(
+    inbound: AnsweringInbound,
+    decoded: DecodedTurn<unknown>,
+    requestId: string,
+    now: () => number,
+    record?: TurnRecord,
+    allowance?: Allowance,
+  ) {
+    this.#inbound = inbound;
+    this.#decoded = decoded;
+    this.#requestId = requestId;
+    this.#now = now;
+    this.#startedAt = now();
+    this.#record = record;
+    this.#allowance = allowance;
+  }
+
+  identity(answering: readonly Answering[]): AnswerIdentity {
+    this.#id ??= newAnswerId(this.#inbound.idPrefix);
     const routes = answering.map(({ route }) => route);
-    const answeredBy = modelsOf(routes);
     const fingerprint = routes.find(({ provider }) => provider.systemFingerprint)?.provider.systemFingerprint;
-    const headers: Record<string, string> = { 'x-request-id': requestId, ...answeredHeaders(answeredBy) };
-    if (inbound.requestIdHeader !== undefined) headers[inbound.requestIdHeader] = requestId;
-    if (record) headers[routeHeader] = routeSummary(record);
-    if (allowance) Object.assign(headers, allowance.headers(inbound.name, now()));
+    return {
+      id: this.#id,
+      created: Math.floor(this.#startedAt / 1000),
+      now: this.#now,
+      model: this.#decoded.request.model,
+      answeredBy: modelsOf(routes),
+      ...(fingerprint === undefined ? {} : { systemFingerprint: fingerprint }),
+    };
+  }
+
+  /** The caller may add others to them. */
+  headers(answering: readonly Answering[]): Record<string, string> {
+    const { requestIdHeader, name } = this.#inbound;
+    const headers: Record<string, string> = { 'x-request-id': this.#requestId };
+    const answeredBy = modelsOf(answering.map(({ route }) => route));
+    if (answeredBy !== undefined) headers[modelHeader] = answeredBy;
+    if (requestIdHeader !== undefined) headers[requestIdHeader] = this.#requestId;
+    if (this.#record) headers[routeHeader] = routeSummary(this.#record);
+    if (this.#allowance) Object.assign(headers, this.#allowance.headers(name, this.#now()));
     const runUrl = headerUrl(answering.find((one) => one.runUrl !== undefined)?.runUrl);
     if (runUrl !== undefined) headers['x-warp2api-run-url'] = runUrl;
-    const ignored = ignoredIn(answering);
+    const ignored = this.#ignored(answering);
     if (ignored.length > 0) headers['x-warp2api-ignored'] = headerList(ignored);
-    return {
-      identity: {
-        id,
-        created: Math.floor(startedAt / 1000),
-        now,
-        model: decoded.request.model,
-        answeredBy,
-        ...(fingerprint === undefined ? {} : { systemFingerprint: fingerprint }),
-      },
-      headers,
-    };
-  };
+    return headers;
+  }
 
-  function ignoredIn(answering: readonly Answering[]): readonly string[] {
+  #ignored(answering: readonly Answering[]): readonly string[] {
     const names: string[] = [];
     for (const { route, handling } of answering) {
       for (const name of handling.ignored) {
         if (name !== 'reasoningEffort' || !route.isEffortHeard)
-          names.push(inbound.parameterNames?.[name] ?? parameterNames[name]);
+          names.push(this.#inbound.parameterNames?.[name] ?? parameterNames[name]);
       }
     }
     const isTaken = (name: string) =>
       answering.length > 0 && answering.every(({ handling }) => handling.taken.includes(name));
+    const decoded = this.#decoded;
     const isTranslated = answering.some(({ isRelayed }) => isRelayed === false);
     const { ignored } = isTranslated ? (decoded.translated?.() ?? decoded) : decoded;
     names.push(...ignored.filter((name) => !isTaken(name)));

@@ -9,7 +9,7 @@ import { openaiChatInbound } from '../../protocols/openai-chat/inbound.ts';
 import { createManualClock } from '../testing/manual-clock.ts';
 import type { Attempt } from '../turn/attempt.ts';
 import { RunningTurns } from '../turn/running-turns.ts';
-import { answerHeads } from './answer-head.ts';
+import { AnswerHead } from './answer-head.ts';
 import { beginAfterMs, StreamedAnswer, WholeAnswer } from './http-answer.ts';
 
 /** As much of a response as an output touches. */
@@ -69,7 +69,7 @@ function answerOf(
     response: response as unknown as ServerResponse,
     inbound: openaiChatInbound,
     decoded,
-    headFor: answerHeads(openaiChatInbound, decoded, 'r', { startedAt: 0, now: () => 0 }),
+    head: new AnswerHead(openaiChatInbound, decoded, 'r', () => 0),
     now: () => 0,
   });
   /** As a turn does: what ends it comes with all that was said before. */

@@ -13,12 +13,12 @@ import { sumUsage } from '../emulation/token-count.ts';
 import type { Attempt } from '../turn/attempt.ts';
 import { type CarriedBy, HttpCarrier } from '../turn/running-turns.ts';
 import type { TurnOutput } from '../turn/turn-output.ts';
-import { type AnswerHead, answeredHeaders, type HeadFor, modelsOf } from './answer-head.ts';
+import { type AnswerHead, answeredHeaders, modelsOf } from './answer-head.ts';
 
 export interface HttpAnswerOptions<Options> extends CarriedBy {
   readonly inbound: Inbound<Options>;
   readonly decoded: DecodedTurn<Options>;
-  readonly headFor: HeadFor;
+  readonly head: AnswerHead;
   /** The listening time. */
   readonly now: () => number;
 }
@@ -48,14 +48,14 @@ export abstract class HttpAnswer<Options> extends HttpCarrier {
   protected usage: Usage | undefined;
   /** Nothing is written any more. */
   protected isOver = false;
-  readonly #headFor: HeadFor;
+  readonly #head: AnswerHead;
 
-  constructor({ inbound, decoded, headFor, now, ...by }: HttpAnswerOptions<Options>) {
+  constructor({ inbound, decoded, head, now, ...by }: HttpAnswerOptions<Options>) {
     super(by, decoded.isStream, now());
     this.inbound = inbound;
     this.#decoded = decoded;
     this.now = now;
-    this.#headFor = headFor;
+    this.#head = head;
     this.unfinished = inbound.choices ? (decoded.choices ?? 1) : 1;
     for (let choice = 0; choice < this.unfinished; choice += 1) this.choices.push(new Choice(this, choice));
   }
@@ -73,11 +73,11 @@ export abstract class HttpAnswer<Options> extends HttpCarrier {
   /** What went wrong outside of any turn. */
   break(error: AppError): void {
     if (this.response.headersSent) this.cut();
-    else answerError(this.response, this.inbound, error, this.head().headers);
+    else answerError(this.response, this.inbound, error, this.headers());
   }
 
   protected writeError(_choice: number, error: AppError, _events: readonly TurnEvent[]): void {
-    answerError(this.response, this.inbound, error, this.head().headers);
+    answerError(this.response, this.inbound, error, this.headers());
   }
 
   /** What the client asked of the answer: of a body that is relayed, only what such an answer needs is known. */
@@ -91,8 +91,13 @@ export abstract class HttpAnswer<Options> extends HttpCarrier {
     return this.attempts.filter((attempt) => attempt !== undefined);
   }
 
-  protected head(): AnswerHead {
-    return this.#headFor(this.known);
+  protected get identity(): AnswerIdentity {
+    return this.#head.identity(this.known);
+  }
+
+  /** The caller may add others to them. */
+  protected headers(): Record<string, string> {
+    return this.#head.headers(this.known);
   }
 }
 
@@ -212,16 +217,14 @@ export class StreamedAnswer<Options> extends HttpAnswer<Options> {
 
   #begin(): AnswerIdentity {
     if (this.#begun) return this.#begun;
-    const { identity, headers } = this.head();
-    this.response.writeHead(200, {
-      ...headers,
-      ...streamHeaders,
-      ...(this.inbound.streamType !== undefined && { 'content-type': this.inbound.streamType }),
-    });
+    const headers = this.headers();
+    Object.assign(headers, streamHeaders);
+    if (this.inbound.streamType !== undefined) headers['content-type'] = this.inbound.streamType;
+    this.response.writeHead(200, headers);
     this.#isChunked = this.response.chunkedEncoding;
     this.response.chunkedEncoding = false;
-    this.#begun = identity;
-    return identity;
+    this.#begun = this.identity;
+    return this.#begun;
   }
 
   #encoderOf(choice: number): StreamEncoder {
@@ -257,15 +260,17 @@ export class WholeAnswer<Options> extends HttpAnswer<Options> {
       return;
     }
     const usage = this.#answers.map((one) => one.usage).reduce(sumUsage, undefined);
-    const { identity, headers } = this.head();
-    const { inbound } = this;
-    const options = this.optionsFor(choice);
-    const several = this.choices.length > 1 ? inbound.choices : undefined;
-    const body =
-      several?.encodeAnswers(identity, this.#answers, options, usage) ??
-      inbound.encodeAnswer(identity, answer, options);
+    const headers = this.headers();
+    if (usage) Object.assign(headers, usageHeaders(usage));
     this.isOver = true;
-    answerJson(this.response, 200, body, { ...headers, ...(usage ? usageHeaders(usage) : {}) });
+    answerJson(this.response, 200, this.#bodyOf(answer, this.optionsFor(choice), usage), headers);
+  }
+
+  #bodyOf(answer: CollectedTurn, options: Options, usage: Usage | undefined): string {
+    const { inbound } = this;
+    const several = this.choices.length > 1 ? inbound.choices : undefined;
+    if (several) return several.encodeAnswers(this.identity, this.#answers, options, usage);
+    return answer.relayed ?? inbound.encodeAnswer(this.identity, answer, options);
   }
 }
 
@@ -294,25 +299,23 @@ function answerError<Options>(
   response: ServerResponse,
   inbound: Pick<Inbound<Options>, 'encodeError' | 'errorStatus'>,
   error: AppError,
-  headers: Readonly<Record<string, string>>,
+  headers: Record<string, string>,
 ): void {
   if (response.headersSent || response.destroyed) return;
   const body = inbound.encodeError(error, headers['x-request-id'] ?? '');
-  answerJson(response, inbound.errorStatus(error), body, { ...headers, ...errorHeaders(error) });
+  answerJson(response, inbound.errorStatus(error), body, Object.assign(headers, errorHeaders(error)));
 }
 
-/** Head and body leave in one write. */
+/** Head and body leave in one write. `headers` get those of the body. */
 export function answerJson(
   response: ServerResponse,
   status: number,
   body: string,
-  headers: Readonly<Record<string, string>>,
+  headers: Record<string, string>,
 ): void {
-  response.writeHead(status, {
-    ...headers,
-    'content-type': 'application/json; charset=utf-8',
-    'content-length': Buffer.byteLength(body),
-  });
+  headers['content-type'] = 'application/json; charset=utf-8';
+  headers['content-length'] = String(Buffer.byteLength(body));
+  response.writeHead(status, headers);
   response.end(body);
 }
 

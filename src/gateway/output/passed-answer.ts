@@ -40,7 +40,7 @@ export class PassedAnswer<Options> extends HttpAnswer<Options> {
     this.#isBegun = true;
     const [attempt] = this.known;
     const contentType = attempt?.contentType || 'application/octet-stream';
-    this.response.writeHead(200, { ...this.head().headers, ...more, 'content-type': contentType });
+    this.response.writeHead(200, { ...this.headers(), ...more, 'content-type': contentType });
   }
 }
 

@@ -1,6 +1,6 @@
 import { handlingOf } from '../../core/capabilities.ts';
 import { AppError } from '../../core/errors.ts';
-import type { CollectedTurn } from '../../core/protocol.ts';
+import type { AnswerIdentity, CollectedTurn } from '../../core/protocol.ts';
 import { capabilitiesOf } from '../../core/provider.ts';
 import type { TurnEvent } from '../../core/turn.ts';
 import type { Clock } from '../../lib/clock.ts';
@@ -15,7 +15,7 @@ import type { ClientKey } from '../keys/client-key.ts';
 import type { ClientKeys } from '../keys/client-keys.ts';
 import type { Allowance } from '../limits/allowance.ts';
 import type { Routes } from '../models/routing.ts';
-import { type AnswerHead, answerHeads, modelsOf } from '../output/answer-head.ts';
+import { AnswerHead, modelsOf } from '../output/answer-head.ts';
 import { EventLog } from '../output/event-log.ts';
 import type { TurnRecords } from '../records/turn-record.ts';
 import type { Attempt } from '../turn/attempt.ts';
@@ -95,7 +95,6 @@ export class BackgroundResponses {
     // What is wrong with the model is said now, and not by a response that fails.
     const plan = await routes.plan(decoded.request, { client, affinityKey, decoded });
     this.#checkRoom(clientId);
-    const times = { startedAt: clock.now(), now: clock.now };
     const answering = plan.candidates.map((route) => {
       const handling = handlingOf(decoded.request, capabilitiesOf(route.provider, route.model));
       return { route, handling };
@@ -105,10 +104,12 @@ export class BackgroundResponses {
     const admitted = clientTurns.admit({ ...request, client, protocol: 'responses', plan });
     const allowance = admitted instanceof Promise ? await admitted : admitted;
     const inbound = createResponsesInbound();
-    const headFor = answerHeads(inbound, decoded, request.requestId, times, undefined, allowance);
-    const head = headFor(able.slice(0, 1));
-    const run = new BackgroundRun({ ...request, client }, head);
-    const { id } = head.identity;
+    const head = new AnswerHead(inbound, decoded, request.requestId, clock.now, undefined, allowance);
+    const first = able.slice(0, 1);
+    const identity = head.identity(first);
+    const headers = head.headers(first);
+    const run = new BackgroundRun({ ...request, client }, identity);
+    const { id } = identity;
     this.#runs.set(id, run);
     running.add(run);
     // It may have been revoked meanwhile; from here on that ends the run.
@@ -127,7 +128,7 @@ export class BackgroundResponses {
     }
     run.queue();
     void this.#carry(run, images, held, allowance);
-    return { response: queued, headers: head.headers, log: run.log };
+    return { response: queued, headers, log: run.log };
   }
 
   async #carry(
@@ -322,7 +323,7 @@ class BackgroundRun implements Carrier, TurnOutput {
   readonly status = 200;
   readonly request: BackgroundRequest;
   readonly log: EventLog | undefined;
-  readonly #head: AnswerHead;
+  readonly #identity: AnswerIdentity;
   readonly #abort = new AbortController();
   readonly #ended = Promise.withResolvers<void>();
   #events: ResponseEvents;
@@ -331,17 +332,17 @@ class BackgroundRun implements Carrier, TurnOutput {
   /** It was deleted meanwhile. */
   isForgotten = false;
 
-  constructor(request: BackgroundRequest, head: AnswerHead) {
+  constructor(request: BackgroundRequest, identity: AnswerIdentity) {
     this.clientId = request.client.id;
     this.request = request;
     this.log = request.decoded.isStream ? new EventLog(maxLogBytes) : undefined;
-    this.#head = head;
-    this.#answeredBy = head.identity.answeredBy;
+    this.#identity = identity;
+    this.#answeredBy = identity.answeredBy;
     this.#events = this.#newEvents();
   }
 
   get id(): string {
-    return this.#head.identity.id;
+    return this.#identity.id;
   }
   get signal(): AbortSignal {
     return this.#abort.signal;
@@ -406,7 +407,7 @@ class BackgroundRun implements Carrier, TurnOutput {
   }
 
   #newEvents(): ResponseEvents {
-    return new ResponseEvents(this.#head.identity, this.request.decoded.options, {
+    return new ResponseEvents(this.#identity, this.request.decoded.options, {
       emit: (type, json) => this.log?.append(serverSentEvent(type, json)),
       onEnd: (response) => {
         this.ending = response;

@@ -10,7 +10,7 @@ import type { RawItem } from '../../protocols/openai-responses/schema.ts';
 import type { ClientKey } from '../keys/client-key.ts';
 import type { Allowance } from '../limits/allowance.ts';
 import type { Routes } from '../models/routing.ts';
-import { answerHeads } from '../output/answer-head.ts';
+import { AnswerHead } from '../output/answer-head.ts';
 import { appErrorFrom } from '../turn/app-errors.ts';
 import type { Carrier } from '../turn/running-turns.ts';
 import type { BackgroundResponsesOptions } from './background-responses.ts';
@@ -411,12 +411,11 @@ class Connection implements Carrier {
     allowance?: Allowance,
   ): SocketOutput {
     const { clock } = this.#options;
-    const times = { startedAt: clock.now(), now: clock.now };
     return new SocketOutput({
       socket: this.#socket,
       wire: this.#client.wire,
       options: decoded.options,
-      headFor: answerHeads(createResponsesInbound(), decoded, requestId, times, undefined, allowance),
+      head: new AnswerHead(createResponsesInbound(), decoded, requestId, clock.now, undefined, allowance),
       streamId,
     });
   }

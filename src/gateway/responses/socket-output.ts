@@ -5,7 +5,7 @@ import type { AnswerIdentity, CollectedTurn } from '../../core/protocol.ts';
 import type { TurnEvent } from '../../core/turn.ts';
 import type { ResponsesOptions } from '../../protocols/openai-responses/response.ts';
 import { ResponseEvents } from '../../protocols/openai-responses/response-events.ts';
-import type { AnswerHead, HeadFor } from '../output/answer-head.ts';
+import type { AnswerHead } from '../output/answer-head.ts';
 import { errorHeaders } from '../output/http-answer.ts';
 import type { Attempt } from '../turn/attempt.ts';
 import type { TurnOutput } from '../turn/turn-output.ts';
@@ -18,7 +18,7 @@ export interface SocketTurn {
   /** What carries the frames: those of one batch leave in one write. */
   readonly wire: Socket;
   readonly options: ResponsesOptions;
-  readonly headFor: HeadFor;
+  readonly head: AnswerHead;
   /** Of the client, to tell apart what belongs to which request; repeated in every event. */
   readonly streamId: string | undefined;
 }
@@ -65,7 +65,7 @@ export class SocketOutput implements TurnOutput {
   fail(error: AppError, events: readonly TurnEvent[]): void {
     const { socket, streamId } = this.#turn;
     if (this.#events) void this.write(events);
-    else sendErrorFrame(socket, error, streamId, this.#head().headers);
+    else sendErrorFrame(socket, error, streamId, this.#turn.head.headers(this.#answering));
   }
 
   /** A response without an answer of the model: its request was taken in and no more. */
@@ -73,8 +73,8 @@ export class SocketOutput implements TurnOutput {
     this.#open(false).prepare();
   }
 
-  #head(): AnswerHead {
-    return this.#turn.headFor(this.#attempt ? [this.#attempt] : []);
+  get #answering(): readonly Attempt[] {
+    return this.#attempt ? [this.#attempt] : [];
   }
 
   #begun(): ResponseEvents {
@@ -82,8 +82,9 @@ export class SocketOutput implements TurnOutput {
   }
 
   #open(hasHeaders: boolean): ResponseEvents {
-    const { socket, options, streamId } = this.#turn;
-    const { identity, headers } = this.#head();
+    const { socket, options, streamId, head } = this.#turn;
+    const identity = head.identity(this.#answering);
+    const headers = head.headers(this.#answering);
     /** The first event tells what are headers over HTTP. */
     let more = { ...labelOf(streamId), ...(hasHeaders ? { headers } : {}) };
     this.#identity = identity;

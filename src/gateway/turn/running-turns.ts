@@ -95,6 +95,8 @@ function remove<Item>(items: Item[], item: Item): void {
   items.pop();
 }
 
+function ignore(): void {}
+
 /** A client that takes nothing for so long holds an account in vain. */
 const stalledAfterMs = 300_000;
 
@@ -127,8 +129,8 @@ export class HttpCarrier implements Carrier {
     this.#waitingSince = now;
     running.add(this);
     // A reader that breaks off mid-write ends its own turn, not the process.
-    response.on('error', () => {});
-    response.once('close', () => {
+    response.on('error', ignore);
+    response.on('close', () => {
       this.#isClosed = true;
       if (!response.writableEnded) this.abort(new AppError('cancelled', 'The client left.'));
       if (this.#hasEnded) running.delete(this);
