@@ -181,7 +181,6 @@ function writtenFolders({ databaseUrl, dataDir, gateway, logFile }: Config): rea
   return [...new Set([dataDir, ...files, ...(logFile ? [dirname(logFile.path)] : [])])];
 }
 
-/** Runs the sandbox alone. */
 export async function startSandboxAlone(
   options: {
     readonly port: number;

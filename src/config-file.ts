@@ -40,7 +40,6 @@ export const configFileSchema = z.strictObject({
 
 export interface ConfigFile extends RoutingSettings {
   readonly providers: Readonly<Record<string, ConfiguredProvider>>;
-  /** Where replenishing draws accounts from, in order. */
   readonly sources: readonly SourceSettings[];
 }
 

@@ -218,7 +218,6 @@ export function loadConfig(environment: NodeJS.ProcessEnv, folder = process.cwd(
       return read;
     },
     providers,
-    /** The variables that belong to providers, by name. */
     providerSettings: Object.fromEntries(Object.keys(providerSettings).map((name) => [name, all[name]])),
     sources,
     accountKeys,

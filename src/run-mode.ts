@@ -5,37 +5,25 @@ import { howToMakeKey, isPlaceholder, leastKeyLength } from './lib/secrets/key-s
 
 /** What of a configuration depends on which services a process runs, and on who can reach them. */
 
-/** Which of the two services a process runs. */
 export type RunMode = 'both' | 'pool' | 'gateway';
 
 /** Faults that depend on which services this process runs. Throws ConfigError. */
 export function checkRunMode(config: Config, mode: RunMode): void {
   const problems: string[] = [];
-  const opensPool = mode === 'pool' || (mode === 'both' && config.usePoolService);
+  const { adminKey, apiKey, gatewayKey } = config.pool;
+  const isUnguarded = adminKey === undefined && !config.allowOpenBind;
   const openBind = 'or set ALLOW_OPEN_BIND=yes if everybody who reaches it may use your accounts.';
-  if (
-    opensPool &&
-    !isLoopbackHost(config.pool.host) &&
-    config.pool.adminKey === undefined &&
-    !config.allowOpenBind
-  ) {
+  if (isUnguarded && opensPool(config, mode) && !isLoopbackHost(config.pool.host)) {
     problems.push(
       `POOL_SERVICE_HOST=${config.pool.host} lets other machines reach the pool, and no key guards it: set ADMIN_KEY, or POOL_SERVICE_HOST=127.0.0.1, ${openBind}`,
     );
   }
-  if (
-    mode !== 'pool' &&
-    !isLoopbackHost(config.gateway.host) &&
-    config.gateway.apiKeys.length === 0 &&
-    config.pool.adminKey === undefined &&
-    !config.allowOpenBind
-  ) {
+  if (isUnguarded && mode !== 'pool' && needsClientKey(config)) {
     problems.push(
       `HOST=${config.gateway.host} lets other machines reach the gateway, and no key guards it: set ADMIN_KEY and make a key for each client ("warp2api key create"), or set API_KEYS, or HOST=127.0.0.1, ${openBind}`,
     );
   }
   const borrowsOverHttp = mode === 'gateway' && config.usePoolService;
-  const { adminKey, apiKey, gatewayKey } = config.pool;
   const open = openHosts(config, mode);
   if (adminKey !== undefined && adminKey.length < leastKeyLength && open.length > 0) {
     problems.push(
@@ -58,7 +46,12 @@ export function checkRunMode(config: Config, mode: RunMode): void {
       `The pool's address, ${config.poolUrl}, is where the gateway itself listens: give PORT and POOL_SERVICE_PORT different values, or set POOL_SERVICE_URL to the address of the pool.`,
     );
   }
-  if (opensPool && mode === 'both' && config.pool.port !== 0 && config.pool.port === config.gateway.port) {
+  if (
+    mode === 'both' &&
+    config.usePoolService &&
+    config.pool.port !== 0 &&
+    config.pool.port === config.gateway.port
+  ) {
     problems.push(`PORT and POOL_SERVICE_PORT are both ${config.gateway.port}: give them different values.`);
   }
   if (problems.length > 0) throw new ConfigError(problems);
@@ -69,11 +62,16 @@ export function needsClientKey({ gateway, allowOpenBind }: Config): boolean {
   return !isLoopbackHost(gateway.host) && gateway.apiKeys.length === 0 && !allowOpenBind;
 }
 
+function opensPool({ usePoolService }: Config, mode: RunMode): boolean {
+  return mode === 'pool' || (mode === 'both' && usePoolService);
+}
+
 /** The services of this process that listen beyond this machine, as they are set. */
 function openHosts(config: Config, mode: RunMode): string[] {
-  const opensPool = mode === 'pool' || (mode === 'both' && config.usePoolService);
   return [
-    ...(opensPool && !isLoopbackHost(config.pool.host) ? [`POOL_SERVICE_HOST=${config.pool.host}`] : []),
+    ...(opensPool(config, mode) && !isLoopbackHost(config.pool.host)
+      ? [`POOL_SERVICE_HOST=${config.pool.host}`]
+      : []),
     ...(mode !== 'pool' && !isLoopbackHost(config.gateway.host) ? [`HOST=${config.gateway.host}`] : []),
   ];
 }

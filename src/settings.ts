@@ -21,7 +21,7 @@ import {
 import { telemetrySettings } from './lib/telemetry/telemetry-settings.ts';
 import { providerSettings } from './providers/registry.ts';
 
-/** Of a database: the example of its file, and what it may be besides. */
+/** Of a database, which may hold a password: the example of its file, and what it may be besides. */
 const databaseUrl = (file: string, besides?: 'memory') =>
   z
     .string()
@@ -180,13 +180,11 @@ export const ownSettings = {
   DATABASE_URL: setting({
     default: 'sqlite:accounts.db',
     schema: databaseUrl('accounts.db'),
-    // It may hold a password.
     isSecret: true,
     help: 'Where accounts are kept: sqlite: and a file (a relative one lies in DATA_DIR), or postgres://user:password@host/database for several pools on one database.',
   }),
   KEEP_URL: setting({
     schema: databaseUrl('gateway.db', 'memory'),
-    // It may hold a password.
     isSecret: true,
     help: 'Where the gateway keeps conversations and stored responses: memory, sqlite: and a file of this gateway alone (a relative one lies in DATA_DIR), or postgres://user:password@host/database for several gateways. Unset: the DATABASE_URL if that is PostgreSQL, else sqlite:gateway.db.',
   }),
@@ -197,7 +195,6 @@ export const ownSettings = {
   }),
   GATEWAY_DATABASE_URL: setting({
     schema: databaseUrl('usage.db'),
-    // It may hold a password.
     isSecret: true,
     help: 'Where the gateway keeps client keys, their budgets and the usage ledger: sqlite: and a file of this gateway alone (a relative one lies in DATA_DIR), or postgres://user:password@host/database for several gateways. Unset: the DATABASE_URL if that is PostgreSQL, else sqlite:usage.db.',
   }),

@@ -14,7 +14,6 @@ interface Shared {
 const whichKey = 'its name or its id';
 const everyKey = 1_000_000;
 
-/** Client keys, at the gateway that runs. */
 export function addKeys(program: Command, actions: CliActions): void {
   const keys = program
     .command('key')

@@ -91,7 +91,6 @@ export class ManagedKeys {
     return this.#options.clock.now();
   }
 
-  /** None was ever made. */
   get areNone(): boolean {
     return this.#isRead && this.#keys.size === 0;
   }

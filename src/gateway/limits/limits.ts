@@ -177,7 +177,6 @@ export class Limits {
     return line;
   }
 
-  /** How much of each limit is used now, by key. */
   async uses(keys: readonly KeyWithLimits[]): Promise<Map<string, readonly KeyUse[]>> {
     const now = this.#clock.now();
     const keyIds = keys.map(({ keyId }) => keyId);

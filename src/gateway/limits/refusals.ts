@@ -20,7 +20,6 @@ export function limitName({ counted: { meter, windowName } }: Slice): string {
   return windowName === 'minute' ? `${meter}_per_minute` : `${meter} per ${windowName}`;
 }
 
-/** The error of a turn that `slice` has no room for. */
 export function refusal(slice: Slice, now: number, headers: Readonly<Record<string, string>>): AppError {
   const { counted, isSpent } = slice;
   const { meter, windowName, window, isBudget } = counted;

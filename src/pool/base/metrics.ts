@@ -5,7 +5,6 @@ import type { ReportAnswer, ReportItem } from '../../pool-api/schema.ts';
 import type { QuotaCause, QuotaFinding } from '../standing/account-state.ts';
 import type { Stats } from '../store/store.ts';
 
-/** What is counted when the figures are read. */
 export interface PoolFigures {
   /** Null while the store does not answer. */
   readonly stats: Stats | null;

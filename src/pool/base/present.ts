@@ -31,7 +31,6 @@ export const defaultSettings: AccountSettings = {
   teamUid: null,
 };
 
-/** What a new account's owner says of it beside the credential. */
 export function settingsOf(given: Partial<NewAccount>): AccountSettings {
   const { email, label, capacity, models, free, lend, tier, team_uid: teamUid } = given;
   const said = { email, label, capacity, models, free, lend, tier, teamUid };
@@ -94,7 +93,6 @@ export function presentUsage(usage: Usage): Account['usage'] {
   return { turns, input_tokens: inputTokens, output_tokens: outputTokens, credits, cost_cents: costCents };
 }
 
-/** What tells why an account stands as it does. */
 export function presentStanding(standing: StoredAccount['standing'], failure: RefreshFailure | null) {
   return {
     status: standing.state,

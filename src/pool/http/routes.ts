@@ -34,7 +34,6 @@ interface PoolHttp extends SessionService {
 
 /** A thousand models of an account, or a thousand accounts to leave out. */
 const listLimit = { bodyLimit: 512 * 1024 };
-/** A few short fields. */
 const smallLimit = { bodyLimit: 16 * 1024 };
 /** A sealed export of some ten thousand accounts. */
 const importLimit = { bodyLimit: 16 * 1024 * 1024 };

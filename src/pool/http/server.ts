@@ -32,7 +32,6 @@ export interface PoolServerOptions extends PoolKeys {
   readonly logger: Logger;
   /** What the owner is shown of this process and its settings. */
   readonly facts: () => Promise<ServiceFacts>;
-  /** Absent: no traces are sent. */
   readonly telemetry?: Telemetry | undefined;
   /** Folders that this process writes to. */
   readonly folders?: readonly string[];

@@ -51,7 +51,6 @@ export const loginForm = plainForm(loginRecord);
 export const codeField = 'device_code';
 export const grantField = 'login_grant';
 
-/** The same login, its secrets sealed by `again`. */
 export function resealedLogin(
   text: string,
   again: (id: string, field: string, sealed: string) => string,

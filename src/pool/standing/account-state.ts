@@ -151,7 +151,6 @@ export function applyQuota(
   };
 }
 
-/** A fresh account's standing, before anything is known of it. */
 export const freshStanding: Standing = {
   state: 'active',
   until: null,

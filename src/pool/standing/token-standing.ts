@@ -17,7 +17,6 @@ export const lendMarginMs = 10 * second;
 /** How long after its time a refresh is given before the account is looked at again. */
 export const refreshTakesMs = 15 * second;
 
-/** Whether a bearer may still be handed out. */
 export function isLendable(token: TokenTimes, now: number): boolean {
   return token.expiresAt !== null && token.expiresAt - lendMarginMs > now;
 }

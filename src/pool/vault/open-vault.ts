@@ -20,7 +20,6 @@ export interface OpenVaultOptions extends VaultPlace {
   readonly onNotice?: (message: string) => void;
 }
 
-/** Facts of the store. */
 export const keyIdFact = 'vault_key_id';
 export const fingerprintKeyFact = 'fingerprint_key';
 

@@ -101,7 +101,6 @@ const answeredSchema = z.looseObject({
 /** RFC 7807, as far as anything depends on it. */
 const problemSchema = z.looseObject({
   type: z.string().optional().catch(undefined),
-  /** Whether the same request may work later. */
   retryable: z.boolean().optional().catch(undefined),
 });
 
@@ -170,45 +169,40 @@ export function errorFromOz(thrown: unknown): AppError {
   return known ? errorOf(known, options) : answeredOnTheWay(options);
 }
 
+interface RunStatus {
+  readonly message?: string | null | undefined;
+  readonly error_code?: string | null | undefined;
+  readonly retryable?: boolean | null | undefined;
+}
+
 /** What became of a run that ended otherwise than well. */
 export function errorOfRun(
   state: string,
-  status:
-    | {
-        readonly message?: string | null | undefined;
-        readonly error_code?: string | null | undefined;
-        readonly retryable?: boolean | null | undefined;
-      }
-    | null
-    | undefined,
+  status: RunStatus | null | undefined,
   options: { readonly isFinal: boolean },
 ): AppError {
   const cause = new Error(`the run is ${state}: ${status?.message ?? 'nothing more is said'}`);
-  return errorOf(knownEnd(state, status?.error_code, status?.retryable), { cause, ...options });
+  return errorOf(knownEnd(state, status ?? {}), { cause, ...options });
 }
 
 function errorOf({ code, message, fault, failover }: Known, options: AppErrorOptions): AppError {
   return new AppError(code, message, { ...options, ...(fault && { fault }), ...(failover && { failover }) });
 }
 
-function knownEnd(
-  state: string,
-  platformCode: string | null | undefined,
-  isRetryable: boolean | null | undefined,
-): Known {
+function knownEnd(state: string, status: RunStatus): Known {
   if (state === 'CANCELLED') return stopped;
   if (state === 'BLOCKED') {
     const message =
       'The run has stopped to ask for input or an approval, which this gateway cannot give. Say all it needs in the request.';
     return { code: 'invalid_request', message };
   }
-  const known = ownValue(byPlatformCode, platformCode ?? '') ?? {
+  const known = ownValue(byPlatformCode, status.error_code ?? '') ?? {
     code: 'upstream_unavailable',
     message: 'The run failed at the upstream. Look at the run, or try again.',
   };
   if (known.code !== 'upstream_unavailable') return known;
   // A failed run is paid for, so at most one more is tried.
-  return { ...known, failover: isRetryable === false ? 'no' : 'once' };
+  return { ...known, failover: status.retryable === false ? 'no' : 'once' };
 }
 
 /** Undefined for what the API itself does not answer. */

@@ -138,7 +138,6 @@ export async function accounts(db: Queries, filter: AccountFilter): Promise<Acco
   };
 }
 
-/** Null when there is no such account. */
 export async function changeAccount(
   tx: Transaction,
   id: string,
@@ -229,7 +228,6 @@ export async function deadAccounts(db: Queries, deadSince: number, limit: number
   return rows.map(accountFrom);
 }
 
-/** Null when there is no such account. */
 export async function removeAccount(tx: Transaction, id: string, actor: string): Promise<Changed | null> {
   const row = await lockAccount(tx, id);
   if (row === undefined) return null;
