@@ -67,8 +67,11 @@ export function routeTo(found: Found, effort: string | undefined, catalogue: Cat
     knownIn.set(found.list, known);
   }
   const name = JSON.stringify([found.provider.name, found.model, effort, found.isPinned]);
-  const route = known.routes.get(name) ?? workOut(found, effort, catalogue);
-  known.routes.set(name, route);
+  let route = known.routes.get(name);
+  if (!route) {
+    route = workOut(found, effort, catalogue);
+    known.routes.set(name, route);
+  }
   return route;
 }
 

@@ -20,14 +20,16 @@ import type { ClientTurn } from './client-turns.ts';
 interface Form {
   readonly request: AskedRequest;
   readonly images: TurnImages | undefined;
-  /** `request` is empty then. */
+  /** As the client wrote it; `request` is empty then. */
   readonly relayed: RelayedRequest | undefined;
 }
 
 /** Where a turn may go, in which form, and what becomes of its fields there. */
 export interface Candidate extends Form {
   readonly route: Route;
+  /** What becomes of the request's fields there. */
   readonly handling: Handling;
+  /** The upstream is asked to cache the prompt. */
   readonly cachesPrompts: boolean;
   /** Of the turn's record. */
   readonly note: CandidateNote;

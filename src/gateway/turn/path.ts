@@ -1,12 +1,9 @@
-import type { Handling } from '../../core/capabilities.ts';
 import type { Delivery } from '../../core/configured-routes.ts';
-import type { CollectedTurn, RelayedRequest } from '../../core/protocol.ts';
+import type { CollectedTurn } from '../../core/protocol.ts';
 import type { AskedRequest, Usage } from '../../core/turn.ts';
 import { PoolError } from '../../pool-api/errors.ts';
 import { type AnswerCheck, checksOf, type Fault, sentBack } from '../emulation/checked-answer.ts';
 import type { SchemaChecker } from '../emulation/json-schema.ts';
-import type { TurnImages } from '../images/turn-images.ts';
-import type { Route } from '../models/route.ts';
 import type { Affinity, Session } from './affinity.ts';
 import { isAboutOthers } from './app-errors.ts';
 import type { Candidate } from './candidates.ts';
@@ -22,21 +19,14 @@ export interface PathDependencies {
 }
 
 /** How a turn reaches an upstream, and what its attempts there are made with. */
-export interface Path {
+export interface Path extends Candidate {
+  /** The same with the request as it came. */
   readonly candidate: Candidate;
-  readonly route: Route;
   /** With the upstream's model name and the instructions of the checks. */
   readonly request: AskedRequest;
-  readonly images: TurnImages | undefined;
-  /** The upstream speaks the client's dialect and gets the body as it is; `request` holds nothing then. */
-  readonly relayed: RelayedRequest | undefined;
   conversation: Conversation;
   readonly session: Session | undefined;
   readonly output: TurnOutput;
-  /** What becomes of the request's fields at this upstream. */
-  readonly handling: Handling;
-  /** The upstream is asked to cache the prompt. */
-  readonly cachesPrompts: boolean;
   readonly checks: readonly AnswerCheck[];
   /** What of the request is not checked, as paths. */
   readonly unchecked: readonly string[];
@@ -86,15 +76,11 @@ export function pathTo(
   const request = checks.reduce((instructed, check) => check.instruct(instructed), asked);
   const provider = route.provider.name;
   return {
-    route,
-    request,
+    ...candidate,
     candidate,
-    images: candidate.images,
-    relayed: candidate.relayed,
+    request,
     conversation: conversations.unremembered(client.id, request),
     session: affinityKey === undefined ? undefined : affinity.sessionOf(client.id, provider, affinityKey),
-    handling,
-    cachesPrompts: candidate.cachesPrompts,
     checks,
     unchecked: checks.flatMap((check) => check.unchecked ?? []),
     output: broken
