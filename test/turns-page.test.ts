@@ -97,7 +97,7 @@ test.skipIf(withoutBrowser)('the list goes on in the usage ledger', async () => 
     const { turns } = (await (await route.fetch()).json()) as { turns: unknown[] };
     await route.fulfill({ json: { turns: turns.slice(0, 2), next_before: 1 } });
   });
-  await page.getByRole('link', { name: 'Turns' }).click();
+  await page.getByRole('link', { name: 'Turns', exact: true }).click();
   const rows = page.locator('tbody tr');
   await row(page, 'work').waitFor();
   expect(await rows.count()).toBe(2);
@@ -156,7 +156,7 @@ test.skipIf(withoutBrowser)('turns are shown where they change faster than they 
   const turns = (async () => {
     while (isBusy) await services.chat(userTurn('auto', 'hello'));
   })();
-  await page.getByRole('link', { name: 'Turns' }).click();
+  await page.getByRole('link', { name: 'Turns', exact: true }).click();
   await page.locator('tbody tr').first().waitFor();
   isBusy = false;
   await turns;

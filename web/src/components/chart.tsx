@@ -1,13 +1,14 @@
 import { useEffect, useRef } from 'preact/hooks';
 import uPlot from 'uplot';
-import 'uplot/dist/uPlot.min.css';
+import './chart.css';
 import { language, theme } from '../preferences.ts';
 import { locale } from '../text.ts';
 
 export interface Line {
   readonly label: string;
   readonly values: readonly (number | null)[];
-  readonly tone: 'accent' | 'ok' | 'rest' | 'bad' | 'quiet' | 'second' | 'third' | 'fourth';
+  /** By its name among the tokens. */
+  readonly tone: 'accent' | 'bad' | 'ink-soft' | 'series-2' | 'series-3' | 'series-4';
   /** A faint dashed line, as for the period before. */
   readonly isFaint?: boolean;
 }
@@ -66,7 +67,7 @@ function dataOf({ times, lines }: ChartProps): uPlot.AlignedData {
 
 function optionsOf(given: ChartProps, place: HTMLElement): uPlot.Options {
   const font = `11px ${getComputedStyle(place).fontFamily}`;
-  const grid = { stroke: colourOf(place, 'grid'), width: 1 };
+  const grid = { stroke: colourOf(place, 'line'), width: 1 };
   const bars = uPlot.paths.bars?.({ size: [0.7, 24], radius: 0.15 });
   const curve = uPlot.paths.spline?.();
   const time = new Intl.DateTimeFormat(locale(), { dateStyle: 'medium', timeStyle: 'short' });
@@ -77,7 +78,7 @@ function optionsOf(given: ChartProps, place: HTMLElement): uPlot.Options {
     cursor: { points: { size: 6 }, drag: { x: false, y: false } },
     legend: {
       live: true,
-      markers: { width: 0, fill: (_plot, at) => colourOf(place, given.lines[at - 1]?.tone ?? 'axis') },
+      markers: { width: 0, fill: (_plot, at) => colourOf(place, given.lines[at - 1]?.tone ?? 'ink-soft') },
     },
     scales: {
       ...(given.kind === 'bars' ? { x: { range: withHalfBars } } : {}),
@@ -85,7 +86,7 @@ function optionsOf(given: ChartProps, place: HTMLElement): uPlot.Options {
     },
     axes: [
       {
-        stroke: colourOf(place, 'axis'),
+        stroke: colourOf(place, 'ink-soft'),
         grid: { show: false },
         ticks: { show: false },
         font,
@@ -95,7 +96,7 @@ function optionsOf(given: ChartProps, place: HTMLElement): uPlot.Options {
         ...(isByDay(given.times) ? { incrs: daySteps } : {}),
       },
       {
-        stroke: colourOf(place, 'axis'),
+        stroke: colourOf(place, 'ink-soft'),
         grid,
         ticks: { show: false },
         font,
@@ -144,10 +145,10 @@ function timesShown(_plot: uPlot, splits: number[], _axis: number, _space: numbe
   return splits.map((seconds) => format.format(seconds * 1_000));
 }
 
-/** The colour that the style sheet gives the theme: a canvas knows no properties of it. */
-function colourOf(place: HTMLElement, tone: string): string {
+/** A colour of the theme: a canvas knows no properties of a style sheet. */
+function colourOf(place: HTMLElement, name: string): string {
   const probe = document.createElement('i');
-  probe.className = `chart-${tone}`;
+  probe.style.color = `var(--${name})`;
   place.append(probe);
   const { color } = getComputedStyle(probe);
   probe.remove();

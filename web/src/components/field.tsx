@@ -1,15 +1,6 @@
 import type { ComponentChildren, InputHTMLAttributes } from 'preact';
 import { useId } from 'preact/hooks';
-
-/** What a field shows and writes: a signal, or a filter of the address. */
-export interface Bound<Value> {
-  value: Value;
-}
-
-interface Option<Value> {
-  readonly value: Value;
-  readonly label: string;
-}
+import type { Bound, Option } from './choice.tsx';
 
 interface FieldProps {
   readonly label: string;
@@ -61,19 +52,19 @@ function Field({
   );
 }
 
-export function TextField(
-  given: FieldProps & {
-    readonly value: Bound<string>;
-    readonly type?: 'text' | 'password' | 'number' | 'email' | 'search' | 'datetime-local';
-    readonly placeholder?: string;
-    /** To choose from while typing. */
-    readonly names?: readonly string[];
-    readonly autoComplete?: string;
-    /** For keys, names of models and the like. */
-    readonly isCode?: boolean;
-    readonly inputMode?: InputHTMLAttributes<HTMLInputElement>['inputMode'];
-  },
-) {
+export interface TextFieldProps extends FieldProps {
+  readonly value: Bound<string>;
+  readonly type?: 'text' | 'password' | 'number' | 'email' | 'search' | 'datetime-local';
+  readonly placeholder?: string;
+  /** To choose from while typing. */
+  readonly names?: readonly string[];
+  readonly autoComplete?: string;
+  /** For keys, names of models and the like. */
+  readonly isCode?: boolean;
+  readonly inputMode?: InputHTMLAttributes<HTMLInputElement>['inputMode'];
+}
+
+export function TextField(given: TextFieldProps) {
   return (
     <Field {...given}>
       {(ids) => (
@@ -174,63 +165,5 @@ export function SelectField<Value extends string>(
         </select>
       )}
     </Field>
-  );
-}
-
-export function CheckField(given: {
-  readonly label: ComponentChildren;
-  readonly hint?: ComponentChildren;
-  readonly value: Bound<boolean>;
-}) {
-  const id = useId();
-  return (
-    <div class="check">
-      <input
-        id={id}
-        type="checkbox"
-        checked={given.value.value}
-        aria-describedby={given.hint ? `${id}-hint` : undefined}
-        onChange={({ currentTarget }) => {
-          given.value.value = currentTarget.checked;
-        }}
-      />
-      <label for={id}>{given.label}</label>
-      {given.hint && (
-        <p class="hint" id={`${id}-hint`}>
-          {given.hint}
-        </p>
-      )}
-    </div>
-  );
-}
-
-/** A few choices beside each other, of which one holds. */
-export function Choices<Value extends string>(given: {
-  readonly label: string;
-  readonly look?: 'bare';
-  readonly value: Bound<Value>;
-  readonly options: readonly Option<Value>[];
-}) {
-  const name = useId();
-  return (
-    <fieldset class="choices">
-      <legend class={given.look === 'bare' ? 'read-out' : ''}>{given.label}</legend>
-      <div>
-        {given.options.map(({ value, label }) => (
-          <label key={value}>
-            <input
-              type="radio"
-              name={name}
-              value={value}
-              checked={given.value.value === value}
-              onChange={() => {
-                given.value.value = value;
-              }}
-            />
-            <span>{label}</span>
-          </label>
-        ))}
-      </div>
-    </fieldset>
   );
 }

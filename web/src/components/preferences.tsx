@@ -1,7 +1,16 @@
 import { blursEmails, language, theme } from '../preferences.ts';
 import { frameText } from '../texts/frame.ts';
-import { Choices } from './field.tsx';
+import { CheckField, Choices } from './choice.tsx';
 import { Icon } from './icon.tsx';
+
+const areBlurred = {
+  get value() {
+    return blursEmails.value === 'yes';
+  },
+  set value(isChecked: boolean) {
+    blursEmails.value = isChecked ? 'yes' : 'no';
+  },
+};
 
 export function Preferences() {
   const text = frameText();
@@ -29,17 +38,7 @@ export function Preferences() {
             { value: 'dark', label: text.themeDark },
           ]}
         />
-        <div class="check">
-          <input
-            id="blur-emails"
-            type="checkbox"
-            checked={blursEmails.value === 'yes'}
-            onChange={({ currentTarget }) => {
-              blursEmails.value = currentTarget.checked ? 'yes' : 'no';
-            }}
-          />
-          <label for="blur-emails">{text.blurEmails}</label>
-        </div>
+        <CheckField label={text.blurEmails} value={areBlurred} />
       </div>
     </details>
   );

@@ -50,6 +50,7 @@ const accountReasonsText = texts({
 /** A `status_reason` in words; one that this page does not know is shown as it is. */
 export function reasonText(reason: string | null): string | undefined {
   if (reason === null) return undefined;
-  const known: Readonly<Record<string, string>> = accountReasonsText();
-  return Object.hasOwn(known, reason) ? known[reason] : reason.replaceAll('_', ' ');
+  const known: Readonly<Record<string, unknown>> = accountReasonsText();
+  const word = Object.hasOwn(known, reason) ? known[reason] : undefined;
+  return typeof word === 'string' ? word : reason.replaceAll('_', ' ');
 }

@@ -2,7 +2,6 @@ import { texts } from '../text.ts';
 
 export const startText = texts({
   en: {
-    title: 'Start',
     leadDone: 'Everything is in place. Below is what each client needs.',
     leadOpen: 'What is still missing, in order.',
     steps: 'Setup',
@@ -17,7 +16,6 @@ export const startText = texts({
     accountDone: (count: string) => `${count} in all.`,
     accountTodo: 'Add one by its key, by a login in the browser, or many from a file.',
     accountSandbox: 'Until then the built-in sandbox answers, not a model.',
-    addAccount: 'Add accounts',
     usable: 'An account can answer now',
     usableDone: (count: string) => `${count} can be used now.`,
     lookAtAccounts: 'Look at the accounts',
@@ -36,11 +34,8 @@ export const startText = texts({
 
     clients: 'Clients',
     client: 'Client',
-    address: 'Address',
-    key: 'Key',
     keyHint: 'To fill in below: it is neither sent nor kept.',
     keyAny: 'Any word will do: this gateway asks for no key.',
-    model: 'Model',
     inFile: (path: string) => `In ${path}`,
     inShell: 'In a terminal',
     inCode: 'In a program',
@@ -49,7 +44,6 @@ export const startText = texts({
       'This page came over plain HTTP: keys and answers can be read on the way. Put a proxy with TLS in front of it.',
   },
   zh: {
-    title: '开始',
     leadDone: '一切就绪。下面是各客户端所需的配置。',
     leadOpen: '按顺序完成以下步骤。',
     steps: '初始设置',
@@ -64,7 +58,6 @@ export const startText = texts({
     accountDone: (count: string) => `共 ${count} 个。`,
     accountTodo: '可用 API 密钥添加、在浏览器中登录，或从文件批量导入。',
     accountSandbox: '在此之前由内置沙盒应答，并非真实模型。',
-    addAccount: '添加账号',
     usable: '有账号可以应答',
     usableDone: (count: string) => `当前可用 ${count} 个。`,
     lookAtAccounts: '查看账号',
@@ -82,11 +75,8 @@ export const startText = texts({
 
     clients: '客户端',
     client: '客户端',
-    address: '地址',
-    key: '密钥',
     keyHint: '仅用于填充下方示例，不会发送或保存。',
     keyAny: '此网关不要求密钥，填任意内容即可。',
-    model: '模型',
     inFile: (path: string) => `写入 ${path}`,
     inShell: '在终端中运行',
     inCode: '在程序中使用',

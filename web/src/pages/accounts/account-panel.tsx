@@ -277,9 +277,9 @@ function Settings({ account }: { readonly account: AccountDetails }) {
         facts={[
           [text.id, <Copied key="id" value={account.id} />],
           [accountsText().label, account.label !== null && <bdi>{account.label}</bdi>],
-          [text.credential, hint],
+          [text.kind, hint],
           [text.capacity, shownNumber(account.capacity)],
-          [text.tierName, shownNumber(account.tier)],
+          [text.tier, shownNumber(account.tier)],
           [text.lend, account.lend === 'any' ? text.lendAny : text.lendGateway],
           [text.plan, account.free ? text.freePlan : text.paidPlan],
           [text.models, account.models === null ? text.allModels : account.models.join(', ')],

@@ -42,10 +42,10 @@ export function AccountsPage() {
 
   return (
     <div class="accounts stack">
-      <PageHead title={text.title} lead={total > 0 && lead}>
+      <PageHead title={text.addAccount} lead={total > 0 && lead}>
         <Button onClick={() => actions.ask({ kind: 'sources' })}>{text.refill}</Button>
         <Button kind="primary" icon="add" onClick={() => actions.ask({ kind: 'add' })}>
-          {text.add}
+          {text.addAccount}
         </Button>
       </PageHead>
       <Waiting actions={actions} list={list} />
@@ -67,7 +67,7 @@ export function AccountsPage() {
           />
           <div class="accounts-table">
             <Table<Account>
-              label={text.title}
+              label={text.addAccount}
               columns={accountColumns(actions, running)}
               rows={rows}
               keyOf={({ id }) => id}
@@ -123,7 +123,7 @@ function Waiting({ actions, list }: { readonly actions: AccountActions; readonly
           tone="accent"
           action={
             <Button onClick={() => actions.ask({ kind: 'login', wish: { loginId: first.id } })}>
-              {text.showLogin}
+              {text.show}
             </Button>
           }
         >
@@ -154,7 +154,7 @@ function NoAccounts({ actions }: { readonly actions: AccountActions }) {
       title={text.emptyTitle}
       action={
         <Button kind="primary" icon="add" onClick={() => actions.ask({ kind: 'add' })}>
-          {text.add}
+          {text.addAccount}
         </Button>
       }
     >

@@ -2,8 +2,9 @@ import { useSignal } from '@preact/signals';
 import type { Account, AccountAnswer } from '../../../../src/pool-api/schema.ts';
 import { api } from '../../api.ts';
 import { Button } from '../../components/button.tsx';
+import { CheckField, Choices } from '../../components/choice.tsx';
 import { Dialog } from '../../components/dialog.tsx';
-import { CheckField, Choices, TextField } from '../../components/field.tsx';
+import { TextField } from '../../components/field.tsx';
 import { Form, FormFault } from '../../components/form.tsx';
 import { Loading, Notice } from '../../components/page.tsx';
 import { toast } from '../../components/toast.tsx';
@@ -31,13 +32,13 @@ export function AddDialog(given: {
   // The forms begin with the first provider.
   if (real.length === 0) {
     return (
-      <Dialog title={text.title} onClose={given.onClose} isWide>
+      <Dialog title={text.addAccount} onClose={given.onClose} isWide>
         <Loading />
       </Dialog>
     );
   }
   return (
-    <Dialog title={text.title} onClose={given.onClose} isWide>
+    <Dialog title={text.addAccount} onClose={given.onClose} isWide>
       <Choices
         label={text.way}
         value={way}
@@ -177,7 +178,7 @@ function LoginForm(given: {
       </div>
       <div class="form-actions">
         <Button kind="primary" onClick={() => given.onLogin(provider.value, label.value.trim())}>
-          {text.loginStart}
+          {text.start}
         </Button>
       </div>
     </div>

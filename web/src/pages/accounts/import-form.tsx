@@ -4,7 +4,8 @@ import type { ImportAnswer } from '../../../../src/pool-api/schema.ts';
 import { api } from '../../api.ts';
 import { Bar } from '../../components/bar.tsx';
 import { Button } from '../../components/button.tsx';
-import { CheckField, TextArea, TextField } from '../../components/field.tsx';
+import { CheckField } from '../../components/choice.tsx';
+import { TextArea, TextField } from '../../components/field.tsx';
 import { Form, FormFault } from '../../components/form.tsx';
 import { Badge, Fault, Notice, type Tone } from '../../components/page.tsx';
 import { Table } from '../../components/table.tsx';
@@ -228,7 +229,7 @@ function ImportResults({ results }: { readonly results: readonly LineResult[] })
     added: text.lineAdded,
     duplicate: text.lineDuplicate,
     rejected: text.lineRejected,
-    failed: text.lineFailed,
+    failed: text.failed,
   };
   if (results.length === 0) return null;
   const count = (...kinds: LineResult['result'][]) =>
@@ -254,7 +255,7 @@ function ImportResults({ results }: { readonly results: readonly LineResult[] })
             label: text.result,
             cell: ({ result }) => <Badge tone={lineTones[result]}>{words[result]}</Badge>,
           },
-          { id: 'reason', label: text.resultReason, cell: ({ reason }) => <bdi>{reason}</bdi> },
+          { id: 'reason', label: text.reason, cell: ({ reason }) => <bdi>{reason}</bdi> },
         ]}
       />
     </>

@@ -1,5 +1,6 @@
 import type { Signal } from '@preact/signals';
-import { Choices, SelectField } from '../../components/field.tsx';
+import { Choices } from '../../components/choice.tsx';
+import { SelectField } from '../../components/field.tsx';
 import { addingText } from '../../texts/account-adding.ts';
 import type { Provider } from './account-actions.tsx';
 

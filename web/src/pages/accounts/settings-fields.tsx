@@ -53,8 +53,10 @@ export function useSettings(account?: Account): SettingsForm {
   };
 }
 
-const mostCapacity = 10_000;
-const mostTier = 1_000;
+const ranges = [
+  ['capacity', 1, 10_000],
+  ['tier', 0, 1_000],
+] as const;
 
 /** Only what was changed, so that two people who change different settings do not undo each other's work. */
 export function changeOf(
@@ -65,17 +67,12 @@ export function changeOf(
   const change: Record<string, unknown> = {};
   const isOther = (name: keyof SettingsForm['before']) => form[name].value.trim() !== before[name];
   if (isOther('label')) change['label'] = form.label.value.trim() || null;
-  if (isOther('capacity')) {
-    const capacity = wholeNumber(form.capacity.value, 1, mostCapacity);
-    if (capacity === undefined)
-      return { fault: { field: 'capacity', text: text.wholeNumber('1', String(mostCapacity)) } };
-    change['capacity'] = capacity;
-  }
-  if (isOther('tier')) {
-    const tier = wholeNumber(form.tier.value, 0, mostTier);
-    if (tier === undefined)
-      return { fault: { field: 'tier', text: text.wholeNumber('0', String(mostTier)) } };
-    change['tier'] = tier;
+  for (const [name, least, most] of ranges) {
+    if (!isOther(name)) continue;
+    const value = wholeNumber(form[name].value, least, most);
+    if (value === undefined)
+      return { fault: { field: name, text: text.wholeNumber(String(least), String(most)) } };
+    change[name] = value;
   }
   if (isOther('lend')) change['lend'] = form.lend.value;
   if (isOther('free')) change['free'] = form.free.value === 'yes';
@@ -115,26 +112,22 @@ export function SettingsFields(given: {
     { value: 'yes' as const, label: text.free },
   ];
   const unset = { value: '' as const, label: '–' };
-  const errorOf = (field: string) => (fault?.field === field ? fault.text : undefined);
+  const number = (name: 'capacity' | 'tier', hint: string) => (
+    <TextField
+      label={text[name]}
+      hint={hint}
+      value={settings[name]}
+      inputMode="numeric"
+      error={fault?.field === name ? fault.text : undefined}
+    />
+  );
   return (
     <div class="fields">
       {!given.isLabelElsewhere && (
         <TextField label={text.label} hint={text.labelHint} value={settings.label} />
       )}
-      <TextField
-        label={text.capacity}
-        hint={text.capacityHint}
-        value={settings.capacity}
-        inputMode="numeric"
-        error={errorOf('capacity')}
-      />
-      <TextField
-        label={text.tier}
-        hint={text.tierHint}
-        value={settings.tier}
-        inputMode="numeric"
-        error={errorOf('tier')}
-      />
+      {number('capacity', text.capacityHint)}
+      {number('tier', text.tierHint)}
       <SelectField
         label={text.lend}
         value={settings.lend}

@@ -45,7 +45,7 @@ export function SourcesDialog({
 
   return (
     <Dialog
-      title={text.sourcesTitle}
+      title={text.refill}
       onClose={onClose}
       isWide
       onSubmit={refill}
@@ -112,7 +112,7 @@ function Sources({ sources }: { readonly sources: readonly Source[] }) {
         },
         {
           id: 'state',
-          label: text.sourceState,
+          label: text.state,
           cell: ({ state, last_error: lastError, retry_at: retryAt }) => (
             <>
               <Badge tone={states[state].tone}>{states[state].word}</Badge>

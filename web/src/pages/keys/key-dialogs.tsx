@@ -78,7 +78,7 @@ function KeyDialog({
 
   return (
     <FormDialog
-      title={shown ? text.editTitle(shown.name) : text.makeTitle}
+      title={shown ? text.editTitle(shown.name) : text.make}
       action={shown ? text.save : text.makeIt}
       isWide
       onSubmit={save}

@@ -2,7 +2,7 @@ import { type Signal, signal } from '@preact/signals';
 import { useState } from 'preact/hooks';
 import type { ShownKey } from '../../../../src/core/shown-key.ts';
 import { Button } from '../../components/button.tsx';
-import { SelectField, TextField } from '../../components/field.tsx';
+import { SelectField, TextField, type TextFieldProps } from '../../components/field.tsx';
 import { keysText } from '../../texts/keys.ts';
 
 type Budget = ShownKey['limits']['budgets'][number];
@@ -152,48 +152,27 @@ export function KeyFields({
 }) {
   const text = keysText();
   const { fields } = form;
-  const errorOf = (field: FieldName) => (fault?.field === field ? fault.text : undefined);
+  const field = (name: FieldName, label: string, hint: string, more: Partial<TextFieldProps> = {}) => (
+    <TextField
+      label={label}
+      hint={hint}
+      value={fields[name]}
+      error={fault?.field === name ? fault.text : undefined}
+      {...more}
+    />
+  );
   return (
     <>
       <div class="fields">
-        <TextField
-          label={text.name}
-          hint={text.nameHint}
-          value={fields.name}
-          isRequired
-          error={errorOf('name')}
-        />
-        <TextField label={text.owner} hint={text.ownerHint} value={fields.owner} />
-        <TextField label={text.models} hint={text.modelsHint} value={fields.models} isCode />
-        <TextField label={text.providers} hint={text.providersHint} value={fields.providers} isCode />
-        <TextField label={text.labels} hint={text.labelsHint} value={fields.labels} />
-        <TextField
-          label={text.expiresAt}
-          hint={text.expiresHint}
-          value={fields.expires}
-          type="datetime-local"
-        />
-        <TextField
-          label={text.requestsPerMinute}
-          hint={text.unlimited}
-          value={fields.requests}
-          inputMode="numeric"
-          error={errorOf('requests')}
-        />
-        <TextField
-          label={text.tokensPerMinute}
-          hint={text.unlimited}
-          value={fields.tokens}
-          inputMode="numeric"
-          error={errorOf('tokens')}
-        />
-        <TextField
-          label={text.parallelTurns}
-          hint={text.unlimited}
-          value={fields.parallel}
-          inputMode="numeric"
-          error={errorOf('parallel')}
-        />
+        {field('name', text.name, text.nameHint, { isRequired: true })}
+        {field('owner', text.owner, text.ownerHint)}
+        {field('models', text.models, text.modelsHint, { isCode: true })}
+        {field('providers', text.providers, text.providersHint, { isCode: true })}
+        {field('labels', text.labels, text.labelsHint)}
+        {field('expires', text.expiresAt, text.expiresHint, { type: 'datetime-local' })}
+        {field('requests', text.requestsPerMinute, text.unlimited, { inputMode: 'numeric' })}
+        {field('tokens', text.tokensPerMinute, text.unlimited, { inputMode: 'numeric' })}
+        {field('parallel', text.parallelTurns, text.unlimited, { inputMode: 'numeric' })}
       </div>
       <Budgets form={form} fault={fault} />
     </>

@@ -3,7 +3,8 @@ import { useSignal } from '@preact/signals';
 import type { ShownKey, ShownKeys } from '../../../../src/core/shown-key.ts';
 import { api, useLoaded } from '../../api.ts';
 import { Button } from '../../components/button.tsx';
-import { CheckField, SearchField } from '../../components/field.tsx';
+import { CheckField } from '../../components/choice.tsx';
+import { SearchField } from '../../components/field.tsx';
 import { Menu } from '../../components/menu.tsx';
 import { Badge, Empty, Notice, PageHead, Shown, type Tone } from '../../components/page.tsx';
 import { type Column, Table } from '../../components/table.tsx';
@@ -48,7 +49,7 @@ export function KeysPage() {
   return (
     <div class="keys stack">
       <PageHead
-        title={text.title}
+        title={text.keys}
         lead={keys.length > 0 && text.lead(shownNumber(active), shownNumber(keys.length))}
       >
         {make}
@@ -67,7 +68,7 @@ export function KeysPage() {
                 <CheckField label={text.showRevoked} value={withRevoked} />
               </div>
               <Table<ShownKey>
-                label={text.title}
+                label={text.keys}
                 columns={columns(ask, () => void loaded.reload())}
                 rows={rows}
                 keyOf={({ id }) => id}

@@ -19,7 +19,7 @@ export function Explanation({ found, tokens }: { readonly found: ExplainedTurn; 
     <>
       {answers.length > 0 ? (
         <Card title={text.wouldAnswer}>
-          <Answers answers={answers} text={text} />
+          <Answers answers={answers} />
           <p class="way quiet">{wayWords(found.way, text)}</p>
         </Card>
       ) : (
@@ -40,7 +40,7 @@ export function Explanation({ found, tokens }: { readonly found: ExplainedTurn; 
       ))}
       {candidates.length > 0 && (
         <Card title={text.candidates}>
-          <ol class="candidates">
+          <ol class="candidates divided">
             {candidates.map((one) => (
               <CandidateRow
                 key={`${one.provider} ${one.model} ${one.labels.join()}`}
@@ -49,7 +49,6 @@ export function Explanation({ found, tokens }: { readonly found: ExplainedTurn; 
                   (answer) => answer.provider === one.provider && answer.model === one.model,
                 )}
                 tokens={tokens}
-                text={text}
               />
             ))}
           </ol>
@@ -57,7 +56,7 @@ export function Explanation({ found, tokens }: { readonly found: ExplainedTurn; 
       )}
       {passed.length > 0 && (
         <Card title={text.passedOver}>
-          <ul class="candidates">
+          <ul class="candidates divided">
             {passed.map(({ provider, model, reason }, index) => (
               <li key={index}>
                 <span>
@@ -73,9 +72,10 @@ export function Explanation({ found, tokens }: { readonly found: ExplainedTurn; 
   );
 }
 
-function Answers({ answers, text }: { readonly answers: ExplainedTurn['answers']; readonly text: Text }) {
+function Answers({ answers }: { readonly answers: ExplainedTurn['answers'] }) {
+  const text = questionText();
   return (
-    <ul class="answers">
+    <ul class="answers plain">
       {answers.map(({ provider, model, account_id: account, share }) => (
         <li key={`${provider} ${model}`}>
           <div>
@@ -112,13 +112,12 @@ function CandidateRow({
   one,
   isAnswering,
   tokens,
-  text,
 }: {
   readonly one: Candidate;
   readonly isAnswering: boolean;
   readonly tokens: number;
-  readonly text: Text;
 }) {
+  const text = questionText();
   const { provider, model, tier, share, context_window: window, when, labels, skipped } = one;
   const words = modelsText();
   const [tone, word] = isAnswering
@@ -133,7 +132,7 @@ function CandidateRow({
   ].filter((part) => part !== false);
   return (
     <li>
-      <div class="candidate-head">
+      <div class="row between">
         <span>
           <strong>{provider}</strong> <code>{model}</code>
         </span>
@@ -148,12 +147,13 @@ function CandidateRow({
           {said}
         </small>
       ))}
-      <AccountCounts one={one} text={text} />
+      <AccountCounts one={one} />
     </li>
   );
 }
 
-function AccountCounts({ one, text }: { readonly one: Candidate; readonly text: Text }) {
+function AccountCounts({ one }: { readonly one: Candidate }) {
+  const text = questionText();
   const { accounts, named_accounts: named } = one;
   if (accounts === null) {
     return one.skipped.length > 0 && !one.can_serve ? null : (
@@ -174,7 +174,7 @@ function AccountCounts({ one, text }: { readonly one: Candidate; readonly text: 
       {named.length > 0 && (
         <details>
           <summary>{text.showAccounts(shownNumber(named.length))}</summary>
-          <ul class="named-accounts">
+          <ul class="named-accounts plain">
             {named.map(({ account_id: id, label, standing, says }) => (
               <li key={id}>
                 <a href={linkTo('accounts', [id])}>

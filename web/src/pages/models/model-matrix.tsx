@@ -58,7 +58,7 @@ function columnsFor(providers: ShownModels['providers'], text: Text): Column<Row
       ? providers.map(({ name }) => ({
           id: `at ${name}`,
           label: name,
-          cell: (row) => <Places places={row.at.filter(({ provider }) => provider === name)} text={text} />,
+          cell: (row) => <Places places={row.at.filter(({ provider }) => provider === name)} />,
           sort: (row) => row.at.find(({ provider }) => provider === name)?.accounts.open,
           isDescendingFirst: true,
         }))
@@ -66,7 +66,7 @@ function columnsFor(providers: ShownModels['providers'], text: Text): Column<Row
           {
             id: 'at',
             label: text.at,
-            cell: (row) => <Places places={row.at} isNamed text={text} />,
+            cell: (row) => <Places places={row.at} isNamed />,
             sort: (row) => row.at.reduce((sum, { accounts }) => sum + accounts.open, 0),
             isDescendingFirst: true,
           },
@@ -75,7 +75,7 @@ function columnsFor(providers: ShownModels['providers'], text: Text): Column<Row
     {
       id: 'model',
       label: text.model,
-      cell: (row) => <Name row={row} text={text} />,
+      cell: (row) => <Name row={row} />,
       sort: ({ model }) => model,
     },
     ...at,
@@ -83,21 +83,22 @@ function columnsFor(providers: ShownModels['providers'], text: Text): Column<Row
       id: 'context',
       label: text.context,
       align: 'end',
-      cell: ({ first }) => <Context one={first} text={text} />,
+      cell: ({ first }) => <Context one={first} />,
       sort: ({ first }) => first.context_window,
       isDescendingFirst: true,
     },
     {
       id: 'price',
       label: text.price,
-      cell: ({ at: places }) => <Price places={places} text={text} />,
+      cell: ({ at: places }) => <Price places={places} />,
       sort: ({ at: places }) => places.find(({ price }) => price)?.price?.input,
     },
-    { id: 'abilities', label: text.abilities, cell: ({ first }) => <Abilities one={first} text={text} /> },
+    { id: 'abilities', label: text.abilities, cell: ({ first }) => <Abilities one={first} /> },
   ];
 }
 
-function Name({ row, text }: { readonly row: Row; readonly text: Text }) {
+function Name({ row }: { readonly row: Row }) {
+  const text = modelsText();
   const { first, at, model } = row;
   const aliases = [...new Set(at.flatMap((one) => one.aliases))];
   const routes = [...new Set(at.flatMap((one) => one.routes))];
@@ -121,12 +122,9 @@ function Name({ row, text }: { readonly row: Row; readonly text: Text }) {
   );
 }
 
-function Places(given: {
-  readonly places: readonly ShownModel[];
-  readonly isNamed?: boolean;
-  readonly text: Text;
-}) {
-  const { places, text } = given;
+function Places(given: { readonly places: readonly ShownModel[]; readonly isNamed?: boolean }) {
+  const text = modelsText();
+  const { places } = given;
   if (places.length === 0) return <Nothing means={text.notThere} />;
   return (
     <span class="row">
@@ -159,7 +157,8 @@ function sourceWords(from: ShownModel['price_from'], text: Text): string | undef
   return { own: text.fromOwn, provider: text.fromProvider, catalogue: text.fromCatalogue }[from];
 }
 
-function Context({ one, text }: { readonly one: ShownModel; readonly text: Text }) {
+function Context({ one }: { readonly one: ShownModel }) {
+  const text = modelsText();
   const { context_window: window, context_window_from: from } = one;
   if (window === null) return <Nothing means={text.unknown} />;
   return (
@@ -167,7 +166,8 @@ function Context({ one, text }: { readonly one: ShownModel; readonly text: Text 
   );
 }
 
-function Price({ places, text }: { readonly places: readonly ShownModel[]; readonly text: Text }) {
+function Price({ places }: { readonly places: readonly ShownModel[] }) {
+  const text = modelsText();
   const priced = places.find(({ price }) => price);
   const multiplied = places.find(({ credit_multiplier: times }) => times !== null);
   if (priced?.price) {
@@ -182,7 +182,8 @@ function Price({ places, text }: { readonly places: readonly ShownModel[]; reado
   return <span class="quiet">{text.unknown}</span>;
 }
 
-function Abilities({ one, text }: { readonly one: ShownModel; readonly text: Text }) {
+function Abilities({ one }: { readonly one: ShownModel }) {
+  const text = modelsText();
   const { tools, vision, reasoning, structured_output: structured } = one.abilities;
   const known = [
     tools === true && text.tools,

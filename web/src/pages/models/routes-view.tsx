@@ -33,7 +33,7 @@ export function RoutesView({ configured }: { readonly configured: ShownRoutes })
         </Empty>
       )}
       {routes.map((route) => (
-        <RouteCard key={route.model} route={route} text={text} />
+        <RouteCard key={route.model} route={route} />
       ))}
       <Card title={text.aliases}>
         <Table
@@ -81,7 +81,8 @@ function Asked({ name }: { readonly name: string }) {
   );
 }
 
-function RouteCard({ route, text }: { readonly route: ShownRoute; readonly text: Text }) {
+function RouteCard({ route }: { readonly route: ShownRoute }) {
+  const text = modelsText();
   const tiers = [...new Set(route.candidates.map(({ tier }) => tier))].sort((one, other) => one - other);
   const says = [
     route.delivery !== 'stream' && `${text.delivery}: ${route.delivery}`,
@@ -90,7 +91,7 @@ function RouteCard({ route, text }: { readonly route: ShownRoute; readonly text:
   ].filter((word) => word !== false);
   return (
     <Card title={<Asked name={route.model} />} actions={<small class="quiet">{says.join(text.comma)}</small>}>
-      <ol class="tiers">
+      <ol class="tiers divided">
         {tiers.map((tier, index) => {
           const own = route.candidates.filter((one) => one.tier === tier);
           return (
@@ -102,7 +103,6 @@ function RouteCard({ route, text }: { readonly route: ShownRoute; readonly text:
                     key={`${one.provider} ${one.model} ${one.labels.join()}`}
                     one={one}
                     isShared={own.length > 1}
-                    text={text}
                   />
                 ))}
               </ul>
@@ -114,15 +114,8 @@ function RouteCard({ route, text }: { readonly route: ShownRoute; readonly text:
   );
 }
 
-function Place({
-  one,
-  isShared,
-  text,
-}: {
-  readonly one: Candidate;
-  readonly isShared: boolean;
-  readonly text: Text;
-}) {
+function Place({ one, isShared }: { readonly one: Candidate; readonly isShared: boolean }) {
+  const text = modelsText();
   const says = [
     ...conditionWords(one.when, text),
     one.labels.length > 0 && text.labelled(one.labels.join(', ')),

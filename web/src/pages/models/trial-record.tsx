@@ -33,12 +33,12 @@ export function TrialRecord({
             <Stat name={text.firstContent} value={duration(turn.first_content_ms)} />
             <Stat name={text.whole} value={duration(turn.duration_ms)} />
             <Stat
-              name={text.tokensUsed}
+              name={text.tokens}
               value={usage ? shownNumber(usage.input_tokens + usage.output_tokens) : '–'}
               note={usage && text.inOut(shownNumber(usage.input_tokens), shownNumber(usage.output_tokens))}
             />
           </Stats>
-          <ol class="candidates">
+          <ol class="candidates divided">
             {turn.candidates.map(({ provider, model, skipped }, index) => {
               const attempts = turn.attempts.filter(
                 (one) => one.provider === provider && one.model === model,

@@ -31,7 +31,7 @@ export function Attention({ standing }: { readonly standing: Standing }) {
           </span>
         </p>
       ) : (
-        <ul class="attention">
+        <ul class="attention plain">
           {items.map(({ id, title, reason, link }) => (
             <li key={id}>
               <Icon name="alert" />

@@ -17,7 +17,7 @@ export function OverviewPage() {
   const isGateway = session.value?.service === 'gateway';
   return (
     <>
-      <PageHead title={text.title} lead={standing ? leadOf(standing) : ' '} />
+      <PageHead title={text.overview} lead={standing ? leadOf(standing) : ' '} />
       <div class="stack">
         <Shown of={loaded}>
           {({ status }) =>
@@ -70,8 +70,8 @@ function AccountStats({ stats }: { readonly stats: Status['pool_stats'] }) {
         value={count(stats.available, 'active')}
         note={text.usableNote(shownNumber(stats.in_use))}
       />
-      <Stat name={text.resting} tone="rest" value={count(stats.cooldown, 'cooldown')} />
-      <Stat name={text.spent} tone="spent" value={count(stats.exhausted, 'exhausted')} />
+      <Stat name={text.cooldown} tone="rest" value={count(stats.cooldown, 'cooldown')} />
+      <Stat name={text.exhausted} tone="spent" value={count(stats.exhausted, 'exhausted')} />
       <Stat name={text.broken} tone="bad" value={count(stats.reauth_required, 'reauth_required')} />
       <Stat name={text.standby} tone="accent" value={count(stats.standby, 'standby')} />
       <Stat name={text.disabled} tone="quiet" value={count(stats.disabled, 'disabled')} />

@@ -9,7 +9,7 @@ const nearlyFull = 0.9;
 
 export function StoresCard({ shown }: { readonly shown: ShownSettings }) {
   const text = settingsText();
-  const names = { accounts: text.storeAccounts, state: text.storeState, usage: text.storeUsage };
+  const names = { accounts: text.accounts, state: text.storeState, usage: text.storeUsage };
   return (
     <Card title={text.stores}>
       <ul class="plain">

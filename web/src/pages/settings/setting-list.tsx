@@ -1,6 +1,7 @@
 import { useSignal } from '@preact/signals';
 import type { ShownSetting } from '../../../../src/core/shown-settings.ts';
-import { Choices, SearchField } from '../../components/field.tsx';
+import { Choices } from '../../components/choice.tsx';
+import { SearchField } from '../../components/field.tsx';
 import { Badge, Card, Empty } from '../../components/page.tsx';
 import { language } from '../../preferences.ts';
 import { settingHelp } from '../../texts/setting-help.ts';
@@ -36,7 +37,7 @@ export function SettingList({ settings }: { readonly settings: readonly ShownSet
     (one, other) => rank(one) - rank(other),
   );
   return (
-    <section class="stack" aria-label={text.title}>
+    <section class="stack" aria-label={text.settings}>
       <div class="filters">
         <SearchField label={text.search} value={search} />
         <Choices
@@ -55,7 +56,7 @@ export function SettingList({ settings }: { readonly settings: readonly ShownSet
             {fitting
               .filter((one) => one.group === group)
               .map((one) => (
-                <Row key={one.name} one={one} text={text} />
+                <Row key={one.name} one={one} />
               ))}
           </ul>
         </Card>
@@ -65,7 +66,8 @@ export function SettingList({ settings }: { readonly settings: readonly ShownSet
   );
 }
 
-function Row({ one, text }: { readonly one: ShownSetting; readonly text: Text }) {
+function Row({ one }: { readonly one: ShownSetting }) {
+  const text = settingsText();
   const { name, value, source, is_set: isSet, is_secret: isSecret } = one;
   const sources = {
     environment: ['accent', text.environment],

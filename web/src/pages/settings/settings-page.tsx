@@ -29,7 +29,7 @@ export function SettingsPage() {
 
   return (
     <div class="settings stack">
-      <PageHead title={text.title} lead={text.lead}>
+      <PageHead title={text.settings} lead={text.lead}>
         {mayReload && (
           <Button icon="refresh" onClick={readAgain}>
             {text.reload}

@@ -3,6 +3,7 @@ import { useEffect, useLayoutEffect, useRef } from 'preact/hooks';
 import { ApiError } from '../../api.ts';
 import { Button } from '../../components/button.tsx';
 import { TextField } from '../../components/field.tsx';
+import { Form } from '../../components/form.tsx';
 import { Notice } from '../../components/page.tsx';
 import { Preferences } from '../../components/preferences.tsx';
 import { hasExpired, isPlainHttp, session, signIn } from '../../session.ts';
@@ -15,7 +16,7 @@ export function SignInPage() {
   const frame = frameText();
   const key = useSignal('');
   const fault = useSignal<string | undefined>(undefined);
-  const form = useRef<HTMLFormElement>(null);
+  const form = useRef<HTMLElement>(null);
   useEffect(() => {
     document.title = `${text.title} · Warp2API`;
   }, [text]);
@@ -44,15 +45,8 @@ export function SignInPage() {
   }
 
   return (
-    <main class="sign-in">
-      <form
-        ref={form}
-        noValidate
-        onSubmit={(event) => {
-          event.preventDefault();
-          void submit();
-        }}
-      >
+    <main class="sign-in" ref={form}>
+      <Form onSubmit={submit}>
         <p class="brand">
           <img src={mark} alt="" width="28" height="28" />
           <strong>Warp2API</strong>
@@ -73,9 +67,9 @@ export function SignInPage() {
           isRequired
         />
         <Button type="submit" kind="primary">
-          {text.signIn}
+          {text.title}
         </Button>
-      </form>
+      </Form>
       <Preferences />
     </main>
   );

@@ -13,7 +13,7 @@ export function StartPage() {
   return (
     <>
       <PageHead
-        title={text.title}
+        title={text.start}
         lead={isDone === undefined ? ' ' : isDone ? text.leadDone : text.leadOpen}
       />
       <div class="start">

@@ -144,7 +144,7 @@ export function Steps({ list, error, retry }: FoundSteps) {
   const next = list.find(({ state }) => state === 'open') ?? list.find(({ state }) => state === 'optional');
   return (
     <Card title={text.steps} class="steps-card">
-      <ol class="steps">
+      <ol class="steps divided">
         {list.map((step) => {
           const isNext = step === next;
           const word =

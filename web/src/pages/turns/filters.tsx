@@ -53,7 +53,7 @@ export function TurnFilters({ turns }: { readonly turns: readonly ShownTurn[] })
         label={text.provider}
         value={filter('provider')}
         options={[
-          { value: '', label: text.anyProvider },
+          { value: '', label: text.anyOutcome },
           ...withOwn(providers, 'provider').map((value) => ({ value, label: value })),
         ]}
       />
@@ -66,10 +66,10 @@ export function TurnFilters({ turns }: { readonly turns: readonly ShownTurn[] })
       />
       <TextField label={text.key} value={filter('client_key')} type="search" />
       <SelectField
-        label={text.slow}
+        label={text.duration}
         value={filter('min_duration_ms')}
         options={[
-          { value: '', label: text.anyDuration },
+          { value: '', label: text.anyOutcome },
           ...waits.map((seconds) => ({
             value: String(seconds * 1_000),
             label: text.slowerThan(shownNumber(seconds)),
@@ -78,7 +78,7 @@ export function TurnFilters({ turns }: { readonly turns: readonly ShownTurn[] })
       />
       {hasFilters(filters) && (
         <Button kind="quiet" icon="close" onClick={() => setFilters({})}>
-          {text.clear}
+          {text.clearFilters}
         </Button>
       )}
     </div>

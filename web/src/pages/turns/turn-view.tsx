@@ -138,10 +138,10 @@ function Attempts({ turn }: { readonly turn: Turn }) {
   const text = turnsText();
   return (
     <Card title={text.attempts}>
-      <ol class="attempts">
+      <ol class="attempts divided">
         {turn.attempts.map((attempt, index) => (
           <li key={index}>
-            <div class="attempt-head">
+            <div class="row between">
               <strong>{`${attempt.provider}/${attempt.model}`}</strong>
               <Badge tone={outcomeTone(attempt.outcome)}>{shownOutcome(attempt.outcome)}</Badge>
             </div>

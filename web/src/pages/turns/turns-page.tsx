@@ -73,7 +73,7 @@ function AllTurns() {
                     hasFilters(place.value.filters) ? (
                       <Empty
                         title={text.noneMatch}
-                        action={<Button onClick={() => goTo('turns')}>{text.clear}</Button>}
+                        action={<Button onClick={() => goTo('turns')}>{text.clearFilters}</Button>}
                       />
                     ) : (
                       <Empty title={text.none}>{text.noneHint}</Empty>

@@ -4,7 +4,7 @@ import { usageText } from '../../texts/usage.ts';
 import { figureOf, type Group, groupOf, type Metric, shownValue } from './usage-choice.ts';
 import { nameIn } from './usage-table.tsx';
 
-const tones = ['accent', 'second', 'third', 'fourth'] as const;
+const tones = ['accent', 'series-2', 'series-3', 'series-4'] as const;
 
 /** One figure over the days or hours of the period, whole or split. */
 export function UsageChart(given: { readonly report: UsageReport; readonly metric: Metric }) {
@@ -72,7 +72,7 @@ function beforeLine(report: UsageReport, times: readonly Moment[], metric: Metri
   return {
     label: usageText().before,
     values: times.map((_time, at) => values[at] ?? null),
-    tone: 'quiet',
+    tone: 'ink-soft',
     isFaint: true,
   };
 }
@@ -93,7 +93,11 @@ function splitLines(
   const shown = largest.slice(0, tones.length);
   const lines = shown.map((name, at): Line => {
     const own = rows.filter((row) => row[split] === name);
-    return { label: nameIn(split, own[0]), values: valuesOf(own, times, metric), tone: tones[at] ?? 'quiet' };
+    return {
+      label: nameIn(split, own[0]),
+      values: valuesOf(own, times, metric),
+      tone: tones[at] ?? 'ink-soft',
+    };
   });
   if (largest.length <= shown.length || metric === 'firstContent') return lines;
   const others = times.map(({ start }) =>
@@ -101,5 +105,5 @@ function splitLines(
       .filter((row) => row.start === start && !shown.includes(row[split] ?? ''))
       .reduce((sum, row) => sum + (figureOf(metric, row) ?? 0), 0),
   );
-  return [...lines, { label: usageText().other, values: others, tone: 'quiet' }];
+  return [...lines, { label: usageText().other, values: others, tone: 'ink-soft' }];
 }

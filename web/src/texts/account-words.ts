@@ -1,0 +1,43 @@
+import { common } from './common.ts';
+
+/** Words that several texts about accounts have. */
+export const accountWords = {
+  en: {
+    ...common.en,
+    apiKey: 'API key',
+    refreshToken: 'Refresh token',
+    email: 'E-mail',
+    label: 'Label',
+    capacity: 'Places',
+    lend: 'Lent to',
+    team: 'Team',
+    plan: 'Plan',
+    result: 'Result',
+    quota: 'Quota',
+    source: 'Source',
+    reason: 'Reason',
+    show: 'Show',
+    refill: 'Refill the pool',
+    tier: 'Tier',
+    kind: 'Credential',
+  },
+  zh: {
+    ...common.zh,
+    apiKey: 'API 密钥',
+    refreshToken: '刷新令牌',
+    email: '邮箱',
+    label: '标签',
+    capacity: '名额',
+    lend: '借给',
+    team: '团队',
+    plan: '套餐',
+    result: '结果',
+    quota: '额度',
+    source: '来源',
+    reason: '原因',
+    show: '查看',
+    refill: '补充账号池',
+    tier: '优先级',
+    kind: '凭据',
+  },
+};
