@@ -22,3 +22,10 @@ it('measures a huge event', () => {
   const text = 'a \\"quoted\\" word '.repeat(1_000_000);
   expect(passed(`data: {"text":"${text}"}\n\n`)).toBe(text.length);
 });
+
+it('measures a long stream to its end', () => {
+  const answer = new CollectedAnswer();
+  const text = `data: {"text":"${'a'.repeat(50_000)}"}\n\n`;
+  for (let count = 0; count < 5; count += 1) answer.take([{ type: 'relayed', text }], false);
+  expect(answer.passedCharacters).toBe(250_000);
+});
