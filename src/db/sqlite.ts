@@ -163,14 +163,14 @@ export function openSqlite(
  * Takes a database's lock without migrating it: no other process changes it meanwhile, and this one leaves it as it is.
  * Throws DatabaseError, `database_unusable` when there is none.
  */
-export function holdSqlite(path: string, now: number, command = thisCommand()) {
+export function holdSqlite(path: string, now: number) {
   if (!existsSync(path)) {
     throw new DatabaseError('database_unusable', `There is no database at ${path}.`);
   }
   const database = openFile(path, false);
   try {
     lock(database, path);
-    writeHolder(path, command, now);
+    writeHolder(path, thisCommand(), now);
   } catch (error) {
     database.close();
     throw error instanceof DatabaseError ? error : unusable(path, error);

@@ -1,4 +1,5 @@
 import { errorMessage } from '../lib/errors.ts';
+
 /** One thing that was looked at. A problem's message says what to do. */
 export interface Finding {
   readonly name: string;

@@ -164,7 +164,7 @@ export type RefreshClaimResult =
   /** The ceiling, or the wait after a failure; `nextAt` is when it opens. */
   | { readonly result: 'too_early'; readonly reason: 'ceiling' | 'backoff'; readonly nextAt: number }
   /** Another caller or instance is refreshing it. */
-  | { readonly result: 'under_way'; readonly since: number }
+  | { readonly result: 'under_way' }
   /** No such account, an API key, or out of service. */
   | { readonly result: 'not_refreshable'; readonly reason: string };
 

@@ -49,10 +49,7 @@ const interruptedMessage = 'The process ended between asking for a token and sto
  */
 export async function claimRefresh(tx: Transaction, demand: RefreshDemand): Promise<RefreshClaimResult> {
   const { db, now } = tx;
-  const refused = (reason: string): RefreshClaimResult => ({
-    result: 'not_refreshable',
-    reason,
-  });
+  const refused = (reason: string): RefreshClaimResult => ({ result: 'not_refreshable', reason });
   const found = await lockAccount(tx, demand.accountId);
   if (found === undefined) return refused('no such account');
   if (found.credential_kind === 'api_key') return refused('API key: nothing to refresh');
@@ -61,9 +58,7 @@ export async function claimRefresh(tx: Transaction, demand: RefreshDemand): Prom
     "SELECT * FROM refreshes /* INDEXED BY refreshes_under_way */ WHERE account_id = $1 AND state = 'intent'",
     found.id,
   );
-  if (underWay !== undefined && underWay.limit_at > now) {
-    return { result: 'under_way', since: underWay.intent_at };
-  }
+  if (underWay !== undefined && underWay.limit_at > now) return { result: 'under_way' };
   if (underWay !== undefined) await markInterrupted(tx, underWay);
 
   const row = await mustHaveRow(tx, found.id);
