@@ -129,7 +129,7 @@ export class AccountSession {
    */
   queueReport(account: LeasedAccount, outcome: ReportItem['outcome'], details: ReportDetails = {}): void {
     const { timing, reports } = this.#tools;
-    reports.queue(this.sessionId, reportOn(account, outcome, details, timing.now()));
+    void reports.queue(this.sessionId, reportOn(account, outcome, details, timing.now()));
   }
 
   /**

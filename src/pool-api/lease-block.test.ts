@@ -12,7 +12,7 @@ async function setUp(options: BlockOptions, ids = ['acc-1', 'acc-2', 'acc-3']) {
   const block = new LeaseBlock(options, 'block:test', {
     timing: clock,
     pool,
-    reports: { queue: (_sessionId, item) => reports.push(item), flush: async () => {} },
+    reports: { queue: (_sessionId, item) => void reports.push(item), flush: async () => {} },
   });
   onTestFinished(async () => {
     await block.close();

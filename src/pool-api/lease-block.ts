@@ -80,7 +80,7 @@ export class BlockLease {
    */
   report(outcome: ReportItem['outcome'], details: ReportDetails = {}): void {
     const { timing, reports } = this.#tools;
-    reports.queue(this.#turn.sessionId, reportOn(this.account, outcome, details, timing.now()));
+    void reports.queue(this.#turn.sessionId, reportOn(this.account, outcome, details, timing.now()));
   }
 
   /** Ends the turn; the block keeps the account for the next one. Doing it twice is harmless. */

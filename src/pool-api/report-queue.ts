@@ -104,17 +104,12 @@ export class ReportQueue {
     return this.#pending;
   }
 
-  /** Sends what may change the account now, the rest with others. */
-  queue(sessionId: string, item: ReportItem): void {
-    const isIncident = item.outcome !== 'success' && item.outcome !== 'cancelled';
-    if (isIncident) void this.send(sessionId, item);
-    else this.add(sessionId, item);
-  }
-
-  /** Sends it with others, within a second. */
-  add(sessionId: string, item: ReportItem): void {
+  /** Sends what may change the account now, and answers what came of it; the rest goes with others, within a second. */
+  queue(sessionId: string, item: ReportItem): Promise<ReportResult | undefined> | undefined {
+    if (item.outcome !== 'success' && item.outcome !== 'cancelled') return this.send(sessionId, item);
     this.#push(sessionId, { item, result: undefined });
     if (this.#pending >= flushAtCount && !this.#isHeldUp && !this.#flushing) void this.flush();
+    return undefined;
   }
 
   /** Sends it now, after those of its session that wait. Undefined when the pool is unreachable: then it is kept. */

@@ -66,12 +66,8 @@ export class Reporter {
 
   /** Plain successes wait for others; the answer to anything else is worth waiting for. Never throws. */
   report(lease: ReportedLease, report: TurnReport): Promise<ReportResult | undefined> | undefined {
-    const item = reportItem(lease, report, this.#clock.now());
-    if (report.outcome === 'success' || report.outcome === 'cancelled') {
-      this.#queue.add(lease.sessionId, item);
-      return undefined;
-    }
-    return within(this.#queue.send(lease.sessionId, item), this.#clock, answerTimeoutMs);
+    const sent = this.#queue.queue(lease.sessionId, reportItem(lease, report, this.#clock.now()));
+    return sent && within(sent, this.#clock, answerTimeoutMs);
   }
 
   /** Sends what is left, once. */

@@ -8,6 +8,7 @@ import {
   ScalarType,
 } from '@bufbuild/protobuf';
 import { BinaryReader, WireType } from '@bufbuild/protobuf/wire';
+import { encoded } from './encoded.ts';
 
 /** Called with `Message.field` for each field that was passed over. */
 export type OnUnreadable = (field: string) => void;
@@ -48,7 +49,8 @@ export function readMessage<Desc extends DescMessage>(
   onUnreadable: OnUnreadable = () => {},
 ): MessageShape<Desc> {
   const message = create(desc);
-  new FieldReader(bytes).read(desc, message, bytes.length, onUnreadable);
+  // One reader goes through all within it: another one for each message costs more than reading does.
+  readFields(desc, message, new BinaryReader(bytes), bytes.length, onUnreadable);
   return message;
 }
 
@@ -64,74 +66,67 @@ interface FieldPlan {
   readonly isList: boolean;
 }
 
-/** One reader goes through a message and all within it: a view and a reader for each would cost more than reading does. */
-class FieldReader {
-  readonly #bytes: Uint8Array;
-  readonly #reader: BinaryReader;
-
-  constructor(bytes: Uint8Array) {
-    this.#bytes = bytes;
-    this.#reader = new BinaryReader(bytes);
-  }
-
-  read(desc: DescMessage, message: Message, end: number, onUnreadable: OnUnreadable): void {
-    const plans = plansOf(desc);
-    const reader = this.#reader;
-    const target = message as Target;
-    while (reader.pos < end) {
-      const start = reader.pos;
-      const [no, wireType] = reader.tag();
-      const plan = plans.get(no);
-      const valueStart = reader.pos;
-      if (plan) {
-        const { field } = plan;
-        try {
-          if (wireType !== plan.wireType) throw new TypeError(`wire type ${wireType}`);
-          if (plan.message) this.#readChild(target, plan, plan.message, end, onUnreadable);
-          else if (field.fieldKind === 'map') {
-            reader.skip(wireType, no);
-            this.#check(end);
-            mergeFromBinary(desc, message, this.#bytes.subarray(start, reader.pos));
-          } else {
-            const value = readScalar(reader, field);
-            this.#check(end);
-            setValue(target, plan, value);
-          }
-          continue;
-        } catch (cause) {
-          const name = `${desc.name}.${field.name}`;
-          if (needed.has(name)) throw new TypeError(`${name} cannot be read`, { cause });
-          onUnreadable(name);
-          reader.pos = valueStart;
-        }
+function readFields(
+  desc: DescMessage,
+  message: Message,
+  reader: BinaryReader,
+  end: number,
+  onUnreadable: OnUnreadable,
+): void {
+  const target = message as Target;
+  const plans = plansOf(desc);
+  while (reader.pos < end) {
+    const [no, wireType] = reader.tag();
+    const plan = plans.get(no);
+    const valueStart = reader.pos;
+    if (plan) {
+      const { field } = plan;
+      try {
+        if (wireType !== plan.wireType) throw new TypeError(`wire type ${wireType}`);
+        if (plan.message) readChild(target, plan, plan.message, reader, end, onUnreadable);
+        else if (field.fieldKind === 'map') {
+          const entry = upTo(end, reader, reader.skip(wireType, no));
+          mergeFromBinary(
+            desc,
+            message,
+            encoded((writer) => writer.tag(no, wireType).raw(entry)),
+          );
+        } else setValue(target, plan, upTo(end, reader, readScalar(reader, field)));
+        continue;
+      } catch (cause) {
+        const name = `${desc.name}.${field.name}`;
+        if (needed.has(name)) throw new TypeError(`${name} cannot be read`, { cause });
+        onUnreadable(name);
+        reader.pos = valueStart;
       }
-      const data = reader.skip(wireType, no);
-      this.#check(end);
-      message.$unknown ??= [];
-      message.$unknown.push({ no, wireType, data });
     }
+    message.$unknown ??= [];
+    message.$unknown.push({ no, wireType, data: upTo(end, reader, reader.skip(wireType, no)) });
   }
+}
 
-  #readChild(
-    target: Target,
-    plan: FieldPlan,
-    desc: DescMessage,
-    end: number,
-    onUnreadable: OnUnreadable,
-  ): void {
-    const length = this.#reader.uint32();
-    const childEnd = this.#reader.pos + length;
-    if (childEnd > end) throw tooLong();
-    // A field that comes twice is one message in two pieces.
-    const known = plan.isList ? undefined : (presentValue(target, plan.field) as Message | undefined);
-    const child = known ?? create(desc);
-    this.read(desc, child, childEnd, known ? () => {} : onUnreadable);
-    if (!known) setValue(target, plan, child);
-  }
+function readChild(
+  target: Target,
+  plan: FieldPlan,
+  desc: DescMessage,
+  reader: BinaryReader,
+  end: number,
+  onUnreadable: OnUnreadable,
+): void {
+  const length = reader.uint32();
+  const childEnd = reader.pos + length;
+  if (childEnd > end) throw tooLong();
+  // A field that comes twice is one message in two pieces.
+  const known = plan.isList ? undefined : (presentValue(target, plan.field) as Message | undefined);
+  const child = known ?? create(desc);
+  readFields(desc, child, reader, childEnd, known ? () => {} : onUnreadable);
+  if (!known) setValue(target, plan, child);
+}
 
-  #check(end: number): void {
-    if (this.#reader.pos > end) throw tooLong();
-  }
+/** What was read. Throws where it reached beyond the message around it. */
+function upTo<Value>(end: number, { pos }: BinaryReader, value: Value): Value {
+  if (pos > end) throw tooLong();
+  return value;
 }
 
 function tooLong(): RangeError {
