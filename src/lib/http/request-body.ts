@@ -24,8 +24,9 @@ export interface ExpectedBody {
 
 /**
  * Reads the body of a request and calls `done` once, with an HttpFault or what the body holds: the bytes of a form and its
- * content type, or the value of its JSON whatever its content type is, undefined for an empty one. Its bytes are counted as they arrive. Usual bodies are read
- * without a promise; those that may be large are scanned as they arrive for what must not be parsed.
+ * content type, or the value of its JSON whatever its content type is, undefined for an empty one. Its bytes are counted as they
+ * arrive. Usual bodies are read without a promise; those that may be large are scanned as they arrive for what must not be
+ * parsed.
  */
 export function readBody(
   request: IncomingMessage,

@@ -11,8 +11,8 @@ const awaitsContinue = new WeakSet<IncomingMessage>();
 
 /** What is known of a connection. */
 interface Served {
-  /** The turn of the event loop in which its last request was served. */
-  turn: number;
+  /** How much of it had been read when its last request was served. */
+  bytesRead: number;
   /** How many of its requests wait for their turn. */
   waiting: number;
   /** To the request that its server was given last, until both have ended. */
@@ -20,39 +20,28 @@ interface Served {
 }
 
 const served = new WeakMap<Socket, Served>();
-let turn = 0;
-let isTurnEnding = false;
-
-function endTurn(): void {
-  isTurnEnding = false;
-  turn += 1;
-}
 
 function servedOn(socket: Socket): Served {
   const known = served.get(socket);
   if (known) return known;
-  const connection = { turn: -1, waiting: 0, response: undefined };
+  const connection = { bytesRead: -1, waiting: 0, response: undefined };
   served.set(socket, connection);
   return connection;
 }
 
 /**
- * Lets requests reach the server's listener one after another for each connection, and each in another turn of the event loop,
- * so that other connections have theirs between. A client that asks first whether to send its body (`Expect: 100-continue`)
- * waits for `takeBody`.
+ * Lets requests reach the server's listener one after another for each connection, and those that were read together each in
+ * another turn of the event loop, so that other connections have theirs between. A client that asks first whether to send its
+ * body (`Expect: 100-continue`) waits for `takeBody`.
  */
 export function gateRequests(server: Server): void {
   const [serve] = server.listeners('request') as RequestListener[];
   if (serve === undefined) throw new Error('The server has no listener for requests yet.');
 
   function serveNow(connection: Served, request: IncomingMessage, response: ServerResponse): void {
-    connection.turn = turn;
+    connection.bytesRead = request.socket.bytesRead;
     connection.response = response;
     response.on('close', forget);
-    if (!isTurnEnding) {
-      isTurnEnding = true;
-      setImmediate(endTurn);
-    }
     serve?.(request, response);
   }
 
@@ -61,7 +50,7 @@ export function gateRequests(server: Server): void {
     const connection = servedOn(socket);
     // Node gives a response its socket when those before it have ended.
     const isNext = response.socket !== null;
-    if (isNext && connection.turn !== turn) {
+    if (isNext && connection.bytesRead !== socket.bytesRead) {
       serveNow(connection, request, response);
       return;
     }
