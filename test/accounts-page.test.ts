@@ -18,6 +18,8 @@ test.skipIf(withoutBrowser)(
     const services = await servicesForTest();
     await services.addAccount('wk-one-0123456789', { email: 'one@example.com' });
     const page = await openPage(services, { path });
+    await page.getByRole('heading', { level: 1, name: 'Accounts', exact: true }).waitFor();
+    await page.getByRole('table', { name: 'Accounts', exact: true }).waitFor();
     await choose(page, 'one@example.com', 'Disable');
     await dialog(page).getByText('It is no longer lent').waitFor();
     await dialog(page).getByRole('button', { name: 'Disable' }).click();

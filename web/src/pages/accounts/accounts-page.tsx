@@ -42,7 +42,7 @@ export function AccountsPage() {
 
   return (
     <div class="accounts stack">
-      <PageHead title={text.addAccount} lead={total > 0 && lead}>
+      <PageHead title={text.accounts} lead={total > 0 && lead}>
         <Button onClick={() => actions.ask({ kind: 'sources' })}>{text.refill}</Button>
         <Button kind="primary" icon="add" onClick={() => actions.ask({ kind: 'add' })}>
           {text.addAccount}
@@ -67,7 +67,7 @@ export function AccountsPage() {
           />
           <div class="accounts-table">
             <Table<Account>
-              label={text.addAccount}
+              label={text.accounts}
               columns={accountColumns(actions, running)}
               rows={rows}
               keyOf={({ id }) => id}
