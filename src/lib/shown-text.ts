@@ -11,6 +11,7 @@ const longestWord = 256;
 const betweenWords = new Set(' \t\r\n"\'`,;:=&(){}[]<>');
 /** A cheap first look: most text has none of these characters. */
 const notPlain = /[^\n -~]/;
+const notPlainLine = /[^ -~]/;
 
 /** JSON with every character escaped that a terminal would obey or that would end a line. */
 export function plainJson(json: string): string {
@@ -30,6 +31,7 @@ export function plainText(text: string): string {
 
 /** The same on one line, for a value that is put into a sentence or a table. */
 export function plainLine(text: string): string {
+  if (!notPlainLine.test(text)) return text;
   return plainText(text.replace(/[\t\n\v\f\r\u0085\u2028\u2029]+/g, ' '));
 }
 

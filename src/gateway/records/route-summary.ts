@@ -12,8 +12,11 @@ export function routeSummary({ attempts, candidates }: TurnRecord): string {
   const looked = candidates.at(-1);
   const reached = last ? attemptName(last) : looked ? modelOf(looked.route) : 'none';
   const summary = `${reached}; attempts=${attempts.length}`;
-  // Nearly every turn.
-  if (attempts.length === 1 && candidates.length === 1 && last?.outcome === undefined) return summary;
+  // Nearly every turn, before its end and after.
+  if (attempts.length === 1 && candidates.length === 1) {
+    const outcome = last?.outcome;
+    if (outcome === undefined || (outcome === 'success' && looked?.skipped.length === 0)) return summary;
+  }
   const failed = attempts.filter(({ outcome }) => outcome !== undefined && outcome !== 'success');
   const tried = failed.map((note) => `${attemptName(note)}:${note.outcome}`);
   const passed = candidates.flatMap(({ route, skipped }) => {
