@@ -1,9 +1,9 @@
 /**
  * What the gateway costs, against the least a gateway in Node can cost. See README.md beside this file.
  *
- *   npm run bench                        everything, in some seven minutes
- *   npm run bench -- --quick             fewer rounds, in under two minutes
- *   npm run bench -- --only json,store   some of the workloads (`workloads.ts`), idle, store
+ *   npm run bench                        everything, in some twelve minutes
+ *   npm run bench -- --quick             fewer rounds, in some five minutes
+ *   npm run bench -- --only json,store   some of the workloads (`workloads.ts`), ledger, idle, store
  *   npm run bench -- --h2                the gateways' upstream over TLS and HTTP/2; floor and relay stay on plain http
  *   npm run bench -- --cpu-prof FOLDER   CPU profiles of gateway and floor
  */
@@ -38,7 +38,7 @@ const { values: options } = parseArgs({
 });
 const service = [...nodeOptions, 'bin/warp2api.js', 'serve'];
 
-const parts = [...workloads.map(({ name }) => name), 'idle', 'store'];
+const parts = [...workloads.map(({ name }) => name), 'ledger', 'idle', 'store'];
 const wanted = new Set<string>(options.only?.split(',') ?? parts);
 for (const name of wanted) {
   if (!parts.includes(name)) throw new Error(`--only takes ${parts.join(', ')}, not ${name}`);
@@ -52,6 +52,10 @@ const poolApiKey = 'bench-pool-key';
 const accounts = 4;
 const accountCapacity = 1_000;
 const settleMs = 50;
+/** Until the usage ledger has the turns. */
+const writtenMs = 700;
+/** Rounds until the code of both sides is compiled. */
+const ledgerWarmUps = 4;
 /** Until what was put off is done as well: a remembered conversation is written after five seconds. */
 const laterMs = 6_500;
 
@@ -82,7 +86,7 @@ try {
     `Node ${process.versions.node}, ${availableParallelism()} cores, ${new Date().toISOString().slice(0, 10)}, ` +
       `${rounds} interleaved rounds${options.h2 ? ', gateways over TLS and HTTP/2' : ''}\n`,
   );
-  if (workloads.some(({ name }) => wanted.has(name)) || wanted.has('idle')) await measureServices();
+  if ([...wanted].some((name) => name !== 'store')) await measureServices();
   if (wanted.has('store')) await reportStores();
   note(`took ${Math.round((Date.now() - startedAt) / 1000)} s`);
 } finally {
@@ -152,11 +156,11 @@ async function measureServices(): Promise<void> {
   });
   await addAccounts(urlOf(pool));
   await addAccounts(both.urls[1] ?? '');
-  const startGateway = (name: string, profilerOptions: readonly string[] = []) =>
+  const startGateway = (name: string, profilerOptions: readonly string[] = [], settings = {}) =>
     programs.start({
       name,
       command: [...profilerOptions, ...service, 'gateway'],
-      environment: { ...environment('apart'), POOL_SERVICE_URL: urlOf(pool) },
+      environment: { ...environment(name), POOL_SERVICE_URL: urlOf(pool), ...settings },
       awaited: [gatewayLine],
     });
 
@@ -197,6 +201,7 @@ async function measureServices(): Promise<void> {
     );
     await Promise.all(targets.map(({ program }) => program.stop()));
   }
+  if (wanted.has('ledger')) await measureLedger((name, settings) => startGateway(name, [], settings));
   if (wanted.has('idle')) await measureIdle(await startGateway('gateway-idle'));
   await Promise.all([pool, upstream, secure, models].map((program) => program?.stop()));
 }
@@ -258,7 +263,45 @@ async function measure(workload: Workload, all: readonly Target[]): Promise<void
   );
 }
 
-async function runOnce(workload: Workload, target: Target, count: number): Promise<Sample> {
+/**
+ * What the usage ledger adds to a turn: gateways with and without it, several of each, since two processes that run the
+ * same code differ by some per cent.
+ */
+async function measureLedger(
+  start: (name: string, settings: Readonly<Record<string, string>>) => Promise<Program>,
+): Promise<void> {
+  const rows: string[][] = [];
+  for (const workload of workloads.filter(({ name }) => name === 'relay-json' || name === 'json')) {
+    note(`with and without the usage ledger: ${workload.title}`);
+    const count = options.quick ? workload.quickCount : workload.count;
+    const cpu = { with: [] as number[], without: [] as number[] };
+    for (let pair = 0; pair < 3; pair += 1) {
+      const begin = async (state: keyof typeof cpu, keepDays: string) => {
+        const name = `${state}-ledger-${workload.name}-${pair}`;
+        const program = await start(name, { USAGE_KEEP_DAYS: keepDays });
+        return { state, name, program, url: urlOf(program), kind: 'gateway' } as const;
+      };
+      const targets = [await begin('without', '0'), await begin('with', '90')];
+      for (let round = -ledgerWarmUps; round < rounds; round += 1)
+        for (const target of round % 2 === 0 ? targets : targets.toReversed()) {
+          const { cpuPerUnit } = await runOnce(workload, target, count, writtenMs);
+          if (round >= 0) cpu[target.state].push(cpuPerUnit);
+        }
+      await Promise.all(targets.map(({ program }) => program.stop()));
+    }
+    const times = showSpread(ratios(cpu.with, cpu.without));
+    rows.push([workload.title, show(median(cpu.without)), show(median(cpu.with)), times]);
+  }
+  console.log('The usage ledger. The budget: 1.05 times what a turn costs without it.\n');
+  console.log(`${table(['workload', 'CPU us without', 'with', 'times'], rows)}\n`);
+}
+
+async function runOnce(
+  workload: Workload,
+  target: Target,
+  count: number,
+  untilMs = settleMs,
+): Promise<Sample> {
   const { connections, unitsPerTurn, perSecond } = workload;
   const before = cpuUs(target.program.pid);
   const result = await runLoad({
@@ -269,7 +312,7 @@ async function runOnce(workload: Workload, target: Target, count: number): Promi
     connections,
     count,
   });
-  await delay(settleMs);
+  await delay(untilMs);
   const spent = cpuUs(target.program.pid) - before;
   return {
     cpuPerUnit: spent / (count * unitsPerTurn),
