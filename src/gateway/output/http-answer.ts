@@ -1,5 +1,6 @@
 import type { ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
+import type { Writable } from 'node:stream';
 import { AppError, type ErrorCode } from '../../core/errors.ts';
 import type {
   AnswerIdentity,
@@ -46,6 +47,8 @@ export abstract class HttpAnswer<Options> extends HttpCarrier {
   protected readonly now: () => number;
   protected unfinished: number;
   protected usage: Usage | undefined;
+  /** While the client is behind. */
+  protected drained: Promise<void> | undefined;
   /** Nothing is written any more. */
   protected isOver = false;
   readonly #head: AnswerHead;
@@ -84,6 +87,17 @@ export abstract class HttpAnswer<Options> extends HttpCarrier {
   protected optionsFor(choice: number): Options {
     const { options, translated } = this.#decoded;
     return translated && this.attempts[choice]?.isRelayed === false ? translated().options : options;
+  }
+
+  /** Resolves when the client has caught up. */
+  protected drainOf(stream: Writable): Promise<void> {
+    this.drained ??= new Promise((resolve) => {
+      stream.once('drain', () => {
+        this.drained = undefined;
+        resolve();
+      });
+    });
+    return this.drained;
   }
 
   /** Of the choices that have got as far. */
@@ -144,19 +158,12 @@ export class StreamedAnswer<Options> extends HttpAnswer<Options> {
   /** Where chunks go behind the head: as Node's response they would take a detour of several calls and a turn of its queue. */
   #socket: Socket | undefined;
   #lastWriteAt = this.now();
-  #drained: Promise<void> | undefined;
 
   override write(choice: number, events: readonly TurnEvent[]): Promise<void> | undefined {
     if (this.isOver) return undefined;
     this.#lastWriteAt = this.now();
     if (this.#send(this.#encoderOf(choice).encode(events))) return undefined;
-    this.#drained ??= new Promise((resolve) => {
-      (this.#socket ?? this.response).once('drain', () => {
-        this.#drained = undefined;
-        resolve();
-      });
-    });
-    return this.#drained;
+    return this.drainOf(this.#socket ?? this.response);
   }
 
   override finish(choice: number, answer: CollectedTurn, events: readonly TurnEvent[]): void {
@@ -208,7 +215,7 @@ export class StreamedAnswer<Options> extends HttpAnswer<Options> {
   }
 
   protected override keepAlive(now: number): void {
-    if (this.isOver || this.#drained) return;
+    if (this.isOver || this.drained) return;
     if (now - this.#lastWriteAt < (this.#begun ? keepAliveEveryMs : beginAfterMs)) return;
     this.#lastWriteAt = now;
     // Before the first content another attempt may give the answer, in another form.

@@ -7,19 +7,11 @@ import { HttpAnswer, usageHeaders } from './http-answer.ts';
 export class PassedAnswer<Options> extends HttpAnswer<Options> {
   readonly isBuffered = false;
   #isBegun = false;
-  #drained: Promise<void> | undefined;
 
   override write(_choice: number, events: readonly TurnEvent[]): Promise<void> | undefined {
     if (this.isOver) return undefined;
     this.#begin({});
-    if (this.response.write(bytesOf(events))) return undefined;
-    this.#drained ??= new Promise((resolve) => {
-      this.response.once('drain', () => {
-        this.#drained = undefined;
-        resolve();
-      });
-    });
-    return this.#drained;
+    return this.response.write(bytesOf(events)) ? undefined : this.drainOf(this.response);
   }
 
   override finish(_choice: number, { usage }: CollectedTurn, events: readonly TurnEvent[]): void {

@@ -224,7 +224,11 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
       reply.raw.once('finish', () => raw.socket.destroySoon());
     let expected: ExpectedBody | undefined;
     try {
-      const preflight = preflightOf(request, reply);
+      // On the raw answer, so that those that are streamed past Fastify have them too.
+      for (const [name, value] of Object.entries(callers.corsHeaders(raw.headers)))
+        reply.raw.setHeader(name, value);
+      checkHost(raw);
+      const preflight = admit(request);
       if (preflight) {
         reply.code(204).headers(preflight).send();
         return;
@@ -245,19 +249,6 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
       else done(fault as Error);
     });
   });
-
-  /** Checks who calls. Returns the answer to a browser's question. Throws. */
-  function preflightOf(
-    request: FastifyRequest,
-    reply: FastifyReply,
-  ): Readonly<Record<string, string>> | undefined {
-    const { headers, raw } = request;
-    // On the raw answer, so that those that are streamed past Fastify have them too.
-    for (const [name, value] of Object.entries(callers.corsHeaders(headers)))
-      reply.raw.setHeader(name, value);
-    checkHost(raw);
-    return admit(request);
-  }
 
   /** Checks the key and what is asked for, before anything of a body is read. Returns which body is read now. Throws. */
   function enter(request: FastifyRequest, reply: FastifyReply): ExpectedBody | undefined {
