@@ -3,7 +3,7 @@ import { homedir, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, onTestFinished, test, vi } from 'vitest';
 import { loadConfig } from './config.ts';
-import { ConfigError, nearSettings, readEnvironment } from './environment.ts';
+import { ConfigError, nearSettings, readEnvironment, unreadTelemetry } from './environment.ts';
 import { makeCertificate } from './lib/network/testing/certificate.ts';
 import { checkRunMode } from './run-mode.ts';
 
@@ -316,6 +316,25 @@ test('names of .env that are nearly those of settings are found', () => {
   expect(nearSettings(folder)).toEqual([
     { name: 'CORS_ORIGIN', meant: 'CORS_ORIGINS' },
     { name: 'api_keys', meant: 'API_KEYS' },
+  ]);
+});
+
+test('a protocol of OpenTelemetry that is not spoken is refused for each signal, and names that are not read are found', () => {
+  for (const signal of ['TRACES', 'METRICS']) {
+    const name = `OTEL_EXPORTER_OTLP_${signal}_PROTOCOL`;
+    expect(() => load({ [name]: 'grpc' })).toThrow(`${name}=grpc: must be http/protobuf`);
+    load({ [name]: 'http/protobuf' });
+  }
+  const given = {
+    OTEL_EXPORTER_OTLP_ENDPONT: 'http://127.0.0.1:4318',
+    OTEL_SERVICE_NAME: 'mine',
+    OTEL_EXPORTER_OTLP_TRACES_PROTOCOL: 'http/protobuf',
+    OTEL_ODD: '1',
+    OTEL_EMPTY: '',
+  };
+  expect(unreadTelemetry(given)).toEqual([
+    { name: 'OTEL_EXPORTER_OTLP_ENDPONT', near: 'OTEL_EXPORTER_OTLP_ENDPOINT' },
+    { name: 'OTEL_ODD', near: undefined },
   ]);
 });
 

@@ -15,7 +15,7 @@ import { localUrl } from './lib/addresses/service-address.ts';
 import { errorMessage } from './lib/errors.ts';
 import { readCertificates } from './lib/network/extra-certificates.ts';
 import { KnownSecrets } from './lib/secrets/known-secrets.ts';
-import { telemetryOf } from './lib/telemetry/telemetry-settings.ts';
+import { telemetryOf, telemetrySettings } from './lib/telemetry/telemetry-settings.ts';
 import {
   answeringNames,
   environmentKeys,
@@ -120,6 +120,13 @@ export function loadConfig(environment: NodeJS.ProcessEnv, folder = process.cwd(
     if (!traced.includes(name)) {
       problems.push(`TRACE_PROVIDERS: there is no provider "${name}" that answers turns.`);
     }
+  }
+  for (const signal of ['TRACES', 'METRICS']) {
+    const name = `OTEL_EXPORTER_OTLP_${signal}_PROTOCOL`;
+    const { success, error } = telemetrySettings.OTEL_EXPORTER_OTLP_PROTOCOL.schema.safeParse(
+      valueIn(environment, name) || 'http/protobuf',
+    );
+    if (!success) problems.push(`${name}=${valueIn(environment, name)}: ${error.issues[0]?.message}.`);
   }
   const extraCertificates = certificatesIn(given.NODE_EXTRA_CA_CERTS, folder, problems);
   if (problems.length > 0) throw new ConfigError(problems);

@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseEnv } from 'node:util';
+import { nearNames } from './core/near-names.ts';
 import { errorMessage } from './lib/errors.ts';
 import { readTextFile } from './lib/files/read-text.ts';
 import { plainLine } from './lib/shown-text.ts';
@@ -96,6 +97,22 @@ export function nearSettings(
       meant === undefined || meant === name || (isReadLowerCase(meant) && name === meant.toLowerCase());
     return isMeant ? [] : [{ name, meant }];
   });
+}
+
+/** Variables of OpenTelemetry that are set and change nothing here, each with the setting that is most like it. */
+export function unreadTelemetry(environment: NodeJS.ProcessEnv) {
+  const known = Object.keys(settings).filter((name) => name.startsWith('OTEL_'));
+  return Object.keys(environment)
+    .filter((name) => /^OTEL_(?!EXPORTER_OTLP_(TRACES|METRICS)_PROTOCOL$)/.test(name))
+    .filter((name) => !known.includes(name) && valueIn(environment, name) !== '')
+    .map((name) => ({
+      name,
+      near: nearNames(
+        name.slice(5),
+        known.map((one) => one.slice(5)),
+      )[0],
+    }))
+    .map(({ name, near }) => ({ name, near: near && `OTEL_${near}` }));
 }
 
 /** Every setting that has a value; faults are added to `problems`. */

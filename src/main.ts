@@ -6,7 +6,7 @@ import type { CliActions } from './cli/actions.ts';
 import { runProgram } from './cli/program.ts';
 import type { RunningServices } from './compose.ts';
 import { type Config, loadConfig, settingsForStop } from './config.ts';
-import { nearSettings, readEnvironment } from './environment.ts';
+import { nearSettings, readEnvironment, unreadTelemetry } from './environment.ts';
 import { localUrl } from './lib/addresses/service-address.ts';
 import { decodeText } from './lib/files/read-text.ts';
 import { isSameFile } from './lib/log/log-file.ts';
@@ -49,6 +49,10 @@ const actions: CliActions = {
     const logger = await openLog(config);
     for (const { name, meant } of nearSettings())
       logger.warn(`${name} in .env is no setting and changes nothing: did you mean ${meant}?`);
+    for (const { name, near } of unreadTelemetry(readEnvironment()))
+      logger.warn(
+        `${name} is not read${near ? `: did you mean ${near}?` : '; docs/tracing.md says which are'}`,
+      );
     // With a log file a hangup means that the file was moved; without one that the terminal was closed.
     // With a configuration file and no terminal it means that the file is to be read again.
     const isHangupHeard =

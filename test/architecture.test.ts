@@ -13,7 +13,7 @@ const allowed: Record<string, readonly string[]> = {
   'source-settings': ['core', 'lib', 'config-document'],
   'route-settings': ['core', 'config-document'],
   'config-file': ['core', 'lib', 'providers', 'config-document', 'route-settings', 'source-settings'],
-  environment: ['lib', 'settings'],
+  environment: ['core', 'lib', 'settings'],
   'shown-settings': ['core', 'lib', 'providers', 'settings', 'environment'],
   config: ['lib', 'providers', 'config-file', 'environment', 'settings', 'shown-settings', 'source-settings'],
   'run-mode': ['lib', 'config', 'environment'],

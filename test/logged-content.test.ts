@@ -117,6 +117,32 @@ test.each([true, false])('a relayed answer is kept as it came (stream: %s)', asy
   });
 });
 
+test('what only its upstream understands is kept as it came, without files and secrets, and bounded', async () => {
+  const services = await withUpstreams({ one: { protocol: 'chat' } }, '', { LOG_CONTENT: 'on' });
+  const file = 'QUJD'.repeat(2_000);
+  const messages = [
+    {
+      role: 'user',
+      content: [
+        { type: 'input_audio', input_audio: { data: file } },
+        { type: 'text', text: `${question} ${'more '.repeat(5_000)}` },
+      ],
+    },
+  ];
+  const { content } = await ask(services, { messages }, 'one/chat-text');
+  const [kept = ''] = content?.input.flatMap(({ parts }) => parts.map((part) => part.content)) ?? [];
+  expect(kept).toContain('input_audio');
+  expect(kept).toContain('8000 characters of base64');
+  expect(kept).toContain('My key is [redacted] and my address [redacted]');
+  expect(kept).not.toContain('QUJDQUJD');
+  expect(kept.length).toBeLessThanOrEqual(8_001);
+});
+
+test('a client key that there is not is named at the start', async () => {
+  const services = await servicesForTest({ LOG_CONTENT: 'nosuchkey' });
+  expect(services.log()).toMatch(/LOG_CONTENT names \\?"nosuchkey\\?"/);
+});
+
 test('of an image nothing is kept that opens it', async () => {
   const services = await withUpstreams({ one: { protocol: 'chat' } }, '', { LOG_CONTENT: 'on' });
   const url = 'https://user:hidden-1@files.example.com/hidden-2.png?X-Amz-Signature=hidden-3';

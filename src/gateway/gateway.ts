@@ -104,6 +104,10 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
     logger,
   });
   await managedKeys.open();
+  const { of: named = 'all' } = options.content ?? {};
+  for (const name of named === 'all' ? [] : named)
+    if (!managedKeys.mayHaveName(name))
+      logger.warn(`LOG_CONTENT names "${name}", and no client key has that name: see warp2api key list`);
   const ledger = new UsageLedger({ database, clock, logger, ...options.usage });
   // Clients without their own keys count as one, and need no fair shares.
   const areSeveral = () => options.apiKeys.length > 1 || !managedKeys.areNone;

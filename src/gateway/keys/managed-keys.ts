@@ -95,6 +95,11 @@ export class ManagedKeys {
     return this.#isRead && this.#keys.size === 0;
   }
 
+  /** False where the keys are known and none has it. */
+  mayHaveName(name: string): boolean {
+    return !this.#isRead || this.#keys.values().some((key) => key.name === name);
+  }
+
   /** Whether it is the digest of a key's secret, whatever has become of the key. */
   has(digest: string): boolean {
     return this.#openings.has(digest);
