@@ -38,6 +38,9 @@ const keys = [
   /(?<=\b(?:bearer|basic)\s{1,8})[A-Za-z0-9._~+/=-]{12,}/gi,
   /-----BEGIN [A-Z ]*PRIVATE KEY(?: BLOCK)?-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY(?: BLOCK)?-----|$)/g,
 ];
+/** What a body that is not understood may hold of a file. */
+const base64 = /[A-Za-z0-9+/_-]{400,}={0,2}/g;
+const mostOfBody = 1_000_000;
 const emails = /(?<![\w.+-])[\w.+-]+@[\w-]+(?:\.[\w-]+)+/g;
 
 /** The prompts and answers of the clients whose operator wants them logged: cut, and without what looks secret. */
@@ -111,7 +114,10 @@ function messagesOf(decoded: ClientTurn['decoded']): readonly LoggedMessage[] {
     return (decoded.translated?.() ?? decoded).request.messages.map(loggedMessage);
   } catch {
     // What the upstream understands may be new here.
-    return [{ role: 'user', parts: [{ type: 'text', content: relayed.body }] }];
+    const content = relayed.body
+      .slice(0, mostOfBody)
+      .replace(base64, (run) => `${run.length} characters of base64`);
+    return [{ role: 'user', parts: [{ type: 'text', content }] }];
   }
 }
 
