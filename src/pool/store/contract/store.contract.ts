@@ -412,6 +412,16 @@ export function describeStore(name: string, openStore: () => Promise<Store>, run
       expect((await store.stats(start + 180_000)).lastHour.inputTokens).toBeGreaterThan(0);
     });
 
+    it('knows when the next account that rests is back', async () => {
+      const store = await withAccounts(2);
+      expect(await store.nextBack(start)).toBeNull();
+      await granted(store, 'mine');
+      await report(store, 'mine', [turn('r1', 'acc_000', 1, 'rate_limited')], start);
+      const rested = await store.account(start, 'acc_000');
+      expect(rested?.standing.until).toBeGreaterThan(start);
+      expect(await store.nextBack(start)).toBe(rested?.standing.until);
+    });
+
     it('renews a session with any report, even an empty one', async () => {
       const store = await withAccounts(1);
       await granted(store, 'mine', { ttlMs: 1000 });
