@@ -139,6 +139,20 @@ describe('a relayed stream', () => {
     expect(textOf([events])).toBe(sound.join(''));
     expect(events.at(-1)).toEqual({ type: 'finish', reason: 'stop' });
   });
+
+  it.each([
+    ['}\n\n', 'data: {"id":1}\r\r'],
+    ['', 'data: {"id":1}\r\r', 'data: {oops}\n\n'],
+    ['', '', 'data: {"id":1}\rdata: oops}\n\n'],
+    ['', '', 'event: x\rdata: oops\ndata: {"id":1}\n\n'],
+  ])('reads lines that end in several ways: %j', (start, sound, broken = '') => {
+    const begun = role + chunk({ content: 'x' });
+    const decoder = new StreamRelay(new ChatTap({ hidesUsage: false, choices: 1 }));
+    const batches = [begun, start + sound + broken, finish + done].map((text) =>
+      decoder.push(Buffer.from(text)),
+    );
+    expect(textOf(batches.map((batch) => [...batch]))).toBe(begun + start + sound + finish + done);
+  });
 });
 
 it('a relayed whole answer that is none, or an error, is no answer', () => {

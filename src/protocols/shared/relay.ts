@@ -312,8 +312,9 @@ function endOfEvents(text: string): number {
 function withoutMalformed(text: string): string {
   let sound = '';
   let taken = 0;
+  const mayBeUsual = !text.includes('\r');
   for (let at = 0; at < text.length; ) {
-    const usualEnd = endOfUsual(text, at);
+    const usualEnd = mayBeUsual ? endOfUsual(text, at) : -1;
     if (usualEnd !== -1) {
       at = usualEnd;
       continue;
@@ -329,7 +330,10 @@ function withoutMalformed(text: string): string {
   return taken === 0 ? text : sound + text.slice(taken);
 }
 
-/** Behind an event of one line of data, perhaps below its name, that looks like a JSON object; -1 where it is another. */
+/**
+ * Behind an event of one line of data, perhaps below its name, that looks like a JSON object; -1 where it is another. Lines of the
+ * text end with line feeds alone.
+ */
 function endOfUsual(text: string, from: number): number {
   const start = text.startsWith('event: ', from) ? text.indexOf('\n', from) + 1 : from;
   if (start < from || !text.startsWith('data: {"', start)) return -1;
