@@ -34,6 +34,12 @@ export class Http1Connection implements Connection, Dispatcher.DispatchHandler {
     this.#options = options;
     const authorization = options.forwardProxy && proxyAuthorization(options.forwardProxy);
     this.#forwardHeaders = authorization === undefined ? {} : { 'proxy-authorization': authorization };
+    // The client passes on whole heads only; a part of one says as well that the request has arrived.
+    const push = socket.push.bind(socket);
+    socket.push = (chunk, encoding) => {
+      if (chunk !== null) this.heard += 1;
+      return push(chunk, encoding);
+    };
     let connected: Socket | undefined = socket;
     this.#client = new Client(options.origin, {
       // A client that has lost its connection would open another one: here that is for the pool to do.
@@ -74,7 +80,6 @@ export class Http1Connection implements Connection, Dispatcher.DispatchHandler {
     headers: IncomingHttpHeaders,
     message?: string,
   ): void {
-    this.heard += 1;
     if (/^close$/i.test(String(headers['connection']))) this.#isClosing = true;
     this.#handler?.onResponseStart?.(controller, status, headers, message);
   }
@@ -89,8 +94,11 @@ export class Http1Connection implements Connection, Dispatcher.DispatchHandler {
   }
 
   onResponseError(controller: Dispatcher.DispatchController, error: Error): void {
+    // The client may be about to lose its connection, and must not be given another request then.
+    this.#isClosing = true;
     this.#handler?.onResponseError?.(controller, error);
     this.#onOver();
+    queueMicrotask(() => this.destroy(error));
   }
 
   destroy(error: Error): void {

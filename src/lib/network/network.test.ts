@@ -469,6 +469,54 @@ it('does not send again what a fresh connection broke on, or what has had an ans
   expect([await fresh.ended, server.requests()]).toEqual([expect.any(Error), 1]);
 });
 
+it('does not send again what a kept connection has begun to answer, be it with half a head', async () => {
+  let requests = 0;
+  const server = createSocketServer((socket) => {
+    let count = 0;
+    socket.on('error', () => {});
+    socket.on('data', () => {
+      requests += 1;
+      count += 1;
+      if (count === 1) socket.write('HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nwhole');
+      else socket.end(answer);
+    });
+  });
+  closers.push(() => new Promise((resolve) => server.close(resolve)));
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/`;
+  const options = { method: 'POST', body: 'turn', mayResend: true };
+  let answer = '';
+  for (answer of ['HTTP/1.1 200 OK\r\ncontent-le', 'HTTP/1.1 100 Continue\r\n\r\n']) {
+    expect(await send(network.dispatcher, url, options).ended).toBeUndefined();
+    requests = 0;
+    const sent = send(network.dispatcher, url, options);
+    expect([await sent.ended, sent.ends(), requests]).toEqual([expect.any(Error), 1, 1]);
+  }
+});
+
+it('lives on where connections are reset between their requests while others wait', async () => {
+  const server = createSocketServer((socket) => {
+    socket.on('error', () => {});
+    socket.on('data', () => {
+      socket.write('HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nwhole');
+      if (Math.random() < 0.3) setTimeout(() => socket.resetAndDestroy(), Math.random() * 3);
+    });
+  });
+  closers.push(() => new Promise((resolve) => server.close(resolve)));
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/`;
+  const ends: number[] = [];
+  const asking = Array.from({ length: 12 }, async () => {
+    for (let count = 0; count < 150; count += 1) {
+      const sent = send(network.dispatcher, url, { method: 'POST', body: 'turn' });
+      await sent.ended;
+      ends.push(sent.ends());
+    }
+  });
+  await Promise.all(asking);
+  expect(ends).toEqual(ends.map(() => 1));
+});
+
 it('says why a connection could not be made, and that nothing was sent', async () => {
   const other = await startH2Server(await makeCertificate());
   closers.push(() => other.close());
