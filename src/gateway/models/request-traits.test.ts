@@ -52,6 +52,24 @@ describe('a conversation', () => {
     expect(relayed({ messages: [{ role: 'user', content: 'Bye' }] }).opening).not.toBe(begun.opening);
   });
 
+  it.each([
+    ['responses', { input: 'Hello' }, { input: [first, { role: 'assistant', content: 'Hi' }] }],
+    [
+      'gemini',
+      { contents: [{ parts: [{ text: 'Hello' }] }] },
+      {
+        contents: [
+          { role: 'user', parts: [{ text: 'Hello' }] },
+          { role: 'model', parts: [{ text: 'Hi' }] },
+        ],
+      },
+    ],
+  ])('of the dialect %s may begin with a text alone', (_dialect, begun, later) => {
+    expect(relayed(begun)).toMatchObject({ opening: relayed(later).opening, isAnswered: false });
+    expect(relayed(begun).opening).toBeDefined();
+    expect(relayed(later).isAnswered).toBe(true);
+  });
+
   it('that begins without text is not known', () => {
     expect(
       relayed({ messages: [{ role: 'user', content: [{ type: 'image', source: {} }] }] }).opening,

@@ -28,7 +28,7 @@ export function traitsOf(request: unknown): RequestTraits {
     hasTools: Array.isArray(tools) && tools.length > 0,
     hasImages: found.images > 0,
     tokens: Math.ceil(found.bytes / bytesOfToken) + found.images * tokensOfImage,
-    ...beginningOf([messages ?? contents ?? input].flat().filter(isJsonObject)),
+    ...beginningOf([messages ?? contents ?? input].flat().map(asMessage).filter(isJsonObject)),
   };
 }
 
@@ -57,6 +57,13 @@ function measure(value: unknown, field: string | undefined, found: { bytes: numb
       measure(inner, name, found);
     }
   }
+}
+
+/** A text alone is the user's, as is what a client of Gemini's sends without a role. */
+function asMessage(item: unknown): unknown {
+  if (typeof item === 'string') return { role: 'user', content: item };
+  const isWithoutRole = isJsonObject(item) && item['role'] === undefined && item['parts'] !== undefined;
+  return isWithoutRole ? { ...item, role: 'user' } : item;
 }
 
 function beginningOf(messages: readonly JsonObject[]): Pick<RequestTraits, 'opening' | 'isAnswered'> {
