@@ -4,6 +4,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
 import { text } from 'node:stream/consumers';
 import { expect, onTestFinished, test } from 'vitest';
 
@@ -55,4 +56,14 @@ test('a DATA_DIR that is a file, and a certificate that cannot be written, end t
     code: 1,
     err: expect.stringMatching(/^warp2api: .* cannot be written \(ENOTDIR\): give .*\n$/),
   });
+});
+
+test('a database of client keys that a newer release has changed ends the program with one line', async () => {
+  const folder = temporaryFolder();
+  const database = new DatabaseSync(join(folder, 'usage.db'));
+  database.exec(`CREATE TABLE schema_migrations (version INTEGER PRIMARY KEY, name TEXT, applied_at INTEGER);
+    INSERT INTO schema_migrations VALUES (99, 'later', 0)`);
+  database.close();
+  const { code, err } = await run(['serve'], { DATA_DIR: folder, LOG_FILE: join(folder, 'service.log') });
+  expect({ code, err }).toEqual({ code: 1, err: expect.stringMatching(/^warp2api: .* version 99, .*\n$/) });
 });

@@ -74,6 +74,8 @@ export interface Gateway {
 
 export async function createGateway(options: GatewayOptions): Promise<Gateway> {
   const { clock, logger, secrets } = options;
+  // The first of all: where it ends the start, nothing else is open yet that would keep the process alive.
+  const database = await GatewayDatabase.open({ url: options.databaseUrl, clock, logger });
   const pool = withNotedBearers(options.pool, secrets);
   const poolWatch = new PoolWatch(pool, clock, {
     onReach(isReachable, lacksStore) {
@@ -93,7 +95,6 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
   const leases = new LeaseCache(pool, clock, logger);
   const reporter = new Reporter(pool, leases.held, clock, logger);
   const store = await openStateStore({ ...options.keep, clock, logger });
-  const database = await GatewayDatabase.open({ url: options.databaseUrl, clock, logger });
   const gatewaysClock = { ...clock, now: () => database.now() };
   const limits = new Limits(database, gatewaysClock, logger);
   const running = new RunningTurns(clock);
