@@ -6,7 +6,7 @@ const askedTokens = 500;
 const question = 'word'.repeat(askedTokens);
 const prices = 'models:\n  "*": { price: { input: 1000, output: 10000 } }\n';
 
-it('charges a client that leaves its stream, and one whose upstream breaks, for what it has got', async () => {
+it('charges a client that leaves, and one whose upstream breaks, for what was asked and what has come', async () => {
   const services = await startUpstreams(
     {
       vendor: { protocol: 'chat' },
@@ -27,6 +27,9 @@ it('charges a client that leaves its stream, and one whose upstream breaks, for 
       ['translated', 'chat/completions', 'claude-text-stall', { messages }],
       ['messages', 'messages', 'claude-text-stall', { messages, max_tokens: 50 }],
       ['responses', 'responses', 'gpt-text-stall', { input: question }],
+      ['nothing yet', 'chat/completions', 'chat-text-silence', { messages }],
+      ['a whole answer', 'chat/completions', 'chat-text-stall', { messages, stream: false }],
+      ['a translated one', 'chat/completions', 'claude-text-stall', { messages, stream: false }],
     ] as const) {
       const made = await fetch(`${services.gatewayUrl}/api/keys`, {
         method: 'POST',
@@ -37,10 +40,19 @@ it('charges a client that leaves its stream, and one whose upstream breaks, for 
       const body = JSON.stringify({ model, stream: true, ...asked });
       const { signal } = client;
       const url = `${services.gatewayUrl}/v1/${path}`;
-      const answer = await fetch(url, { method: 'POST', headers, body, signal });
-      expect(answer.status, name).toBe(200);
-      await answer.body?.getReader().read();
-      client.abort();
+      const vendor = services.vendors[model.startsWith('claude') ? 'claude' : 'vendor'];
+      const before = vendor.turns.length;
+      const answered = fetch(url, { method: 'POST', headers, body, signal });
+      if (model.endsWith('silence') || 'stream' in asked) {
+        await expect.poll(() => vendor.turns.length, { message: name }).toBe(before + 1);
+        client.abort();
+        await expect(answered).rejects.toThrow('aborted');
+      } else {
+        const answer = await answered;
+        expect(answer.status, name).toBe(200);
+        await answer.body?.getReader().read();
+        client.abort();
+      }
       const used = async () => {
         const me = await fetch(`${services.gatewayUrl}/api/keys/me`, { headers });
         return ((await me.json()) as { uses: { used: number }[] }).uses.map((use) => use.used);

@@ -89,7 +89,7 @@ it('estimates the usage of a turn, tools and calls included, images not', () => 
   expect(thinking).toMatchObject({ reasoningTokens: 2 });
   expect(thinking.outputTokens).toBeGreaterThan(6);
   const brought = { usage: undefined, characters: 8, passedCharacters: 0, end: undefined };
-  expect(countedUsage(brought, { request, relayed: undefined })).toMatchObject({
+  expect(countedUsage(brought, { request, relayed: undefined }, false)).toMatchObject({
     outputTokens: 2,
     isEstimated: true,
   });
@@ -99,10 +99,16 @@ it("goes by an upstream's figures once the answer has ended, and before that by 
   const usage = { inputTokens: 30, outputTokens: 1 };
   const asked = { request: { ...plainTurn, messages: [] }, relayed: { body: 'x'.repeat(400) } };
   const brought = { usage, characters: 20, passedCharacters: 60, end: { reason: 'stop' } } as const;
-  expect(countedUsage(brought, asked)).toEqual(usage);
+  expect(countedUsage(brought, asked, false)).toEqual(usage);
   const rough = { inputTokens: 30, outputTokens: 20, isEstimated: true };
-  expect(countedUsage({ ...brought, end: undefined }, asked)).toEqual(rough);
-  expect(countedUsage({ ...brought, usage: undefined }, asked)).toEqual({ ...rough, inputTokens: 100 });
+  expect(countedUsage({ ...brought, end: undefined }, asked, false)).toEqual(rough);
+  expect(countedUsage({ ...brought, usage: undefined }, asked, false)).toEqual({
+    ...rough,
+    inputTokens: 100,
+  });
   const nothing = { usage: undefined, characters: 0, passedCharacters: 0, end: undefined };
-  expect(countedUsage(nothing, asked)).toBeUndefined();
+  expect(countedUsage(nothing, asked, false)).toBeUndefined();
+  const left = { inputTokens: 100, outputTokens: 0, isEstimated: true };
+  expect(countedUsage(nothing, asked, true)).toEqual(left);
+  expect(countedUsage({ ...nothing, usage }, asked, true)).toEqual(usage);
 });

@@ -184,16 +184,18 @@ interface Brought {
 
 /**
  * For limits, the pool and the log: the upstream's figures, or rough ones for an answer that it could not end. What it has said of
- * the output of such an answer is what that was at its beginning.
+ * the output of such an answer is what that was at its beginning. `wasWorking`: the upstream was at work on it when the client
+ * left, whether or not anything had come.
  */
 export function countedUsage(
   answer: Brought,
   asked: { readonly request: AskedRequest; readonly relayed: { readonly body: string } | undefined },
+  wasWorking: boolean,
 ): Usage | undefined {
   const { usage, end } = answer;
   if (end && hasTokens(usage)) return usage;
   const outputTokens = Math.ceil((answer.characters + answer.passedCharacters) / 4);
-  if (outputTokens === 0) return usage;
+  if (outputTokens === 0 && !wasWorking) return usage;
   if (!hasTokens(usage))
     return withChargeOf(usage, {
       inputTokens: roughInput(asked.request, asked.relayed),

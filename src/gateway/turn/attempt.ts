@@ -119,7 +119,8 @@ export class Attempt implements CallListener {
 
   /** What was used, by the upstream's figures or by ours. */
   get countedUsage(): Usage | undefined {
-    return countedUsage(this.answer, this.#path);
+    const wasWorking = this.#turn.signal.aborted && this.#call?.isTaken === true;
+    return countedUsage(this.answer, this.#path, wasWorking);
   }
 
   /**

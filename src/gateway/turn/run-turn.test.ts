@@ -620,10 +620,24 @@ describe('a client that leaves', () => {
     const turn = run();
     await until(() => fixture.upstream.calls.length === 1);
     turn.client.abort(new AppError('cancelled', 'left'));
-    expect(await finish(turn)).toMatchObject({ error: { code: 'cancelled' }, attempts: 1 });
+    const usage = { inputTokens: 1, outputTokens: 0, isEstimated: true };
+    expect(await finish(turn)).toMatchObject({ error: { code: 'cancelled' }, attempts: 1, usage });
     await fixture.upstream.calls[0]?.closed;
     await fixture.clock.advance(1_100);
-    expect(reported()).toEqual(['one cancelled']);
+    expect(fixture.pool.reports).toMatchObject([{ outcome: 'cancelled', usage: { input_tokens: 1 } }]);
+  });
+
+  it('while an upstream refuses it takes nothing there', async () => {
+    fixture.pool.add('one');
+    fixture.upstream.answer = ({ response }) => {
+      response.writeHead(500);
+      response.write('sorry');
+    };
+    const turn = run();
+    await until(() => fixture.upstream.calls.length === 1);
+    await settled();
+    turn.client.abort(new AppError('cancelled', 'left'));
+    expect(await finish(turn)).toMatchObject({ error: { code: 'cancelled' }, usage: undefined });
   });
 
   it('while it waits for an account leaves nothing behind', async () => {
@@ -631,7 +645,11 @@ describe('a client that leaves', () => {
     const turn = run();
     await until(() => fixture.pool.waiting === 1);
     turn.client.abort(new AppError('cancelled', 'left'));
-    expect(await finish(turn)).toMatchObject({ error: { code: 'cancelled' }, attempts: 0 });
+    expect(await finish(turn)).toMatchObject({
+      error: { code: 'cancelled' },
+      attempts: 0,
+      usage: undefined,
+    });
     await settled();
     expect(fixture.pool.waiting).toBe(0);
   });
