@@ -1,7 +1,16 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Download, Page } from 'playwright-core';
-import { expect, test } from 'vitest';
+import { expect, onTestFinished, test } from 'vitest';
+import { AppError } from '../src/core/errors.ts';
+import { openSqlite } from '../src/db/sqlite.ts';
+import { SqliteDatabase } from '../src/db/sqlite-database.ts';
+import { gatewayMigrations } from '../src/gateway/database/gateway-verbs.ts';
+import { notedRefusal } from '../src/gateway/turn/noted-turn.ts';
+import { usageVerbs } from '../src/gateway/usage/usage-verbs.ts';
 import { exportedTurn } from '../web/src/pages/turns/export-turn.ts';
 import { expectAccessible, expectFaults, openPage, snapshot, withoutBrowser } from './support/browser.ts';
 import { servicesForTest, userTurn } from './support/services.ts';
@@ -112,6 +121,98 @@ test.skipIf(withoutBrowser)('the list goes on in the usage ledger', async () => 
   await plain.last().getByRole('link').click();
   await page.getByRole('heading', { name: 'Timeline' }).waitFor();
   await page.unrouteAll({ behavior: 'ignoreErrors' });
+});
+
+/** A folder with a ledger of so many turns, the last of which ended two hours ago. */
+async function folderWithLedger(count: number): Promise<string> {
+  const folder = mkdtempSync(join(tmpdir(), 'warp2api-turns-'));
+  onTestFinished(() => rmSync(folder, { recursive: true }));
+  const now = Date.now();
+  const db = new SqliteDatabase(openSqlite(join(folder, 'usage.db'), gatewayMigrations('sqlite'), now));
+  const error = new AppError('not_found', 'No such model.');
+  const asked = {
+    client: { id: 'none' },
+    dialect: 'chat',
+    model: 'old',
+    isStream: false,
+    error,
+    status: 404,
+  };
+  const turns = Array.from({ length: count }, (_, turn) =>
+    notedRefusal({ ...asked, requestId: `old-${turn >> 1}` } as never, now - 7_200_000 - 60_000 * turn),
+  );
+  await usageVerbs(db).noteTurns({ id: 'old', turns });
+  await db.close();
+  return folder;
+}
+
+/** How many turns there are once all older ones are loaded; a row that is there twice fails. */
+async function countAll(page: Page): Promise<number> {
+  const older = page.getByRole('button', { name: 'Show older turns' });
+  const end = page.getByText('The usage ledger has no older ones.');
+  for (;;) {
+    await older.or(end).waitFor();
+    if (await end.isVisible()) break;
+    const before = await rowCount(page);
+    await older.click();
+    await expect.poll(async () => (await end.isVisible()) || (await rowCount(page)) > before).toBe(true);
+  }
+  return rowCount(page);
+}
+
+const rowCount = async (page: Page) =>
+  Number(await page.locator('table').getAttribute('aria-rowcount', { timeout: 5_000 })) - 1;
+
+test.skipIf(withoutBrowser)('the list has each turn of the ledger once, whoever made it', async () => {
+  const services = await servicesForTest({ DATA_DIR: await folderWithLedger(450) });
+  for (let turn = 0; turn < 3; turn += 1)
+    await (await services.chat(userTurn('auto', 'Hello'), { 'x-request-id': 'same' })).text();
+  const page = await openPage(services);
+  // The ledger has turns of other gateways as well, later than what this one has in its memory.
+  const at = new Date(Date.now() - 3_600_000).toISOString();
+  await page.route(/\/api\/turns\?/, async (route) => {
+    const { turns } = (await (await route.fetch()).json()) as { turns: object[] };
+    await route.fulfill({ json: { turns: [{ ...turns[0], request_id: 'early', at }] } });
+  });
+  await page.getByRole('link', { name: 'Turns', exact: true }).click();
+  await row(page, 'auto').waitFor();
+  expect(await countAll(page)).toBe(1 + 3 + 450);
+  await page.unrouteAll({ behavior: 'wait' });
+});
+
+test.skipIf(withoutBrowser)('no turn is missing after a while in which the list was not loaded', async () => {
+  const services = await servicesForTest({ DATA_DIR: await folderWithLedger(2) });
+  const ask = async (count: number) => {
+    for (let turn = 0; turn < count; turn += 1) await (await services.chat(userTurn('auto', 'Hello'))).text();
+  };
+  await ask(2);
+  const page = await openPage(services, { path: '#/turns' });
+  await row(page, 'auto').first().waitFor();
+  expect(await countAll(page)).toBe(4);
+  const known = await (await fetch(`${services.gatewayUrl}/api/turns`)).json();
+  await page.route(/\/api\/turns\?/, (route) => route.fulfill({ json: known }));
+  await ask(110);
+  await page.unrouteAll({ behavior: 'wait' });
+  await expect.poll(() => rowCount(page)).toBeGreaterThanOrEqual(100);
+  expect(await countAll(page)).toBe(114);
+});
+
+test.skipIf(withoutBrowser)('a turn that runs long is seen to end behind the latest', async () => {
+  const services = await withUpstreams({ one: { protocol: 'chat', options: { slowMs: 15_000 } } });
+  const running = services.chat(userTurn('one/chat-text-slow', 'Hello', { stream: true }));
+  const page = await openPage(services, { path: '#/turns' });
+  const badge = row(page, 'chat-text-slow').locator('.badge');
+  await badge.filter({ hasText: 'Running' }).waitFor();
+  expect(await countAll(page)).toBe(1);
+  for (const count of [61, 121]) {
+    for (let turn = 1; turn <= 60; turn += 1)
+      await (await services.chat(userTurn('one/chat-text', 'Hello'))).text();
+    await expect.poll(() => rowCount(page)).toBe(count);
+  }
+  await (await running).text();
+  // It is the last by its name, and the table draws the first.
+  await page.locator('th').getByRole('button', { name: 'Model' }).dblclick();
+  await badge.filter({ hasText: 'Success' }).waitFor();
 });
 
 test.skipIf(withoutBrowser)('rows keep their place while one is pointed at', async () => {

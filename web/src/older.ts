@@ -16,14 +16,12 @@ export function useOlder<Item, Place>(
   const pages = useSignal<Page<Item, Place> | undefined>(undefined);
   const error = useSignal<ApiError | undefined>(undefined);
   const running = useRef<AbortController>(undefined);
-  useLayoutEffect(
-    () => () => {
-      running.current?.abort();
-      pages.value = undefined;
-      error.value = undefined;
-    },
-    on,
-  );
+  function forget(): void {
+    running.current?.abort();
+    pages.value = undefined;
+    error.value = undefined;
+  }
+  useLayoutEffect(() => forget, on);
 
   /** `first`: where the pages begin. */
   async function more(first: Place): Promise<void> {
@@ -38,5 +36,5 @@ export function useOlder<Item, Place>(
       if (!abort.signal.aborted) error.value = asError(thrown);
     }
   }
-  return { pages, error, more };
+  return { pages, error, more, forget };
 }

@@ -7,6 +7,8 @@ import { keyName } from './shown-names.ts';
 /** A turn as the table lists it, from the memory of the gateway or from its ledger. */
 export interface ListedTurn {
   readonly id: string;
+  /** Its place in the ledger, if it is from there: the choices of one request stand there one by one. */
+  readonly cursor?: string;
   /** When it began. */
   readonly at: number;
   readonly model: string;
@@ -45,6 +47,7 @@ function fromLedger(turn: UsageTurn): ListedTurn {
   const { input_tokens: input, output_tokens: output, provider, answered_model: answered } = turn;
   return {
     id: turn.request_id,
+    cursor: turn.cursor,
     at: Date.parse(turn.at) - turn.duration_ms,
     model: turn.model,
     answeredBy: provider === null ? undefined : `${provider}/${answered ?? turn.model}`,
@@ -59,30 +62,30 @@ function fromLedger(turn: UsageTurn): ListedTurn {
 
 const atOnce = 200;
 const mostLooks = 20;
-/** The ledger goes by when turns ended: the longest that began before others may have ended after them. */
-const overlapMs = 5 * 60_000;
+/** The memory has when a turn began, the ledger when it ended: what comes of the one is that much off the other. */
+const sameTurnMs = 1_000;
 
-/** Where the ledger goes on behind a list. */
-export function placeBehind(turns: readonly ListedTurn[]): string {
-  const oldest = Math.min(Date.now(), ...turns.map(({ at }) => at));
-  return `${Math.min(Date.now(), oldest + overlapMs) + 1}.0`;
+/** Clients may send one request id with several turns. */
+export function notAmong(listed: readonly ListedTurn[]): (turn: ListedTurn) => boolean {
+  const times = Map.groupBy(listed, ({ id }) => id);
+  return ({ id, at }) => !times.get(id)?.some((one) => Math.abs(one.at - at) < sameTurnMs);
 }
 
-/** A page of the ledger with turns that are not listed already. */
+/** A page of the ledger, from its latest turn if `before` is empty, with turns that are not listed already. */
 export async function loadOlder(
   { client_key: key, min_duration_ms: least = '0', ...query }: ReturnType<typeof turnQuery>,
   before: string,
   listed: readonly ListedTurn[],
   abort: AbortSignal,
 ) {
-  const ids = new Set(listed.map(({ id }) => id));
+  const isNew = notAmong(listed);
   const items: ListedTurn[] = [];
   let next: string | null = before;
   for (let looks = 0; looks < mostLooks && next !== null && items.length === 0; looks += 1) {
     const asked = { ...query, key, from: '1970-01-01T00:00:00Z', limit: atOnce, before: next };
     type Answer = { readonly turns: readonly UsageTurn[]; readonly next: string | null };
     const page: Answer = await api.get<Answer>('/api/usage/turns', asked, abort);
-    const turns = page.turns.map(fromLedger).filter(({ id }) => !ids.has(id));
+    const turns = page.turns.map(fromLedger).filter(isNew);
     items.push(...turns.filter(({ durationMs }) => (durationMs ?? 0) >= Number(least)));
     next = page.next;
   }

@@ -13,7 +13,7 @@ import { useOlder } from '../../older.ts';
 import { frameText } from '../../texts/frame.ts';
 import { turnsText } from '../../texts/turns.ts';
 import { hasFilters, TurnFilters, turnQuery } from './filters.tsx';
-import { type ListedTurn, listedOf, loadOlder, placeBehind } from './listed-turn.ts';
+import { type ListedTurn, listedOf, loadOlder, notAmong } from './listed-turn.ts';
 import { shownOutcome } from './shown-names.ts';
 import { TurnView } from './turn-view.tsx';
 
@@ -35,39 +35,49 @@ function AllTurns() {
   const text = turnsText();
   const query = turnQuery(place.value.filters);
   const asked = JSON.stringify(query);
+  const listed = useRef<readonly ListedTurn[]>([]);
+  const older = useOlder((before: string, abort) => loadOlder(query, before, listed.current, abort), [asked]);
   const loaded = useLoaded(
-    (abort) => api.get<TurnList>('/api/turns', { ...query, limit: latest }, abort),
+    async (abort) => {
+      const { turns } = await api.get<TurnList>('/api/turns', { ...query, limit: latest }, abort);
+      if (!older.pages.peek()) return turns;
+      const ids = new Set(turns.map(({ request_id }) => request_id));
+      // After a while without a look there are turns between these and those that are listed.
+      if (turns.length === latest && !listed.current.some(({ id }) => ids.has(id))) older.forget();
+      const running = listed.current.filter(({ id, durationMs }) => durationMs === null && !ids.has(id));
+      // One that a restart has cut off is in no memory.
+      const others = running.map(({ id }) =>
+        api.get<ShownTurn>(`/api/turns/${encodeURIComponent(id)}`, {}, abort).catch(() => []),
+      );
+      return turns.concat(...(await Promise.all(others)));
+    },
     [asked],
     everyMs,
     () => turnChanges.value,
-  );
-  const listed = useRef(new Map<string, ListedTurn>());
-  const older = useOlder(
-    (before: string, abort) => loadOlder(query, before, [...listed.current.values()], abort),
-    [asked],
   );
   return (
     <>
       <PageHead title={frameText().turns} lead={text.lead} />
       <div class="stack">
-        <TurnFilters turns={loaded.value.value?.turns ?? []} />
+        <TurnFilters turns={loaded.value.value ?? []} />
         <Shown of={loaded}>
-          {({ turns }) => {
+          {(turns) => {
             const pages = older.pages.value;
+            const rows = turns.map(listedOf);
             // What has left the latest stays in a list that goes on behind them.
-            const known = pages ? listed.current : new Map<string, ListedTurn>();
-            for (const turn of [...(pages?.items ?? []), ...turns.map(listedOf)])
-              known.set(turn.id + turn.at, turn);
-            listed.current = known;
-            const rows = [...known.values()].sort((one, other) => other.at - one.at);
-            const next = pages ? pages.next : placeBehind(rows);
+            const left = pages ? listed.current.filter(({ durationMs }) => durationMs !== null) : [];
+            rows.push(...left.filter(notAmong(rows)));
+            rows.push(...(pages?.items ?? []).filter(notAmong(rows)));
+            rows.sort((one, other) => other.at - one.at);
+            listed.current = rows;
+            const next = pages ? pages.next : '';
             return (
               <>
                 <Table
                   label={frameText().turns}
                   columns={columns()}
                   rows={rows}
-                  keyOf={({ id, at }) => id + at}
+                  keyOf={({ id, at, cursor = '' }) => id + at + cursor}
                   onOpen={({ id }) => goTo('turns', [id])}
                   empty={
                     hasFilters(place.value.filters) ? (
