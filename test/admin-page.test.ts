@@ -280,7 +280,7 @@ test('a page that is not built says what to do', async () => {
   await app.close();
 });
 
-const firstVisitBytes = 50_000;
+const firstVisitBytes = 48_500;
 
 test.skipIf(withoutBrowser).each(['start', 'overview'])('a first visit of %s loads little', async (name) => {
   const services = await servicesForTest();

@@ -4,6 +4,7 @@ import { frameText } from '../texts/frame.ts';
 import { Button } from './button.tsx';
 import { Form, FormFault } from './form.tsx';
 import { Toasts } from './toast.tsx';
+import './dialog.css';
 
 /**
  * For a dialog that is open as long as it is drawn. It is opened before the next key is read: what is typed right after is meant

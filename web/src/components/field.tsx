@@ -1,6 +1,7 @@
 import type { ComponentChildren, InputHTMLAttributes } from 'preact';
 import { useId } from 'preact/hooks';
 import type { Bound, Option } from './choice.tsx';
+import './field.css';
 
 interface FieldProps {
   readonly label: string;

@@ -2,6 +2,7 @@ import { useSignal } from '@preact/signals';
 import { useId, useLayoutEffect, useRef } from 'preact/hooks';
 import { frameText } from '../texts/frame.ts';
 import { Icon, type IconName } from './icon.tsx';
+import './menu.css';
 
 export interface MenuItem {
   readonly label: string;

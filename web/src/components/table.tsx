@@ -5,6 +5,7 @@ import { shownNumber } from '../format.ts';
 import { frameText } from '../texts/frame.ts';
 import { Icon } from './icon.tsx';
 import { useKeptFocus, useSteadyRows } from './steady.ts';
+import './table.css';
 
 export interface Column<Row> {
   readonly id: string;

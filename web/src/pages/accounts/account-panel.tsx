@@ -6,7 +6,8 @@ import type {
   SessionsAnswer,
 } from '../../../../src/pool-api/schema.ts';
 import { api, useLoaded } from '../../api.ts';
-import { Button, Copied } from '../../components/button.tsx';
+import { Button } from '../../components/button.tsx';
+import { Copied } from '../../components/copy.tsx';
 import { useModal } from '../../components/dialog.tsx';
 import { Menu } from '../../components/menu.tsx';
 import { Facts, Fault, Loading, Notice, Shown } from '../../components/page.tsx';

@@ -1,7 +1,8 @@
 import { useSignal } from '@preact/signals';
 import type { ShownKey } from '../../../../src/core/shown-key.ts';
 import { api } from '../../api.ts';
-import { Button, Snippet } from '../../components/button.tsx';
+import { Button } from '../../components/button.tsx';
+import { Snippet } from '../../components/copy.tsx';
 import { Dialog, FormDialog } from '../../components/dialog.tsx';
 import { SelectField } from '../../components/field.tsx';
 import { Notice } from '../../components/page.tsx';

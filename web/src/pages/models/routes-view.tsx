@@ -1,6 +1,6 @@
 import type { ShownConditions, ShownRoute, ShownRoutes } from '../../../../src/core/shown-models.ts';
 import { Bar } from '../../components/bar.tsx';
-import { Snippet } from '../../components/button.tsx';
+import { Snippet } from '../../components/copy.tsx';
 import { Card, Empty, Notice } from '../../components/page.tsx';
 import { Table } from '../../components/table.tsx';
 import { shownDuration, shownNumber, shownPercent } from '../../format.ts';

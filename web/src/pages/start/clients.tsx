@@ -1,7 +1,7 @@
 import { useSignal } from '@preact/signals';
 import type { ShownModels } from '../../../../src/core/shown-models.ts';
 import { api, useLoaded } from '../../api.ts';
-import { Snippet } from '../../components/button.tsx';
+import { Snippet } from '../../components/copy.tsx';
 import { SelectField, TextField } from '../../components/field.tsx';
 import { Card, Notice } from '../../components/page.tsx';
 import { isPlainHttp } from '../../session.ts';

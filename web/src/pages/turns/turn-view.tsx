@@ -1,7 +1,8 @@
 import { useSignal } from '@preact/signals';
 import type { ShownTurn, TurnContent } from '../../../../src/core/shown-turn.ts';
 import { api, useLoaded } from '../../api.ts';
-import { Button, Copied } from '../../components/button.tsx';
+import { Button } from '../../components/button.tsx';
+import { Copied } from '../../components/copy.tsx';
 import {
   Badge,
   Card,
