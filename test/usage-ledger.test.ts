@@ -1,6 +1,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, expect, it, onTestFinished } from 'vitest';
 import { WebSocket } from 'ws';
 import { shownTurn } from '../src/core/shown-turn.ts';
@@ -96,6 +97,9 @@ it('has one row for each turn, whatever carried it, and its sums agree', async (
   expect(report.total.first_content_p50_ms).toBeGreaterThan(0);
 });
 
+/** Of one client's refused requests one a second is kept. */
+const nextSecond = () => delay(1_050);
+
 it('says what is not known of costs, and counts refused turns of a known key but none without one', async () => {
   const services = await servicesForTest({
     API_KEYS: 'key-of-one-client',
@@ -108,8 +112,10 @@ it('says what is not known of costs, and counts refused turns of a known key but
   expect((await services.chat({ model: 'sandbox', messages: 'none' }, own)).status).toBe(400);
   const { messages } = userTurn('', 'a');
   const tooLong = `no-such-model-${'x'.repeat(10_000)}\u0000\ud800`;
+  await nextSecond();
   expect((await services.chat({ model: tooLong, messages }, own)).status).toBe(400);
   const odd = 'no-such-model-\u0000\ud800\u202e\u{1f600}';
+  await nextSecond();
   expect((await services.chat({ model: odd, messages }, own)).status).toBe(404);
   expect((await services.chat(userTurn('sandbox', 'a'))).status).toBe(401);
   await (await services.chat(userTurn('sandbox', 'Hello'), own)).text();
@@ -136,6 +142,33 @@ it('says what is not known of costs, and counts refused turns of a known key but
   expect(usageReport.parse(await mine.json()).total.turns).toBe(4);
   const accounts = await fetch(`${services.gatewayUrl}/api/usage/me?group=account`, { headers: own });
   expect(accounts.status).toBe(400);
+});
+
+it('keeps one refused request of a client a second, and counts those it leaves out', async () => {
+  const services = await servicesForTest({ ADMIN_KEY: 'key-of-the-admin' });
+  const admin = { authorization: 'Bearer key-of-the-admin' };
+  const limits = { requests_per_minute: 1 };
+  const body = JSON.stringify({ name: 'eager', limits });
+  const made = await fetch(`${services.gatewayUrl}/api/keys`, { method: 'POST', headers: admin, body });
+  const own = { authorization: `Bearer ${((await made.json()) as { secret: string }).secret}` };
+  const ask = () => services.chat(userTurn('sandbox', 'Hello'), own);
+  await (await ask()).text();
+  const asked = 30;
+  const began = performance.now();
+  for (let time = 0; time < asked; time += 1) expect((await ask()).status).toBe(429);
+  const most = 1 + (performance.now() - began) / 1_000;
+  const counted = async (name: string) => {
+    const text = await (await fetch(`${services.gatewayUrl}/metrics`, { headers: admin })).text();
+    return Number(new RegExp(`^warp2api_gateway_${name} (\\d+)$`, 'm').exec(text)?.[1]);
+  };
+  expect(await counted('turns_limited_total{limit="requests_per_minute"}')).toBe(asked);
+  const leftOut = await counted('ledger_turns_total{result="left_out"}');
+  expect(leftOut).toBeGreaterThanOrEqual(asked - most);
+  const found = await eventually('the turns are in the ledger', async () => {
+    const { total } = await usageOf(services, '?group=key', admin);
+    return total.turns > asked - leftOut && total;
+  });
+  expect(found).toMatchObject({ turns: 1 + asked - leftOut, errors: asked - leftOut });
 });
 
 it('survives a restart, and answers for a turn that is no longer in memory', async () => {

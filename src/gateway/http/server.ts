@@ -191,6 +191,7 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
     openCircuits: () => dependencies.circuits.open,
     keep: options.keep,
     ledger: dependencies.ledger,
+    records: dependencies.records,
     telemetry: options.telemetry,
   });
   const clientTurns = new ClientTurns(dependencies, metrics, admission, options.limits);

@@ -269,6 +269,8 @@ export class TurnRecords {
   readonly #listeners: ((record: TurnRecord) => void)[] = [];
   /** By client, when its last refused request was kept. */
   readonly #refusedAt = new LRUCache<string, number>({ max: 1_000 });
+  /** Refused requests that were not kept. */
+  leftOut = 0;
   #oldest = 0;
   #next = 0;
   #bytes = 0;
@@ -288,18 +290,22 @@ export class TurnRecords {
   }
 
   /**
-   * A request that was refused before a turn began. Of one client one a second is kept: a program that asks again and again
-   * must not push out the records of others.
+   * A request that was refused before a turn began. Of one client one a second is kept, here and in the ledger: a program that
+   * asks again and again must not push out the records of others. Answers whether this one is.
    */
-  refuse(asked: AskedTurn, ended: TurnEnded): void {
+  refuse(asked: AskedTurn, ended: TurnEnded): boolean {
     const now = this.#clock.monotonic();
     const last = this.#refusedAt.get(asked.client.id);
-    if (last !== undefined && now - last < refusalEveryMs) return;
+    if (last !== undefined && now - last < refusalEveryMs) {
+      this.leftOut += 1;
+      return false;
+    }
     this.#refusedAt.set(asked.client.id, now);
     const record = new TurnRecord(asked, this.#clock);
     record.end(ended);
     this.#add(record);
     for (const listener of this.#listeners) listener(record);
+    return true;
   }
 
   /** Hears of every turn when it begins and when it has ended. */

@@ -145,9 +145,8 @@ export class ClientTurns {
   /** Notes a request that was refused before a turn began. */
   refused(refusal: RefusedTurn): void {
     const { clock, ledger, records } = this.#dependencies;
-    if (ledger.isOn) ledger.note(notedRefusal(refusal, clock.now()));
     const { requestId, client, dialect, model = '', isStream, error, status } = refusal;
-    records.refuse(
+    const isKept = records.refuse(
       { requestId, client, dialect, model: shownName(model), isStream },
       {
         outcome: error.code,
@@ -159,6 +158,7 @@ export class ClientTurns {
         usage: undefined,
       },
     );
+    if (isKept && ledger.isOn) ledger.note(notedRefusal(refusal, clock.now()));
   }
 
   #log(

@@ -2,6 +2,7 @@ import { Counter, Gauge, Registry } from 'prom-client';
 import { callSeconds, LightHistogram, metricsText, Sums } from '../../lib/api/metrics.ts';
 import type { Telemetry } from '../../lib/telemetry/telemetry.ts';
 import type { Limits } from '../limits/limits.ts';
+import type { TurnRecords } from '../records/turn-record.ts';
 import type { BufferedStore } from '../state/buffered-store.ts';
 import type { UsageLedger } from '../usage/ledger.ts';
 import type { Admission } from './admission.ts';
@@ -58,6 +59,7 @@ export function createGatewayMetrics(options: {
   readonly telemetry: Pick<Telemetry, 'droppedSpans'> | undefined;
   readonly keep: Pick<BufferedStore, 'figures' | 'failures'>;
   readonly ledger: Pick<UsageLedger, 'figures'>;
+  readonly records: Pick<TurnRecords, 'leftOut'>;
   readonly admission: Pick<Admission, 'load' | 'reason' | 'refused'>;
   readonly limits: Pick<Limits, 'refused' | 'passed'>;
 }): GatewayMetrics {
@@ -156,7 +158,7 @@ export function createGatewayMetrics(options: {
     },
   });
 
-  const { keep, ledger, admission, telemetry, limits } = options;
+  const { keep, ledger, records, admission, telemetry, limits } = options;
   gauge(
     'keep_bytes',
     'Bytes of conversations and stored responses in the keep; on a shared database as counted last.',
@@ -182,11 +184,12 @@ export function createGatewayMetrics(options: {
   );
   counter(
     'ledger_turns_total',
-    'Turns by what became of them: written to the usage ledger, or dropped since its database took no more.',
+    'Turns by what became of them: written to the usage ledger, dropped since its database took no more, or left out as refused requests of a client that had another one within the second.',
     ['result'],
     () => [
       ['written', ledger.figures.written],
       ['dropped', ledger.figures.dropped],
+      ['left_out', records.leftOut],
     ],
   );
   gauge(
