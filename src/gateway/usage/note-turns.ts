@@ -104,7 +104,8 @@ export function createMoveHours(db: Database): () => Promise<boolean> {
       await queries.run('DELETE FROM usage_hours WHERE series_id = $1', id);
       return id;
     });
-    last = moved ?? last;
+    // From the beginning again: a gateway of that release may still run and make more.
+    last = moved ?? 0;
     return moved !== undefined;
   };
 }
@@ -359,9 +360,10 @@ const addHours = (span: number): string => `
   SELECT $2::bigint, ${span}, hour - hour % ${span}, ${names.map((name) => `SUM(${name})`).join(', ')}
   FROM usage_hours WHERE series_id = $1 GROUP BY hour - hour % ${span} ORDER BY 3 ${addingToSums}`;
 const nextSeries = `
-  SELECT id, face, last_hour AS "lastHour", key_name AS "keyName", key_id AS "keyId", model,
-    answered_model AS "answeredModel", provider, account_id AS "accountId", dialect, outcome
-  FROM usage_series WHERE id > $1 ORDER BY id LIMIT 1`;
+  SELECT s.id, s.face, s.last_hour AS "lastHour", s.key_name AS "keyName", s.key_id AS "keyId", s.model,
+    s.answered_model AS "answeredModel", s.provider, s.account_id AS "accountId", s.dialect, s.outcome
+  FROM usage_hours AS h CROSS JOIN usage_series AS s
+  WHERE h.series_id > $1 AND s.id = h.series_id ORDER BY h.series_id LIMIT 1`;
 
 const addSizes = new Insert(
   'usage_sizes',

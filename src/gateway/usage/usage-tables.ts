@@ -127,10 +127,13 @@ CREATE TABLE usage_batches (id text PRIMARY KEY, at bigint NOT NULL);
 `,
 };
 
-/** Sums of several spans take the place of those of hours and days: hours are moved to them while the gateway runs. */
+/**
+ * Sums of several spans take the place of those of hours and days: hours are moved to them while the gateway runs. Both tables
+ * stay, for gateways of the earlier release that run beside it.
+ */
 export const usageSpans: TablesStep = {
   version: 4,
   name: 'usage spans',
-  sqlite: `${sumsTable('sqlite', 'usage_sums', 'span', 'start')} DROP TABLE usage_days;`,
-  postgres: `${sumsTable('postgres', 'usage_sums', 'span', 'start')} DROP TABLE usage_days;`,
+  sqlite: sumsTable('sqlite', 'usage_sums', 'span', 'start'),
+  postgres: sumsTable('postgres', 'usage_sums', 'span', 'start'),
 };

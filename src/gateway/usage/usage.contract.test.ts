@@ -261,30 +261,47 @@ describe.each([
       expect(await count(table)).toBe(0);
   });
 
-  it('moves the sums of hours that an earlier release made, also while turns are noted', async () => {
+  it('moves the sums of hours that an earlier release made, also while turns are noted, and those that it goes on to make', async () => {
     const { db, verbs, database } = await opened(open);
-    const [before, after] = [someTurns(600), someTurns(300)];
-    await verbs.noteTurns({ id: 'before', turns: before });
+    const [before, after, late] = [someTurns(600), someTurns(300), someTurns(90)];
     const ofLatest = `SELECT id FROM usage_series WHERE face = ${latestFace}`;
     const columns = ['series_id', ...figures.map(({ name }) => name)].join(', ');
-    await db.writing.run(
-      `INSERT INTO usage_hours (hour, ${columns}) SELECT start, ${columns} FROM usage_sums WHERE span = 1`,
-    );
-    await db.writing.run('DELETE FROM usage_sums');
-    await db.writing.run(`DELETE FROM usage_hours WHERE series_id IN (${ofLatest})`);
-    await db.writing.run(`DELETE FROM usage_series WHERE face = ${latestFace}`);
+    const notedEarlier = async (table: string, turns: readonly LedgerTurn[]): Promise<void> => {
+      await usageVerbs(db).noteTurns({ id: table, turns });
+      await db.writing.run(
+        `CREATE TABLE ${table} AS SELECT * FROM usage_sums WHERE series_id NOT IN (${ofLatest})`,
+      );
+      await db.writing.run('DELETE FROM usage_sums');
+      await db.writing.run(`DELETE FROM usage_series WHERE face = ${latestFace}`);
+    };
+    const writeEarlier = async (table: string): Promise<void> => {
+      for (const [times, span] of [
+        ['hour', 1],
+        ['day', 24],
+      ] as const)
+        await db.writing.run(
+          `INSERT INTO usage_${times}s (${times}, ${columns}) SELECT start / ${span}, ${columns} FROM ${table} WHERE span = ${span}`,
+        );
+    };
+    await notedEarlier('late', late);
+    await notedEarlier('before', before);
+    await writeEarlier('before');
     const move = async (): Promise<void> => {
       while (await verbs.moveHours());
     };
     await Promise.all([move(), move(), verbs.noteTurns({ id: 'after', turns: after })]);
     expect(await db.reading.all('SELECT 1 FROM usage_hours')).toEqual([]);
-    const all = sumsOf([...before, ...after]);
+    await db.writing.run('DELETE FROM usage_days');
+    await writeEarlier('late');
+    await move();
+    expect(await db.reading.all('SELECT 1 FROM usage_hours')).toEqual([]);
+    const all = sumsOf([...before, ...after, ...late]);
     for (const step of [undefined, 'hour', 'day'] as const)
       for (const groups of [[], ['account'], ['key', 'model'], ['key', 'outcome']] as Dimension[][]) {
         const asked = { from: start, to: now, filter: {}, groups, step, timeZone: 'Asia/Tokyo' };
         const { total } = await reportUsage(database, asked, now);
         expect(all).toMatchObject(Object.fromEntries(total));
-        expect(total.get('turns')).toBe(900);
+        expect(total.get('turns')).toBe(990);
       }
   });
 
