@@ -74,7 +74,10 @@ it('asks for records when their batch is made, and for none of turns that have n
   await clock.advance(600);
   note('refused too');
   await clock.advance(600);
-  expect(sent.map(({ records }) => records)).toEqual(['[["a","ended"]]', undefined]);
+  expect(sent.map(({ records }) => records)).toEqual([
+    { requestIds: ['a'], json: '[["a","ended"]]' },
+    undefined,
+  ]);
   expect(noted()).toEqual(['a', 'refused', 'refused too']);
 });
 

@@ -4,7 +4,7 @@ import type { Clock } from '../../lib/clock.ts';
 import type { Logger } from '../../lib/log/logger.ts';
 import { onceAMinute } from '../../lib/log/once-a-minute.ts';
 import { dayMs, type LedgerTurn } from './ledger-turn.ts';
-import type { Batch } from './note-turns.ts';
+import type { Batch, KeptRecords } from './note-turns.ts';
 import type { UsageVerbs } from './usage-verbs.ts';
 
 /** Where the ledger is kept: see `GatewayDatabase`. */
@@ -42,6 +42,11 @@ const firstPruneMs = 1_000;
 const pruneEveryMs = 60_000;
 const mostPortions = 50;
 
+interface NotedRecord {
+  readonly requestId: string;
+  readonly record: () => unknown;
+}
+
 /**
  * The turns on their way to the ledger. They wait here while the database cannot be reached, up to a bound; what is beyond it
  * is dropped, counted and reported.
@@ -51,7 +56,7 @@ export class UsageLedger {
   readonly #sayDropped: (reason: string) => void;
   /** The next batch: turns, and what becomes the records of those that have one. */
   #turns: LedgerTurn[] = [];
-  #records: (() => unknown)[] = [];
+  #records: NotedRecord[] = [];
   /** Full ones that wait for the batch before them. */
   #full: Batch[] = [];
   #fullBytes = 0;
@@ -93,7 +98,7 @@ export class UsageLedger {
       return;
     }
     this.#turns.push(turn);
-    if (record) this.#records.push(record);
+    if (record) this.#records.push({ requestId: turn.requestId, record });
     if (this.#turns.length === mostInBatch) {
       const batch = this.#takeBatch();
       this.#full.push(batch);
@@ -160,10 +165,10 @@ export class UsageLedger {
 
   #takeBatch(): Batch {
     const turns = this.#turns;
-    const records =
-      this.#records.length === 0 ? undefined : JSON.stringify(this.#records.map((record) => record()));
+    const noted = this.#records;
     this.#turns = [];
     this.#records = [];
+    const records = noted.length === 0 ? undefined : keptRecords(noted);
     return { id: randomUUID(), turns, records };
   }
 
@@ -195,6 +200,13 @@ export class UsageLedger {
   }
 }
 
+function keptRecords(noted: readonly NotedRecord[]): KeptRecords {
+  return {
+    requestIds: noted.map(({ requestId }) => requestId),
+    json: JSON.stringify(noted.map(({ record }) => record())),
+  };
+}
+
 function bytesOf({ turns, records }: Batch): number {
-  return 300 * turns.length + 2 * (records?.length ?? 0);
+  return 300 * turns.length + 2 * (records?.json.length ?? 0);
 }

@@ -19,8 +19,13 @@ export interface Batch {
   readonly id: string;
   /** At least one. */
   readonly turns: readonly LedgerTurn[];
-  /** The decision records of those that have one, as one text of JSON. */
-  readonly records?: string | undefined;
+  readonly records?: KeptRecords | undefined;
+}
+
+/** The decision records of those turns that have one. */
+export interface KeptRecords {
+  readonly requestIds: readonly string[];
+  readonly json: string;
 }
 
 /** Combinations of one face within an hour, noted by one gateway; all further ones count as one. */
@@ -71,9 +76,9 @@ export function createNoteTurns(db: Database): (batch: Batch) => Promise<void> {
         added.map((series) => seriesRow(series, hourOf(at))),
       );
       await addSums.run(queries, sums);
-      await addSizes.run(queries, sizesOf(turns, hourOf(at), records?.length ?? 0));
+      await addSizes.run(queries, sizesOf(turns, hourOf(at), records?.json.length ?? 0));
       await insertTurns.run(queries, rows);
-      if (records !== undefined) await insertRecords(queries, at, turns, records);
+      if (records !== undefined) await insertRecords(queries, at, records);
     });
     known.keep(added);
   };
@@ -264,18 +269,13 @@ function sizesOf(turns: readonly LedgerTurn[], lastHour: number, records: number
   return [...sizes].toSorted(([one], [other]) => one - other).map(([hour, bytes]) => [hour, ...bytes]);
 }
 
-async function insertRecords(
-  queries: Queries,
-  at: number,
-  turns: readonly LedgerTurn[],
-  records: string,
-): Promise<void> {
+async function insertRecords(queries: Queries, at: number, { requestIds, json }: KeptRecords): Promise<void> {
   const row = await queries.get<{ id: number }>(
     'INSERT INTO usage_records (at, records) VALUES ($1, $2) RETURNING id',
     at,
-    records,
+    json,
   );
-  const requests = turns.map(({ requestId }) => requestDigest(requestId)).join(' ');
+  const requests = requestIds.map(requestDigest).join(' ');
   if (row) await queries.run('INSERT INTO usage_requests (id, requests) VALUES ($1, $2)', row.id, requests);
 }
 

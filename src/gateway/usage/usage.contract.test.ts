@@ -201,11 +201,11 @@ describe.each([
 
   it('finds the newest decision record of a request', async () => {
     const { verbs } = await opened(open);
-    const noted = async (id: string, ids: string[], records: unknown[]) =>
+    const noted = async (id: string, ids: string[], records: unknown[], refused: string[] = []) =>
       verbs.noteTurns({
         id,
-        turns: ids.map((requestId) => ledgerTurn({ requestId })),
-        records: JSON.stringify(records),
+        turns: [...ids, ...refused].map((requestId) => ledgerTurn({ requestId })),
+        records: { requestIds: ids, json: JSON.stringify(records) },
       });
     // As releases before this one wrote them.
     const named = [
@@ -215,12 +215,15 @@ describe.each([
     await noted('a', ['one', 'two'], named);
     await noted(
       'b',
-      ['one', 'refused', 'one'],
+      ['one', 'one'],
       [
         ['one', 2],
         ['one', 3],
       ],
+      ['refused'],
     );
+    // A client that goes on with the same request id after that, and is refused.
+    for (let at = 0; at < 5; at += 1) await noted(`later ${at}`, ['other'], [['other', at]], ['one']);
     expect(JSON.parse((await verbs.recordOf('one')) ?? '')).toEqual(['one', 3]);
     expect(JSON.parse((await verbs.recordOf('two')) ?? '')).toEqual({ request_id: 'two', n: 1 });
     expect(await verbs.recordOf('refused')).toBeUndefined();
@@ -229,7 +232,7 @@ describe.each([
 
   it('removes what is too old or too much, the records before the turns, and keeps the sums', async () => {
     const { db, verbs, database } = await opened(open);
-    const records = JSON.stringify([['x', 'a'.repeat(10_000)]]);
+    const records = { requestIds: ['x'], json: JSON.stringify([['x', 'a'.repeat(10_000)]]) };
     for (let hour = 0; hour < 10; hour += 1) {
       const turns = Array.from({ length: 10 }, () => ledgerTurn({ at: start + hour * hourMs }));
       await verbs.noteTurns({ id: `batch ${hour}`, turns, records });
@@ -238,7 +241,7 @@ describe.each([
     const count = async (table: string) =>
       (await db.reading.get<{ n: number }>(`SELECT COUNT(*) AS n FROM usage_${table}`))?.n;
     // Half of it is for three hours of records, the other for all turns.
-    await verbs.pruneUsage(later, { keptMs: dayMs, maxBytes: 2 * 3.5 * records.length });
+    await verbs.pruneUsage(later, { keptMs: dayMs, maxBytes: 2 * 3.5 * records.json.length });
     expect([await count('records'), await count('turns')]).toEqual([3, 100]);
     expect(await count('requests')).toBe(3);
     await verbs.pruneUsage(later, { keptMs: 4.5 * hourMs, maxBytes: 1e12 });
