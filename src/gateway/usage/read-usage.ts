@@ -137,7 +137,7 @@ export async function listTurns(
   );
   const values: Value[] = [last?.at ?? from, last?.id ?? 0, before.at, before.id, limit];
   const turns = await db.all<ListedTurn>(
-    `SELECT t.id, t.at, t.request_id AS "requestId", s.key_id AS "keyId", s.key_name AS "keyName", s.model,
+    `SELECT t.id, t.at, t.request_id AS "requestId", s.key_id AS "keyId", ${nameOfKey} AS "keyName", s.model,
        s.answered_model AS "answeredModel", s.provider, s.account_id AS "accountId", s.dialect, s.outcome,
        t.is_stream AS "isStream", t.status, t.attempts, t.input_tokens AS "inputTokens", t.output_tokens AS "outputTokens",
        t.cached_tokens AS "cachedTokens", t.cache_write_tokens AS "cacheWriteTokens", t.reasoning_tokens AS "reasoningTokens",
@@ -189,9 +189,12 @@ function columnOf(name: Dimension): string {
   return `s.${dimensions[name].column}`;
 }
 
+/** As it is now; series were written under names of their time. */
+const nameOfKey = '(SELECT name FROM client_keys WHERE key_id = s.key_id)';
+
 function shown(groups: readonly Dimension[]): string[] {
   const columns = groups.map((name) => `${columnOf(name)} AS ${name}`);
-  return groups.includes('key') ? [...columns, 'MAX(s.key_name) AS key_name'] : columns;
+  return groups.includes('key') ? [...columns, `${nameOfKey} AS key_name`] : columns;
 }
 
 /** As a floating number: sums may be above what JavaScript holds exactly. */
@@ -206,7 +209,8 @@ function conditionsOf(filter: UsageFilter, values: Value[]): string[] {
     if (name === 'outcome' && value === 'error') return "s.outcome NOT IN ('success', 'cancelled')";
     values.push(value);
     const place = `$${values.length}`;
-    if (name === 'key') return `(s.key_id = ${place} OR s.key_name = ${place})`;
+    if (name === 'key')
+      return `(s.key_id = ${place} OR s.key_id IN (SELECT key_id FROM client_keys WHERE name = ${place}))`;
     if (name === 'account') return `substr(s.account_id, 1, length(${place})) = ${place}`;
     return `${columnOf(name)} = ${place}`;
   });

@@ -10,6 +10,7 @@ import { openSqlite } from '../../db/sqlite.ts';
 import { SqliteDatabase } from '../../db/sqlite-database.ts';
 import { newDatabase } from '../../db/testing/shared-postgres.ts';
 import { gatewayMigrations } from '../database/gateway-verbs.ts';
+import { keyVerbs } from '../keys/key-verbs.ts';
 import { type Dimension, dayMs, figures, hourMs, type LedgerTurn, latestFace } from './ledger-turn.ts';
 import { ledgerTurn } from './testing/ledger-turns.ts';
 import { reportUsage } from './usage-report.ts';
@@ -197,6 +198,42 @@ describe.each([
       fitting.toSorted((one, other) => other.at - one.at).map(({ requestId }) => requestId),
     );
     expect(new Set(seen).size).toBe(seen.length);
+  });
+
+  it('knows a key by the name that it has now, whatever it was called when its turns ran', async () => {
+    const { db, verbs, database } = await opened(open);
+    const key = {
+      keyId: 'key_1',
+      name: 'old',
+      owner: null,
+      prefix: '',
+      digest: 'd',
+      clientId: 'c',
+      createdAt: 0,
+    };
+    const may = { models: null, providers: null, labels: null, limits: { budgets: [] }, expiresAt: null };
+    await keyVerbs(db).createKey({ ...key, ...may, isEnabled: true });
+    await verbs.noteTurns({ id: 'a', turns: [ledgerTurn({ at: start, keyName: 'old', model: 'a' })] });
+    await keyVerbs(db).changeKey('key_1', { name: 'new' });
+    await usageVerbs(db).noteTurns({
+      id: 'b',
+      turns: [ledgerTurn({ at: start, keyName: 'new', model: 'b' })],
+    });
+    const report = (name: string, groups: Dimension[]) =>
+      reportUsage(
+        database,
+        { from: start, to: now, filter: { key: name }, groups, step: undefined, timeZone: 'UTC' },
+        now,
+      );
+    for (const groups of [[], ['key'], ['model'], ['key', 'model'], ['key', 'outcome']] as Dimension[][]) {
+      const { rows, total } = await report('new', groups);
+      expect(total.get('turns')).toBe(2);
+      if (groups.includes('key')) for (const { keyName } of rows) expect(keyName).toBe('new');
+      expect((await report('old', groups)).rows).toEqual([]);
+    }
+    const before = { at: now, id: 0 };
+    const { turns } = await verbs.listTurns({ filter: { key: 'new' }, from: 0, before, limit: 9 });
+    expect(turns.map(({ keyName }) => keyName)).toEqual(['new', 'new']);
   });
 
   it('finds the newest decision record of a request', async () => {
