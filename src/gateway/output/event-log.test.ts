@@ -99,6 +99,14 @@ it('writes what is there from that event on, then what comes, and ends with the 
   expect(response.text).toBe('bcd');
 });
 
+it('follows nothing for a client that had left before', () => {
+  const log = new EventLog(1_000);
+  Object.assign(response, { closed: true, destroyed: true });
+  follow(log, 0);
+  log.append('a');
+  expect([running.count, response.text]).toEqual([0, '']);
+});
+
 it('waits for a client that is behind', () => {
   const log = new EventLog(1_000);
   follow(log, 0);

@@ -129,6 +129,7 @@ export class FollowedEvents extends HttpCarrier {
     );
     response.once('finish', () => this.end());
     response.once('close', () => this.end());
+    if (response.closed) this.end();
     this.#write();
   }
 

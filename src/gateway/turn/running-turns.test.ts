@@ -1,7 +1,10 @@
+import { once } from 'node:events';
+import { createServer, type ServerResponse } from 'node:http';
+import { type AddressInfo, connect } from 'node:net';
 import { beforeEach, expect, it } from 'vitest';
 import type { AppError } from '../../core/errors.ts';
 import { createManualClock, type ManualClock } from '../testing/manual-clock.ts';
-import { type Carrier, RunningTurns } from './running-turns.ts';
+import { type Carrier, HttpCarrier, RunningTurns } from './running-turns.ts';
 
 let clock: ManualClock;
 let running: RunningTurns;
@@ -50,4 +53,21 @@ it('counts turns, not what waits for one', () => {
   running.add({ ...carrier, isStream: true });
   running.add({ ...carrier, isStream: true, turnCount: 0 });
   expect([running.count, running.streamCount]).toEqual([2, 1]);
+});
+
+it('keeps no answer whose client had left before it began', async () => {
+  const server = createServer();
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const socket = connect((server.address() as AddressInfo).port, '127.0.0.1');
+  socket.write('GET / HTTP/1.1\r\nhost: x\r\n\r\n');
+  const [, response] = (await once(server, 'request')) as [unknown, ServerResponse];
+  socket.destroy();
+  await once(response, 'close');
+  const late = new HttpCarrier({ running, clientId: 'me', response }, true, 0);
+  expect(late.signal.reason).toMatchObject({ code: 'cancelled' });
+  expect(running.count).toBe(1);
+  late.end();
+  expect(running.count).toBe(0);
+  server.close();
 });

@@ -130,11 +130,14 @@ export class HttpCarrier implements Carrier {
     running.add(this);
     // A reader that breaks off mid-write ends its own turn, not the process.
     response.on('error', ignore);
-    response.on('close', () => {
-      this.#isClosed = true;
-      if (!response.writableEnded) this.abort(new AppError('cancelled', 'The client left.'));
-      if (this.#hasEnded) running.delete(this);
-    });
+    if (response.closed) this.#close();
+    else response.on('close', () => this.#close());
+  }
+
+  #close(): void {
+    this.#isClosed = true;
+    if (!this.response.writableEnded) this.abort(new AppError('cancelled', 'The client left.'));
+    if (this.#hasEnded) this.#running.delete(this);
   }
 
   /** Aborts when the client has left or the deadline of a stop has passed; the reason is an AppError. */
