@@ -1,5 +1,6 @@
 import { hash, randomBytes } from 'node:crypto';
 import { AppError } from '../../core/errors.ts';
+import { DatabaseError } from '../../db/database.ts';
 import type { RemoteVerbs } from '../../db/verbs.ts';
 import type { Clock } from '../../lib/clock.ts';
 import type { Logger } from '../../lib/log/logger.ts';
@@ -186,19 +187,22 @@ export class ManagedKeys {
     return { secret, digest: digestOf(secret), prefix: secret.slice(0, prefixLength) };
   }
 
-  async #ask<Answer>(question: (verbs: Verbs) => Promise<Answer>): Promise<Answer> {
+  /** `isOwners`: whoever hears the error may see where the database is. */
+  async #ask<Answer>(question: (verbs: Verbs) => Promise<Answer>, isOwners = false): Promise<Answer> {
     try {
       return await this.#options.database.ask(question);
     } catch (cause) {
       const message =
-        'The database of client keys cannot be reached; try again in a moment. If it lasts, check that it runs and that GATEWAY_DATABASE_URL is right.';
+        isOwners && cause instanceof DatabaseError && cause.code === 'database_unusable'
+          ? cause.message
+          : 'The database of client keys cannot be reached; try again in a moment. If it lasts, check that it runs and that GATEWAY_DATABASE_URL is right.';
       throw new AppError('storage_unavailable', message, { cause, retryAfterMs: 5_000 });
     }
   }
 
   /** What is written counts here when this resolves. */
   async #write(question: (verbs: Verbs) => Promise<KeyWritten>): Promise<KeyWritten> {
-    const written = await this.#ask(question);
+    const written = await this.#ask(question, true);
     if ('key' in written) this.#apply(written.key);
     return written;
   }

@@ -19,11 +19,13 @@ export function logFailure(logger: Logger, error: unknown, message: string, fact
 
 /** The database cannot be used; that may pass soon. No answer names a file of this machine. */
 export function poolUnavailable(cause: DatabaseError, isOwners = false): PoolError {
+  const why =
+    cause.code === 'database_unreachable'
+      ? `. ${cause.message}`
+      : ': look whether its disk has space and whether the pool may write there. Its log names the place and says why.';
   return new PoolError(
     'pool_unavailable',
-    isOwners && cause.code === 'database_unreachable'
-      ? `The pool cannot use its database. ${cause.message}`
-      : 'The pool cannot use its database; its log says why. Try again in a few seconds.',
+    `The pool cannot use its database${isOwners ? why : '; its log says why. Try again in a few seconds.'}`,
     { cause, retryAfterMs: 2000 },
   );
 }

@@ -166,6 +166,7 @@ describe('bad requests', () => {
     const answer = await service.call<ErrorAnswer>('GET', '/api/accounts/status');
     expect(answer).toMatchObject({ status: 503, body: { error: { code: 'pool_unavailable' } } });
     expect(answer.body.error.message).not.toContain('secret');
+    expect(answer.body.error.message).toContain('disk');
   });
 
   it('keeps the details of an internal error to itself', async () => {
