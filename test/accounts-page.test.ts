@@ -32,13 +32,17 @@ test.skipIf(withoutBrowser)(
     await dialog(page).getByRole('button', { name: 'Save' }).click();
     await dialog(page).getByText('A whole number').waitFor();
     await dialog(page).getByLabel('Places').fill('4');
+    // As a Chinese keyboard has its commas.
+    await dialog(page).getByLabel('Models').fill('auto，gpt-5, o3');
     // Another admin changes the label meanwhile: that stays.
     const [{ id }] = (await stored(services)).accounts as [{ id: string }];
     await services.pool(`/api/accounts/${id}`, { label: 'theirs' }, 'PATCH');
     await dialog(page).getByText('changed elsewhere meanwhile').waitFor();
     await dialog(page).getByRole('button', { name: 'Save' }).click();
     await row(page, 'one@example.com').getByText('0/4').waitFor();
-    expect((await stored(services)).accounts).toMatchObject([{ capacity: 4, label: 'theirs' }]);
+    expect((await stored(services)).accounts).toMatchObject([
+      { capacity: 4, label: 'theirs', models: ['auto', 'gpt-5', 'o3'] },
+    ]);
 
     await choose(page, 'one@example.com', 'Replace the key');
     await dialog(page).getByLabel('New API key').fill('wk-another-0123456789');

@@ -53,6 +53,11 @@ function Field({
   );
 }
 
+/** The names that a person has typed into a field, with commas of either script or lines between them. */
+export function namesIn(text: string): string[] {
+  return text.split(/[,，\n]/).flatMap((name) => name.trim() || []);
+}
+
 export interface TextFieldProps extends FieldProps {
   readonly value: Bound<string>;
   readonly type?: 'text' | 'password' | 'number' | 'email' | 'search' | 'datetime-local';

@@ -1,6 +1,6 @@
 import { type Signal, useSignal } from '@preact/signals';
 import type { Account } from '../../../../src/pool-api/schema.ts';
-import { SelectField, TextField } from '../../components/field.tsx';
+import { namesIn, SelectField, TextField } from '../../components/field.tsx';
 import { addingText } from '../../texts/account-adding.ts';
 
 /** The settings of an account as a form holds them: as text. */
@@ -77,10 +77,7 @@ export function changeOf(
   if (isOther('lend')) change['lend'] = form.lend.value;
   if (isOther('free')) change['free'] = form.free.value === 'yes';
   if (isOther('models')) {
-    const models = form.models.value
-      .split(/[,\n]/)
-      .map((name) => name.trim())
-      .filter(Boolean);
+    const models = namesIn(form.models.value);
     change['models'] = models.length === 0 ? null : models;
   }
   if (isOther('team')) change['team_uid'] = form.team.value.trim() || null;

@@ -2,7 +2,7 @@ import { type Signal, signal } from '@preact/signals';
 import { useState } from 'preact/hooks';
 import type { ShownKey } from '../../../../src/core/shown-key.ts';
 import { Button } from '../../components/button.tsx';
-import { SelectField, TextField, type TextFieldProps } from '../../components/field.tsx';
+import { namesIn, SelectField, TextField, type TextFieldProps } from '../../components/field.tsx';
 import { keysText } from '../../texts/keys.ts';
 
 type Budget = ShownKey['limits']['budgets'][number];
@@ -81,9 +81,8 @@ function valuesOf({ fields, budgets }: KeyForm): { readonly values: Record<strin
   const text = keysText();
   const given = (name: FieldName) => fields[name].value.trim() || null;
   const list = (name: FieldName) => {
-    const items = fields[name].value.split(/[,，\n]/).map((item) => item.trim());
-    const named = items.filter((item) => item !== '');
-    return named.length === 0 ? null : named;
+    const items = namesIn(fields[name].value);
+    return items.length === 0 ? null : items;
   };
   for (const field of ['requests', 'tokens', 'parallel'] as const) {
     const value = given(field);

@@ -4,7 +4,7 @@ import type { ExplainedTurn } from '../../../../src/core/explained-turn.ts';
 import { api, useLoaded } from '../../api.ts';
 import { Button } from '../../components/button.tsx';
 import { CheckField } from '../../components/choice.tsx';
-import { SelectField, TextField } from '../../components/field.tsx';
+import { namesIn, SelectField, TextField } from '../../components/field.tsx';
 import { Form } from '../../components/form.tsx';
 import { Card, Fault } from '../../components/page.tsx';
 import { questionText } from '../../texts/model-question.ts';
@@ -48,7 +48,7 @@ export function AskBox({ named, names }: Named) {
   function ask(): void {
     fault.value = model.value.trim() === '' ? text.noModel : undefined;
     if (fault.value !== undefined) return;
-    const list = labels.value.split(',').flatMap((label) => label.trim() || []);
+    const list = namesIn(labels.value);
     asked.value = {
       model: model.value.trim(),
       dialect: dialect.value,
