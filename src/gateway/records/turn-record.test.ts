@@ -1,11 +1,18 @@
 import { describe, expect, it } from 'vitest';
 import { AppError } from '../../core/errors.ts';
+import type { TurnContent } from '../../core/shown-turn.ts';
 import { PoolError } from '../../pool-api/errors.ts';
 import type { Route } from '../models/route.ts';
 import { createManualClock } from '../testing/manual-clock.ts';
 import { routeSummary } from './route-summary.ts';
 import { keptTurn, shownFromLedger, shownTurn } from './shown-turn.ts';
-import { type AskedTurn, type TurnEnded, type TurnRecord, TurnRecords } from './turn-record.ts';
+import {
+  type AskedTurn,
+  type TurnEnded,
+  type TurnRecord,
+  TurnRecords,
+  type TurnTracing,
+} from './turn-record.ts';
 
 const clock = createManualClock();
 const asked: AskedTurn = {
@@ -59,6 +66,25 @@ describe('the latest records', () => {
     expect(kept.length).toBeGreaterThan(2);
     expect(kept.reduce((sum, { bytes }) => sum + bytes, 0)).toBeLessThanOrEqual(20_000);
     expect(kept[0]?.asked.requestId).toBe('r99');
+  });
+
+  it('give up what was said when they are dropped, once it is in their spans', () => {
+    const said: unknown[] = [];
+    const tracing = { begin: () => undefined, ended: ({ content }: TurnRecord) => said.push(content) };
+    const records = new TurnRecords(clock, tracing as unknown as TurnTracing, 1_000, 5_000);
+    const content = {
+      input: [{ role: 'user', parts: [{ type: 'text', content: 'x'.repeat(3_000) }] }],
+      output: [],
+      omitted_messages: 0,
+    } satisfies TurnContent;
+    const [first, second] = [begin(records, 'a'), begin(records, 'b')];
+    for (const record of [first, second]) {
+      record.addContent(content);
+      records.end(record, ended);
+    }
+    expect(said).toEqual([content, content]);
+    expect(idsIn(records)).toEqual(['b']);
+    expect([first.content, second.content]).toEqual([undefined, content]);
   });
 
   it('have one refused request of a client a second', () => {

@@ -316,6 +316,7 @@ export class TurnRecords {
   /** To be called once for each choice: the first error counts, and the usage of all. */
   end(record: TurnRecord, ended: TurnEnded): void {
     record.end(ended);
+    if (record.running === 0) this.#tracing?.ended(record);
     // One that ran for long may have been dropped meanwhile.
     if (!this.#holds(record)) this.#add(record);
     else {
@@ -324,7 +325,6 @@ export class TurnRecords {
       this.#dropOldest();
     }
     if (record.running > 0) return;
-    this.#tracing?.ended(record);
     for (const listener of this.#listeners) listener(record);
   }
 
@@ -361,7 +361,10 @@ export class TurnRecords {
       (this.#bytes > this.#mostBytes && this.#oldest < this.#next - 1)
     ) {
       const place = this.#oldest % this.#most;
-      this.#bytes -= this.#places[place]?.countedBytes ?? 0;
+      const record = this.#places[place];
+      this.#bytes -= record?.countedBytes ?? 0;
+      // The ledger may hold it until its database takes it: only its decisions.
+      if (record?.running === 0) record.content = undefined;
       this.#places[place] = undefined;
       this.#oldest += 1;
     }
