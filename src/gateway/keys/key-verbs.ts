@@ -99,12 +99,7 @@ export function keyVerbs(db: Database) {
           number: revision,
           revision,
         };
-        const values = Object.entries(rowOf(key));
-        await queries.run(
-          `INSERT INTO client_keys (${values.map(([name]) => name).join(', ')})
-           VALUES (${values.map((_value, at) => `$${at + 1}`).join(', ')})`,
-          ...values.map(([, value]) => value),
-        );
+        await write(queries, key);
         return { key };
       });
     },
@@ -117,7 +112,7 @@ export function keyVerbs(db: Database) {
         if (change.name !== undefined && (await isTaken(queries, change.name, keyId)))
           return { fault: 'name_taken' };
         const changed = { ...key, ...given(change), limits: changedLimits(key.limits, limits), revision };
-        await update(queries, changed);
+        await write(queries, changed);
         return { key: changed };
       });
     },
@@ -131,7 +126,7 @@ export function keyVerbs(db: Database) {
         const found = await changeable(queries, keyId);
         if ('fault' in found) return found;
         const changed = { ...found.key, ...secret, formerDigest: found.key.digest, revision };
-        await update(queries, changed);
+        await write(queries, changed);
         return { key: changed };
       });
     },
@@ -184,14 +179,16 @@ async function isTaken(queries: Queries, name: string, keyId: string): Promise<b
   return other !== undefined;
 }
 
-async function update(queries: Queries, key: StoredKey): Promise<void> {
+/** A new key, or one as it is now. */
+async function write(queries: Queries, key: StoredKey): Promise<void> {
   // Its last use is noted beside changes.
-  const { keyId, lastUsedAt: _lastUse, ...changed } = key;
-  const values = Object.entries(rowOf(changed));
+  const { lastUsedAt: _lastUse, ...written } = key;
+  const row = rowOf(written);
+  const names = Object.keys(row);
   await queries.run(
-    `UPDATE client_keys SET ${values.map(([name], at) => `${name} = $${at + 2}`).join(', ')} WHERE key_id = $1`,
-    keyId,
-    ...values.map(([, value]) => value),
+    `INSERT INTO client_keys (${names.join(', ')}) VALUES (${names.map((_name, at) => `$${at + 1}`).join(', ')})
+     ON CONFLICT (key_id) DO UPDATE SET ${names.map((name) => `${name} = excluded.${name}`).join(', ')}`,
+    ...Object.values(row),
   );
 }
 
