@@ -40,9 +40,10 @@ export class EventStreams {
   open(request: FastifyRequest, reply: FastifyReply, keyId: string): void {
     const ofKey = [...this.#open.values()].filter((other) => other.keyId === keyId).length;
     if (ofKey >= this.#mostOfKey) throw tooManyStreams();
-    if (this.#open.size === 0) this.#checkLater();
     reply.hijack();
     const response = reply.raw;
+    // No event would say later that the reader has left.
+    if (response.closed) return;
     response.writeHead(200, {
       'x-request-id': request.id,
       'content-type': 'text/event-stream; charset=utf-8',
@@ -55,6 +56,7 @@ export class EventStreams {
       stop();
       response.end();
     };
+    if (this.#open.size === 0) this.#checkLater();
     this.#open.set(end, { request, keyId });
     response.once('close', () => {
       stop();

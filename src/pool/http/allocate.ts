@@ -5,11 +5,13 @@ import type { PoolService } from '../create-pool.ts';
 export const allocate: Route<{ readonly pool: PoolService }>['handle'] = async ({ pool }, request, reply) => {
   const gone = new AbortController();
   let undo: (() => Promise<void>) | undefined;
-  reply.raw.once('close', () => {
+  const onClose = (): void => {
     if (reply.raw.writableFinished) return;
     gone.abort(new Error('the client has gone'));
     undo?.().catch((error: unknown) => request.log.error({ err: error }, 'leases could not be given back'));
-  });
+  };
+  if (reply.raw.closed) onClose();
+  else reply.raw.once('close', onClose);
   try {
     const allocation = await pool.allocate(request.keyHolder, request.body, gone.signal);
     if (gone.signal.aborted) await allocation.undo();
