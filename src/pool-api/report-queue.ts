@@ -149,10 +149,11 @@ export class ReportQueue {
   /** The oldest success that is not being sent, else the oldest report. */
   #drop(): void {
     for (const mayGo of [({ item }: Queued) => item.outcome === 'success', () => true]) {
-      for (const { items, underWay } of this.#lanes.values()) {
+      for (const { sessionId, items, underWay } of this.#lanes.values()) {
         const at = items.findIndex((queued, index) => index >= underWay && mayGo(queued));
         if (at === -1) continue;
         items.splice(at, 1);
+        if (items.length === 0) this.#lanes.delete(sessionId);
         this.#pending -= 1;
         this.#dropped += 1;
         return;
