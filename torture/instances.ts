@@ -6,6 +6,7 @@ import { join, resolve } from 'node:path';
 
 /** One service, killed and started again on the same port. */
 export interface Instance {
+  readonly name: string;
   readonly url: string;
   /** Resolves when it answers. */
   start(): Promise<void>;
@@ -30,6 +31,7 @@ export async function createInstance(
   let gone: Promise<unknown[]> = Promise.resolve([null, null]);
 
   return {
+    name,
     url,
     async start() {
       const started = spawn(

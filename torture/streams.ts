@@ -59,6 +59,7 @@ async function storm(): Promise<0 | 1> {
     MIN_POOL_SIZE: '0',
   };
   const instances: Instance[] = [];
+  let isKept = true;
   try {
     const pool = await createInstance('pool', folder, { ...shared, DATA_DIR: join(folder, 'pool') });
     instances.push(pool);
@@ -100,7 +101,7 @@ async function storm(): Promise<0 | 1> {
     for (const turn of turns) if (turn.ending === 'false end') problems.push('a broken answer looked whole');
     for (const instance of [...gateways, pool]) {
       const code = await instance.stop();
-      if (code !== 0) problems.push(`an instance ended with ${code} after SIGTERM`);
+      if (code !== 0) problems.push(`${instance.name} ended with ${code} after SIGTERM`);
     }
     console.log(JSON.stringify({ turns: turns.length, ...countsOf(turns) }));
     for (const problem of new Set(problems)) console.log(`PROBLEM  ${problem}`);
@@ -109,13 +110,14 @@ async function storm(): Promise<0 | 1> {
         ? 'Only what had to break broke, and nothing looked whole that was not.'
         : 'It did not hold.',
     );
+    isKept = values.keep || problems.length > 0;
     return problems.length === 0 ? 0 : 1;
   } finally {
     isStopping = true;
     await Promise.all(instances.map((instance) => instance.kill()));
     await database.dispose();
     upstream.close();
-    if (values.keep) console.log(`The logs are in ${folder}.`);
+    if (isKept) console.log(`The logs are in ${folder}.`);
     else rmSync(folder, { recursive: true });
   }
 }
