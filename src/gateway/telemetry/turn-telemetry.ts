@@ -94,8 +94,10 @@ function turnSpan(record: TurnRecord): EndedSpan {
     };
     events.push({ name: 'warp2api.failover', at: at + next.startedMs, attributes });
   }
-  if (ended?.firstContentMs !== undefined)
-    events.push({ name: 'warp2api.first_token', at: at + ended.firstContentMs, attributes: {} });
+  // The turn's own figure counts from when it was let in, which is later than the record begins.
+  const firstContentMs = attempts.findLast((attempt) => attempt.firstContentMs !== undefined)?.firstContentMs;
+  if (ended?.firstContentMs !== undefined && firstContentMs !== undefined)
+    events.push({ name: 'warp2api.first_token', at: at + firstContentMs, attributes: {} });
   return {
     name: call ? `${call.method} ${call.path}` : asked.dialect,
     kind: 'server',
