@@ -25,7 +25,7 @@ export type Ability = EmulatedAbility | TuningName | (typeof rareAbilities)[numb
 export type Capabilities = ReadonlySet<Ability>;
 
 export function without(native: Capabilities, lacks: readonly Ability[] = []): Capabilities {
-  return lacks.length === 0 ? native : native.difference(new Set(lacks));
+  return lacks.length === 0 ? native : new Set([...native].filter((ability) => !lacks.includes(ability)));
 }
 
 /** What has no effect, and does no harm, where the upstream has no such setting. */

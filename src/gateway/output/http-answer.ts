@@ -269,8 +269,10 @@ export class WholeAnswer<Options> extends HttpAnswer<Options> {
     const usage = this.#answers.map((one) => one.usage).reduce(sumUsage, undefined);
     const headers = this.headers();
     if (usage) Object.assign(headers, usageHeaders(usage));
+    // An answer that cannot be written, such as a summary that is none, becomes an error.
+    const body = this.#bodyOf(answer, this.optionsFor(choice), usage);
     this.isOver = true;
-    answerJson(this.response, 200, this.#bodyOf(answer, this.optionsFor(choice), usage), headers);
+    answerJson(this.response, 200, body, headers);
   }
 
   #bodyOf(answer: CollectedTurn, options: Options, usage: Usage | undefined): string {
