@@ -43,7 +43,7 @@ export function readableEnvironment(folder: string): NodeJS.ProcessEnv {
   }
 }
 
-/** The file whose certificates Node trusts by itself; to add them again takes 90 ms. */
+/** The file whose certificates Node reads at its start; to add them again takes 90 ms. */
 export function startedWithCertificates(): string | undefined {
   return process.env['NODE_EXTRA_CA_CERTS'];
 }

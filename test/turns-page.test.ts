@@ -163,7 +163,7 @@ async function countAll(page: Page): Promise<number> {
 const rowCount = async (page: Page) =>
   Number(await page.locator('table').getAttribute('aria-rowcount', { timeout: 5_000 })) - 1;
 
-test.skipIf(withoutBrowser)('the list has each turn of the ledger once, whoever made it', async () => {
+test.skipIf(withoutBrowser)('the list has each turn of the ledger once, of any gateway', async () => {
   const services = await servicesForTest({ DATA_DIR: await folderWithLedger(450) });
   for (let turn = 0; turn < 3; turn += 1)
     await (await services.chat(userTurn('auto', 'Hello'), { 'x-request-id': 'same' })).text();

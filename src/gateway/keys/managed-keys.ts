@@ -187,7 +187,7 @@ export class ManagedKeys {
     return { secret, digest: digestOf(secret), prefix: secret.slice(0, prefixLength) };
   }
 
-  /** `isOwners`: whoever hears the error may see where the database is. */
+  /** `isOwners`: the error is for the owner, who may see where the database is. */
   async #ask<Answer>(question: (verbs: Verbs) => Promise<Answer>, isOwners = false): Promise<Answer> {
     try {
       return await this.#options.database.ask(question);

@@ -392,7 +392,8 @@ class TurnRun {
       route: this.#path?.route,
       conversation,
       usage: [this.#rejected?.usage, this.#broken?.usage, this.#usage].reduce(sumUsage, undefined),
-      firstContentMs: firstContentAt && Math.round(firstContentAt - this.#failover.startedAt),
+      firstContentMs:
+        firstContentAt === undefined ? undefined : Math.round(firstContentAt - this.#failover.startedAt),
     };
   }
 }

@@ -19,13 +19,13 @@ const toolServer = { name: 'client-tools', id: '8f0c3f52-6d5b-4a3e-9f1d-2b7c54e0
 const fixedSettings = toBinary(
   SettingsSchema,
   create(SettingsSchema, {
-    // The upstream then proposes no plans of its own, which nobody here could show or accept.
+    // The upstream then proposes no plans of its own, which no client here could show or accept.
     planningEnabled: true,
     // An empty list would allow every tool there is, so it is never empty.
     supportedTools: [ToolType.CALL_MCP_TOOL],
     shouldPreserveFileContentInHistory: true,
     supportsReasoningMessage: true,
-    // Nobody sits in front of the upstream to confirm a step; the client decides about its own tools.
+    // No person sits in front of the upstream to confirm a step; the client decides about its own tools.
     autonomyLevel: AutonomyLevel.UNSUPERVISED,
   }),
 );
