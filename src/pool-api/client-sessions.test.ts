@@ -174,7 +174,7 @@ describe('queued reports', () => {
     expect(client.reports.pending).toBe(3);
     await session.release();
     expect(paths(pool.calls)).toEqual(['allocate', 'report', 'release']);
-    expect(reportsOf(pool.calls)).toHaveLength(3);
+    expect(reportsOf(pool.calls)).toMatchObject([{ outcome: 'success', usage: { turns: 3 } }]);
     expect(client.reports).toEqual({ pending: 0, dropped: 0, refused: 0, lastRefusal: undefined });
   });
 
@@ -213,7 +213,7 @@ describe('queued reports', () => {
     const client = new AccountPoolClient({ baseUrl: pool.url, retries: 0 });
     const session = await client.allocate();
     session.queueReport(leased, 'unauthorized');
-    for (let turn = 0; turn < 1_200; turn += 1) session.queueReport(leased, 'success');
+    for (let fence = 1; fence <= 1_200; fence += 1) session.queueReport({ ...leased, fence }, 'success');
     await vi.waitFor(() => expect(client.reports).toMatchObject({ pending: 1_000, dropped: 201 }));
     isAway = false;
     const before = pool.calls.length;

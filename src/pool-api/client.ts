@@ -85,7 +85,7 @@ export interface EventOptions {
 /** What became of queued reports. */
 export interface ReportCounts {
   readonly pending: number;
-  /** Given up because more than 1,000 waited. */
+  /** Given up because more than 1,000 waited; successes of one lease are added up and count as one there. */
   readonly dropped: number;
   /** Not taken by the pool, such as those of another key's session. */
   readonly refused: number;
@@ -135,7 +135,7 @@ export class AccountPoolClient {
     });
     this.#reports = new ReportQueue({
       timing: systemClock,
-      send: (sessionId, items) => this.#sendQueued(sessionId, items),
+      send: (sessionId, items, count) => this.#sendQueued(sessionId, items, count),
       onDropped: (count) => {
         this.#dropped += count;
       },
@@ -361,12 +361,13 @@ export class AccountPoolClient {
   async #sendQueued(
     sessionId: string,
     items: readonly ReportItem[],
+    count: number,
   ): Promise<readonly ReportResult[] | undefined> {
     try {
       return (await this.#report(sessionId, items)).results;
     } catch (error) {
       if (isAway(error)) return undefined;
-      this.#refused += items.length;
+      this.#refused += count;
       this.#lastRefusal = isPoolError(error)
         ? error
         : new PoolError('internal', String(error), { cause: error });

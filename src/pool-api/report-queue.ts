@@ -1,19 +1,35 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import type { Clock } from '../lib/clock.ts';
 import { PoolError } from './errors.ts';
-import { type LeasedAccount, type ReportAnswer, type ReportItem, reportItem } from './schema.ts';
+import {
+  type LeasedAccount,
+  mostReportedTurns,
+  mostUsage,
+  type ReportAnswer,
+  type ReportItem,
+  reportItem,
+} from './schema.ts';
 
 export type ReportResult = ReportAnswer['results'][number];
 
 export interface ReportQueueOptions {
   readonly timing: Clock;
-  /** Sends reports of one session; undefined when the pool is unreachable: they are kept then. Never throws. */
-  send(sessionId: string, items: readonly ReportItem[]): Promise<readonly ReportResult[] | undefined>;
+  /**
+   * Sends reports of one session, which stand for `count` of those that were queued; undefined when the pool is unreachable:
+   * they are kept then. Never throws.
+   */
+  send(
+    sessionId: string,
+    items: readonly ReportItem[],
+    count: number,
+  ): Promise<readonly ReportResult[] | undefined>;
   onDropped(count: number): void;
 }
 
 interface Queued {
-  readonly item: ReportItem;
+  item: ReportItem;
+  /** So many reports are added up in it. */
+  count: number;
   result: ReportResult | undefined;
 }
 
@@ -21,6 +37,8 @@ interface Queued {
 interface Lane {
   readonly sessionId: string;
   readonly items: Queued[];
+  /** Those that further reports of the same kind may be added to: never sent, and no incident since. */
+  readonly open: Map<string, Queued>;
   /** So many of the first are being sent. */
   underWay: number;
   sending: Promise<boolean> | undefined;
@@ -82,13 +100,15 @@ export function reportOn(
 }
 
 /**
- * Reports on their way to the pool: sent in batches, and again with the same ids. While the pool is unreachable it keeps at
- * most 1,000, dropping successes first.
+ * Reports on their way to the pool: sent in batches, and again with the same ids. Those that change no account are added up
+ * by lease, so that a turn costs the pool nothing of its own. While the pool is unreachable it keeps at most 1,000 of these
+ * sums and incidents, dropping successes first.
  */
 export class ReportQueue {
   readonly #options: ReportQueueOptions;
   readonly #lanes = new Map<string, Lane>();
   #pending = 0;
+  #kept = 0;
   #dropped = 0;
   /** The last flush found the pool unreachable: only the timer tries again. */
   #isHeldUp = false;
@@ -107,15 +127,27 @@ export class ReportQueue {
   /** Sends what may change the account now, and answers what came of it; the rest goes with others, within a second. */
   queue(sessionId: string, item: ReportItem): Promise<ReportResult | undefined> | undefined {
     if (item.outcome !== 'success' && item.outcome !== 'cancelled') return this.send(sessionId, item);
-    this.#push(sessionId, { item, result: undefined });
-    if (this.#pending >= flushAtCount && !this.#isHeldUp && !this.#flushing) void this.flush();
+    const open = this.#lanes.get(sessionId)?.open.get(kindOf(item));
+    const merged = open && sumOf(open.item, item);
+    if (merged) {
+      open.item = merged;
+      open.count += 1;
+      this.#pending += 1;
+      return undefined;
+    }
+    const queued: Queued = { item, count: 1, result: undefined };
+    this.#push(sessionId, queued).open.set(kindOf(item), queued);
+    if (this.#kept >= flushAtCount && !this.#isHeldUp && !this.#flushing) void this.flush();
     return undefined;
   }
 
   /** Sends it now, after those of its session that wait. Undefined when the pool is unreachable: then it is kept. */
   async send(sessionId: string, item: ReportItem): Promise<ReportResult | undefined> {
-    const queued: Queued = { item, result: undefined };
-    await this.#drain(this.#push(sessionId, queued));
+    const queued: Queued = { item, count: 1, result: undefined };
+    const lane = this.#push(sessionId, queued);
+    // A success before an incident is another thing than one after it.
+    lane.open.clear();
+    await this.#drain(lane);
     return queued.result;
   }
 
@@ -136,12 +168,13 @@ export class ReportQueue {
   #push(sessionId: string, queued: Queued): Lane {
     let lane = this.#lanes.get(sessionId);
     if (lane === undefined) {
-      lane = { sessionId, items: [], underWay: 0, sending: undefined };
+      lane = { sessionId, items: [], open: new Map(), underWay: 0, sending: undefined };
       this.#lanes.set(sessionId, lane);
     }
     lane.items.push(queued);
     this.#pending += 1;
-    if (this.#pending > maxKept) this.#drop();
+    this.#kept += 1;
+    if (this.#kept > maxKept) this.#drop();
     this.#cancelFlush ??= this.#options.timing.after(flushAfterMs, () => void this.flush());
     return lane;
   }
@@ -149,13 +182,15 @@ export class ReportQueue {
   /** The oldest success that is not being sent, else the oldest report. */
   #drop(): void {
     for (const mayGo of [({ item }: Queued) => item.outcome === 'success', () => true]) {
-      for (const { sessionId, items, underWay } of this.#lanes.values()) {
+      for (const { sessionId, items, open, underWay } of this.#lanes.values()) {
         const at = items.findIndex((queued, index) => index >= underWay && mayGo(queued));
         if (at === -1) continue;
-        items.splice(at, 1);
+        const [{ count } = { count: 0 }] = items.splice(at, 1);
+        open.clear();
         if (items.length === 0) this.#lanes.delete(sessionId);
-        this.#pending -= 1;
-        this.#dropped += 1;
+        this.#kept -= 1;
+        this.#pending -= count;
+        this.#dropped += count;
         return;
       }
     }
@@ -186,19 +221,45 @@ export class ReportQueue {
   async #sendOnce(lane: Lane): Promise<boolean> {
     const sent = [...lane.items];
     lane.underWay = sent.length;
+    lane.open.clear();
+    const count = sent.reduce((sum, queued) => sum + queued.count, 0);
     const results = await this.#options.send(
       lane.sessionId,
       sent.map(({ item }) => item),
+      count,
     );
     lane.underWay = 0;
     lane.sending = undefined;
     if (results === undefined) return false;
     lane.items.splice(0, sent.length);
     if (lane.items.length === 0) this.#lanes.delete(lane.sessionId);
-    this.#pending -= sent.length;
+    this.#kept -= sent.length;
+    this.#pending -= count;
     sent.forEach((queued, index) => {
       queued.result = results[index];
     });
     return true;
   }
+}
+
+/** Reports of one kind say the same about an account, but for what was used. */
+function kindOf({ account_id, fence, token_version, outcome }: ReportItem): string {
+  return `${outcome} ${fence} ${token_version} ${account_id}`;
+}
+
+const amounts = ['input_tokens', 'output_tokens', 'credits', 'cost_cents'] as const;
+
+/** One report for both, under the first one's id; undefined where it would exceed what the pool takes. */
+function sumOf(first: ReportItem, second: ReportItem): ReportItem | undefined {
+  const turns = (first.usage?.turns ?? 1) + (second.usage?.turns ?? 1);
+  if (turns > mostReportedTurns) return undefined;
+  const usage: NonNullable<ReportItem['usage']> = { ...first.usage, turns };
+  for (const name of amounts) {
+    const more = second.usage?.[name];
+    if (more === undefined) continue;
+    const sum = (usage[name] ?? 0) + more;
+    if (sum > mostUsage) return undefined;
+    usage[name] = sum;
+  }
+  return { ...first, at: second.at, usage };
 }

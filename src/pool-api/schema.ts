@@ -121,6 +121,7 @@ export type ReleaseAnswer = z.infer<typeof releaseAnswer>;
 
 /** More than any turn can use, and so little that an account's totals stay whole numbers for ever. */
 export const mostUsage = 1_000_000_000;
+export const mostReportedTurns = 1_000_000;
 
 export const reportedUsage = z.strictObject({
   input_tokens: z.int().min(0).max(mostUsage).optional(),
@@ -129,7 +130,7 @@ export const reportedUsage = z.strictObject({
   /** US cents, where the provider tells them. */
   cost_cents: z.number().min(0).max(mostUsage).optional(),
   /** Turns this item stands for when successes were merged. */
-  turns: z.int().min(1).max(1_000_000).optional(),
+  turns: z.int().min(1).max(mostReportedTurns).optional(),
 });
 
 export const reportItem = z.strictObject({

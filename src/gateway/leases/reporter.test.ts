@@ -32,6 +32,18 @@ async function reportMany(outcome: Outcome, count: number): Promise<void> {
   for (let turn = 0; turn < count; turn += 1) await reporter.report(lease, { outcome });
 }
 
+/** Each of another lease, so that they are not added up. */
+async function reportOfMany(outcome: Outcome, count: number, first = 1): Promise<void> {
+  for (let fence = first; fence < first + count; fence += 1) {
+    await reporter.report({ ...lease, account: { ...lease.account, fence } }, { outcome });
+  }
+}
+
+/** How many turns the reports that the pool has got stand for. */
+function turnsReported(): number {
+  return pool.reports.reduce((sum, { usage }) => sum + (usage?.turns ?? 1), 0);
+}
+
 it('sends successes together, a second after the first', async () => {
   const other = await borrow('session-2');
   void reporter.report(lease, {
@@ -44,18 +56,64 @@ it('sends successes together, a second after the first', async () => {
   expect(pool.reports).toEqual([]);
   await clock.advance(200);
   expect(pool.reportCalls).toBe(2);
-  expect(pool.reports.length).toBe(3);
+  expect(pool.reports.length).toBe(2);
   expect(pool.reports[0]).toMatchObject({
     account_id: 'one',
     fence: lease.account.fence,
     token_version: 1,
-    usage: { input_tokens: 3, output_tokens: 4, credits: 0.5, cost_cents: 0.25 },
+    usage: { turns: 2, input_tokens: 3, output_tokens: 4, credits: 0.5, cost_cents: 0.25 },
   });
   expect(reporter.pending).toBe(0);
 });
 
-it('does not wait for the second when many came', async () => {
-  await reportMany('success', 200);
+it('adds up what leaves an account as it is: one report for a lease, however many turns', async () => {
+  const usage = { inputTokens: 3, outputTokens: 4, credits: 0.5 };
+  for (let turn = 0; turn < 2_000; turn += 1) {
+    void reporter.report(lease, { outcome: 'success', usage });
+    void reporter.report(lease, { outcome: 'cancelled' });
+  }
+  expect(reporter.pending).toBe(4_000);
+  await clock.advance(1_100);
+  expect(pool.reports).toMatchObject([
+    {
+      outcome: 'success',
+      usage: { turns: 2_000, input_tokens: 6_000, output_tokens: 8_000, credits: 1_000 },
+    },
+    { outcome: 'cancelled', usage: { turns: 2_000 } },
+  ]);
+  expect(reporter.pending).toBe(0);
+});
+
+it('adds nothing to a report that the pool may have counted already', async () => {
+  await reportMany('success', 2);
+  pool.isAway = true;
+  await clock.advance(1_100);
+  await reportMany('success', 3);
+  pool.isAway = false;
+  await clock.advance(1_100);
+  expect(pool.reports).toMatchObject([{ usage: { turns: 2 } }, { usage: { turns: 3 } }]);
+});
+
+it('does not add a success to one from before an incident', async () => {
+  pool.isAway = true;
+  await reportMany('success', 1);
+  await reportMany('unavailable', 1);
+  await reportMany('success', 2);
+  pool.isAway = false;
+  await clock.advance(1_100);
+  expect(pool.reports.map((item) => item.outcome)).toEqual(['success', 'unavailable', 'success']);
+  expect(turnsReported()).toBe(4);
+});
+
+it('begins another report where the sum is more than the pool takes', async () => {
+  const usage = { inputTokens: 6e8, outputTokens: 0 };
+  for (let turn = 0; turn < 3; turn += 1) void reporter.report(lease, { outcome: 'success', usage });
+  await clock.advance(1_100);
+  expect(pool.reports.map((item) => item.usage?.input_tokens)).toEqual([6e8, 6e8, 6e8]);
+});
+
+it('does not wait for the second when there are many', async () => {
+  await reportOfMany('success', 200);
   await settled();
   expect(pool.reports.length).toBe(200);
 });
@@ -71,7 +129,7 @@ it('lets successes that come while others are sent wait for the next batch', asy
   expect(pool.reportCalls).toBe(1);
   await clock.advance(200);
   expect(pool.reportCalls).toBe(2);
-  expect(pool.reports.length).toBe(3);
+  expect(turnsReported()).toBe(3);
 });
 
 it('sends an incident at once and hands back what the pool says', async () => {
@@ -112,7 +170,8 @@ it('sends the reports of a session in order, an incident after what waits, under
   expect(pool.reports).toEqual([]);
   gate.resolve();
   await settled();
-  expect(pool.reports.map((item) => item.outcome)).toEqual(['success', 'success', 'success', 'unavailable']);
+  expect(pool.reports.map((item) => item.outcome)).toEqual(['success', 'success', 'unavailable']);
+  expect(turnsReported()).toBe(4);
   expect(pool.reportCalls).toBe(2);
   const ids = pool.reports.map((item) => /^(seq-\S+)\.(\d+)$/.exec(item.report_id)?.slice(1) ?? []);
   expect(new Set(ids.map(([prefix]) => prefix)).size).toBe(1);
@@ -129,17 +188,13 @@ it('keeps reports while the pool is away and sends them later, the incidents too
   expect(reporter.pending).toBe(4);
   pool.isAway = false;
   await clock.advance(1_100);
-  expect(pool.reports.map((item) => item.outcome).sort()).toEqual([
-    'success',
-    'success',
-    'success',
-    'unavailable',
-  ]);
+  expect(pool.reports.map((item) => item.outcome)).toEqual(['success', 'unavailable']);
+  expect(turnsReported()).toBe(4);
 });
 
 it('keeps at most a thousand, dropping successes first', async () => {
   pool.isAway = true;
-  await reportMany('success', 900);
+  await reportOfMany('success', 900);
   await reportMany('unavailable', 300);
   expect(reporter.pending).toBe(1000);
   await clock.advance(5_000);
@@ -162,10 +217,10 @@ it('asks a pool that is away once a second, not once a report', async () => {
     calls += 1;
     return report(request);
   };
-  await reportMany('success', 300);
+  await reportOfMany('success', 300);
   await clock.advance(1_100);
   calls = 0;
-  await reportMany('success', 300);
+  await reportOfMany('success', 300);
   await settled();
   expect(calls).toBe(0);
   await clock.advance(3_000);
@@ -175,9 +230,9 @@ it('asks a pool that is away once a second, not once a report', async () => {
 it('counts what is under way against the bound', async () => {
   const gate = Promise.withResolvers<void>();
   pool.gate = gate.promise;
-  await reportMany('success', 800);
+  await reportOfMany('success', 800);
   await clock.advance(1_100);
-  await reportMany('success', 800);
+  await reportOfMany('success', 800, 1_000);
   expect(reporter.pending).toBeLessThanOrEqual(1000);
   gate.resolve();
   await clock.advance(3_000);
@@ -201,7 +256,7 @@ it('sends what is left when it closes, and leaves no timer', async () => {
   await reportMany('success', 2);
   await reportMany('cancelled', 1);
   await reporter.close();
-  expect(pool.reports.length).toBe(3);
+  expect(turnsReported()).toBe(3);
   expect(clock.waiting - pool.timers).toBe(0);
 });
 

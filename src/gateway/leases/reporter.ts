@@ -40,17 +40,14 @@ export class Reporter {
     this.#clock = clock;
     this.#queue = new ReportQueue({
       timing: clock,
-      async send(sessionId, items) {
+      async send(sessionId, items, count) {
         try {
           const { results } = await pool.report({ session_id: sessionId, reports: [...items] });
           leases.noteReport(sessionId, results);
           return results;
         } catch (error) {
           if (isAway(error)) return undefined;
-          logger.error(
-            { err: error, session_id: sessionId, count: items.length },
-            'the pool refused reports',
-          );
+          logger.error({ err: error, session_id: sessionId, count }, 'the pool refused reports');
           return [];
         }
       },

@@ -197,6 +197,7 @@ describe('a good turn', () => {
     const shown = run({ wantsUsage: true });
     expect(await finish(shown)).toMatchObject({ usage: { outputTokens: 2, isEstimated: true } });
     expect(shown.events().map(({ type }) => type)).toEqual(['text-delta', 'usage', 'finish']);
+    await fixture.clock.advance(1_100);
     const hidden = run();
     await finish(hidden);
     expect(hidden.events().map(({ type }) => type)).toEqual(['text-delta', 'finish']);
@@ -220,6 +221,7 @@ describe('a good turn', () => {
       expect(await finish(shown)).toMatchObject({ usage: counted });
       expect(shown.events().filter(({ type }) => type === 'usage')).toMatchObject([{ usage: counted }]);
       expect(shown.events().at(-1)?.type).toBe('finish');
+      await fixture.clock.advance(1_100);
       await finish(run());
       await fixture.clock.advance(1_100);
       expect(fixture.pool.reports.map(({ usage }) => usage)).toEqual([
