@@ -9,8 +9,8 @@ import {
   type MoveMessagesToNewTask,
 } from './gen/warp_pb.js';
 import { KeptMessage } from './memory.ts';
-import { readMessage, type StringAppend } from './read-message.ts';
-import type { ConversationTasks, HeldTask, ShownText } from './tasks.ts';
+import { type FieldBudget, readMessage, type StringAppend, TooManyFields } from './read-message.ts';
+import type { ConversationTasks, HeldMessage, HeldTask, ShownText } from './tasks.ts';
 
 /** Something in an answer that this adapter passed over; worth a line in a log. */
 export type Anomaly =
@@ -34,10 +34,10 @@ export function applyAction(
   tasks: ConversationTasks,
   action: ClientAction['action'],
   text: ShownText,
+  budget: FieldBudget,
   note: NoteAnomaly,
 ): void {
-  const read = (bytes: Uint8Array): KeptMessage =>
-    KeptMessage.read(bytes, (field) => note('unreadable-field', field));
+  const read = (bytes: Uint8Array): KeptMessage => KeptMessage.read(bytes, budget);
   switch (action.case) {
     case 'createTask': {
       const { task } = action.value;
@@ -45,7 +45,7 @@ export function applyAction(
       const messages = task.messages.map(read);
       const entry = tasks.createTask(task, messages, true);
       tasks.spend(entry.held.length);
-      showAll(entry, messages, text);
+      showAll(tasks, entry, messages, text);
       for (const message of messages) noteModel(message, note);
       return;
     }
@@ -82,9 +82,10 @@ export function applyAction(
       tasks.commit();
       return;
     case 'rollbackTransaction': {
-      tasks.rollback();
+      if (!tasks.rollback()) return;
       for (const { isSurfaced, held } of tasks.all()) {
-        if (isSurfaced) for (const { shown, content } of held) text.settle(shown, content.message);
+        tasks.spend(held.length);
+        if (isSurfaced) for (const message of held) settle(tasks, message, text);
       }
       return;
     }
@@ -135,16 +136,20 @@ function changeMessage(
   }
   const { held, entry } = found;
   const target = tasks.writable(held);
-  for (const path of change.mask?.paths ?? []) {
+  for (const path of new Set(change.mask?.paths)) {
     const result = applyMask(target, patch, path, mode);
     if (result === 'not-text' && path.split('.')[0] === 'agent_output') {
       throw new TypeError(`the upstream appends to ${path}, which is no text`);
     }
     if (result !== 'applied') note(`${result}-mask-path`, path);
   }
-  // All that was shown is compared.
-  tasks.spend(Math.ceil(held.shown.text.length / charactersAStep));
-  if (entry.isSurfaced) text.settle(held.shown, target);
+  if (entry.isSurfaced) settle(tasks, held, text);
+}
+
+/** Of a message that was there before: all that was shown of it is compared. */
+function settle(tasks: ConversationTasks, { shown, content }: HeldMessage, text: ShownText): void {
+  tasks.spend(Math.ceil(shown.text.length / charactersAStep));
+  text.settle(shown, content.message);
 }
 
 /** Another model than the one asked for has answered. */
@@ -160,7 +165,7 @@ function noteModel({ message: { message } }: KeptMessage, note: NoteAnomaly): vo
 
 function put(tasks: ConversationTasks, entry: HeldTask, content: KeptMessage, text: ShownText): void {
   const held = tasks.put(entry, content, true);
-  if (entry.isSurfaced) text.settle(held.shown, content.message);
+  if (entry.isSurfaced) settle(tasks, held, text);
 }
 
 /** False where that cannot be done. */
@@ -176,7 +181,8 @@ function move(
   try {
     messages = newTask.messages.map(read);
     replacements = replacementMessages.map(read);
-  } catch {
+  } catch (cause) {
+    if (cause instanceof TooManyFields) throw cause;
     return false;
   }
   return tasks.move({
@@ -189,10 +195,15 @@ function move(
   });
 }
 
-function showAll(entry: HeldTask, messages: readonly KeptMessage[], text: ShownText): void {
+function showAll(
+  tasks: ConversationTasks,
+  entry: HeldTask,
+  messages: readonly KeptMessage[],
+  text: ShownText,
+): void {
   if (!entry.isSurfaced) return;
   const added = new Set(messages);
-  for (const { shown, content } of entry.held) if (added.has(content)) text.settle(shown, content.message);
+  for (const held of entry.held) if (added.has(held.content)) settle(tasks, held, text);
 }
 
 /**

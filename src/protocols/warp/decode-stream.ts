@@ -19,7 +19,7 @@ import {
   type StreamInit,
 } from './gen/warp_pb.js';
 import { encodeMemory, type Remembered } from './memory.ts';
-import { createAppendReader, readMessage } from './read-message.ts';
+import { createAppendReader, FieldBudget, readMessage } from './read-message.ts';
 import { ConversationTasks, ShownText } from './tasks.ts';
 import { toolCallEvents } from './tool-calls.ts';
 import { noTotals, type UsageTotals, usageOf } from './usage.ts';
@@ -72,6 +72,7 @@ export function createDecoder(options: DecoderOptions): TurnDecoder {
   let totals: UsageTotals | undefined;
   let isModelListOutdated = false;
 
+  const fields = new FieldBudget((field) => note('unreadable-field', field));
   const readAppend = createAppendReader();
   const answer = new AnswerStream(read, echoBytes(options.requestBytes ?? 0));
 
@@ -85,11 +86,12 @@ export function createDecoder(options: DecoderOptions): TurnDecoder {
     const append = isStarted ? readAppend(payload) : undefined;
     if (append && applyAppend(tasks, append, text)) return;
 
-    const { type } = readMessage(ResponseEventSchema, payload, (field) => note('unreadable-field', field));
+    fields.beginEvent();
+    const { type } = readMessage(ResponseEventSchema, payload, fields);
     if (!isStarted) start(type.case === 'init' ? type.value : undefined);
     else if (type.case === 'init') conversationId ||= type.value.conversationId;
     if (type.case === 'clientActions') {
-      for (const { action } of type.value.actions) applyAction(tasks, action, text, note);
+      for (const { action } of type.value.actions) applyAction(tasks, action, text, fields, note);
     } else if (type.case === 'finished') finish(type.value);
   }
 

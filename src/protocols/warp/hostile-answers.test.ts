@@ -14,10 +14,12 @@ import {
   mcpCall,
   output,
   plain,
+  rollback,
   task,
+  textOf,
   update,
 } from './testing/events.ts';
-import { raw } from './testing/wire.ts';
+import { type Field, raw } from './testing/wire.ts';
 
 /** Far above what each takes, and far below what it took. */
 const mostSeconds = 4;
@@ -68,6 +70,110 @@ it.each([
   });
   expect(last).toEqual(undecodable);
   expect(seconds).toBeLessThan(mostSeconds);
+});
+
+const overlong = (no: number) => [no, Uint8Array.of(0x0a, 0x7f)] as const;
+const asGroup = (no: number) => [no, Uint8Array.of(0x63)] as const;
+/** Too many for the arguments of a call. */
+const fieldsOf = (count: number, field: Field) => Buffer.concat(many(count, () => raw(field)));
+const moves = (count: number, messages: number) =>
+  many(count, (index) => {
+    const [from, to] = index % 2 === 0 ? ['T', 'N'] : ['N', 'T'];
+    return raw([14, raw([1, from], [2, task(to)], [3, 'm0'], [4, `m${messages - 1}`], [5, messages])]);
+  });
+
+it.each<[string, string, () => readonly Uint8Array[]]>([
+  [
+    'an event has too many fields',
+    'numbers of fields that are not known',
+    () => [actions(add('T', fieldsOf(250_000, [41, 1])))],
+  ],
+  ['an event has too many fields', 'actions of nothing', () => [raw([2, fieldsOf(250_000, [1, raw()])])]],
+  [
+    'an event has too many fields',
+    'figures by model',
+    () => [raw([3, raw([13, raw([1, raw([2, fieldsOf(250_000, [1, raw()])])])])])],
+  ],
+  [
+    'the answer has too many fields',
+    'fields over many events',
+    () => many(11, () => actions(add('T', fieldsOf(200_000, [41, 1])))),
+  ],
+  [
+    'the answer has too many fields that cannot be read',
+    'a wire type of something else',
+    () => [actions(add('T', fieldsOf(1_001, [14, 7])))],
+  ],
+  [
+    'the answer has too many fields that cannot be read',
+    'texts that reach far beyond their message',
+    () => [actions(add('T', fieldsOf(1_001, overlong(15))))],
+  ],
+  [
+    'the answer has too many fields that cannot be read',
+    'groups that end nowhere',
+    () => [actions(add('T', fieldsOf(1_001, asGroup(15))))],
+  ],
+  [
+    'the answer has too many fields that cannot be read',
+    'broken replacements of moved messages',
+    () => [actions(raw([14, raw([1, 'T'], [2, task('N')], [6, fieldsOf(1_001, [14, 7])])]))],
+  ],
+  [
+    'the answer asks for too many steps',
+    'more messages than any conversation has',
+    () =>
+      many(5, () =>
+        actions(raw([3, Buffer.concat([raw([1, 'T']), fieldsOf(90_000, [2, raw([3, raw()])])])])),
+      ),
+  ],
+  [
+    'the answer asks for too many steps',
+    'long text that is put back again and again',
+    () => [
+      actions(add('T', output('m', 'x'.repeat(2_000_000)))),
+      actions(...many(2_002, (index) => (index % 2 === 0 ? begin : rollback))),
+    ],
+  ],
+  [
+    'the answer asks for too many steps',
+    'messages that are moved back and forth',
+    () => [
+      actions(add('T', ...many(10_000, (index) => output(`m${index}`, 'x')))),
+      actions(...moves(42, 10_000)),
+    ],
+  ],
+])('ends with "%s": %s', (cause, _name, eventsOf) => {
+  const { events } = decodeAnswer([...opening, ...eventsOf(), finished()]);
+  const error = events.find((event) => event.type === 'error')?.error;
+  expect(error).toMatchObject({ code: 'upstream_protocol', cause: new RangeError(cause) });
+});
+
+it('passes over as many fields as may be unreadable', () => {
+  const message = raw([1, 'm'], [3, raw([1, 'Hi'])], ...many(1_000, (): Field => [14, 7]));
+  const { events } = decodeAnswer([...opening, actions(add('T', message)), finished()]);
+  expect(events.at(-1)).toEqual({ type: 'finish', reason: 'stop' });
+});
+
+it('reads no text beyond the message it is in', () => {
+  // What follows is no UTF-8, so that reading on would be another error.
+  const event = actions(
+    add('T', raw([1, 'm'], [3, Uint8Array.of(0x0a, 0x03)], [7, Uint8Array.of(0xff, 0xfe)])),
+  );
+  const { events } = decodeAnswer([...opening, event, finished()]);
+  let cause: unknown = events.find((event) => event.type === 'error')?.error;
+  while (cause instanceof Error && cause.cause !== undefined) cause = cause.cause;
+  expect(cause).toEqual(new RangeError('premature EOF'));
+});
+
+it('a rollback of nothing changes nothing, and a path named twice is one', () => {
+  const { events } = decodeAnswer([
+    ...opening,
+    actions(add('T', output('m', 'x'))),
+    actions(append('T', output('m', 'y'), 'agent_output.text', 'agent_output.text'), rollback),
+    finished(),
+  ]);
+  expect(textOf(events)).toBe('xy');
 });
 
 it('what is odd is reported a few times, in a few words', () => {

@@ -10,7 +10,7 @@ import {
   TaskContextSchema,
   TaskDependenciesSchema,
 } from './gen/warp_pb.js';
-import { type OnUnreadable, readMessage } from './read-message.ts';
+import { type FieldBudget, readMessage } from './read-message.ts';
 import { noTotals, type UsageTotals } from './usage.ts';
 
 export interface RememberedTask {
@@ -114,8 +114,8 @@ export class KeptMessage {
   }
 
   /** Throws when a field that is needed cannot be read. */
-  static read(bytes: Uint8Array, onUnreadable: OnUnreadable): KeptMessage {
-    return new KeptMessage(bytes, readMessage(MessageSchema, bytes, onUnreadable));
+  static read(bytes: Uint8Array, budget: FieldBudget): KeptMessage {
+    return new KeptMessage(bytes, readMessage(MessageSchema, bytes, budget));
   }
 
   /** A message that was read before, in an earlier turn: a glance at its id and kind is nearly always all it takes. */

@@ -11,7 +11,49 @@ import { BinaryReader, WireType } from '@bufbuild/protobuf/wire';
 import { encoded } from './encoded.ts';
 
 /** Called with `Message.field` for each field that was passed over. */
-export type OnUnreadable = (field: string) => void;
+type OnUnreadable = (field: string) => void;
+
+/** Of one event: as many as an echo of ten thousand messages has. */
+const mostFieldsOfEvent = 250_000;
+const mostFieldsOfAnswer = 2_000_000;
+/** Each costs a caught error. */
+const mostUnreadable = 1_000;
+/** The least that a field takes on the wire. */
+const bytesAField = 2;
+
+/** What is read of one answer. Fields of two bytes each could otherwise keep one event in work for many seconds. */
+export class FieldBudget {
+  readonly #onUnreadable: OnUnreadable;
+  #fieldsOfEvent = 0;
+  #fieldsOfAnswer = 0;
+  #unreadable = 0;
+
+  constructor(onUnreadable: OnUnreadable = () => {}) {
+    this.#onUnreadable = onUnreadable;
+  }
+
+  beginEvent(): void {
+    this.#fieldsOfEvent = 0;
+  }
+
+  spend(fields: number): void {
+    this.#fieldsOfEvent += fields;
+    this.#fieldsOfAnswer += fields;
+    if (this.#fieldsOfEvent > mostFieldsOfEvent) throw new TooManyFields('an event has too many fields');
+    if (this.#fieldsOfAnswer > mostFieldsOfAnswer) throw new TooManyFields('the answer has too many fields');
+  }
+
+  passOver(field: string): void {
+    this.#unreadable += 1;
+    if (this.#unreadable > mostUnreadable) {
+      throw new TooManyFields('the answer has too many fields that cannot be read');
+    }
+    this.#onUnreadable(field);
+  }
+}
+
+/** The whole answer is refused for it, never one field passed over. */
+export class TooManyFields extends RangeError {}
 
 /** Text, calls and the end: an answer in which one of these cannot be read is not whole. */
 const needed = new Set([
@@ -41,17 +83,23 @@ const needed = new Set([
 
 /**
  * Reads a message of the upstream. A field that cannot be read is kept as the bytes it came as, like one of an unknown
- * number, so that an echo returns it. Throws when the bytes are no message, or a field that is needed cannot be read.
+ * number, so that an echo returns it. Throws when the bytes are no message, a field that is needed cannot be read, or
+ * there are too many.
  */
 export function readMessage<Desc extends DescMessage>(
   desc: Desc,
   bytes: Uint8Array,
-  onUnreadable: OnUnreadable = () => {},
+  budget: FieldBudget = new FieldBudget(),
 ): MessageShape<Desc> {
   const message = create(desc);
   // One reader goes through all within it: another one for each message costs more than reading does.
-  readFields(desc, message, new BinaryReader(bytes), bytes.length, onUnreadable);
+  readFields(desc, message, new MessageReader(bytes), budget);
   return message;
+}
+
+/** Its end is that of the message it is in, so that nothing reads, decodes or skips beyond that. */
+class MessageReader extends BinaryReader {
+  declare len: number;
 }
 
 /** Fields are set by name: through reflection it takes three times as long. */
@@ -66,16 +114,12 @@ interface FieldPlan {
   readonly isList: boolean;
 }
 
-function readFields(
-  desc: DescMessage,
-  message: Message,
-  reader: BinaryReader,
-  end: number,
-  onUnreadable: OnUnreadable,
-): void {
+function readFields(desc: DescMessage, message: Message, reader: MessageReader, budget: FieldBudget): void {
   const target = message as Target;
   const plans = plansOf(desc);
+  const end = reader.len;
   while (reader.pos < end) {
+    budget.spend(1);
     const [no, wireType] = reader.tag();
     const plan = plans.get(no);
     const valueStart = reader.pos;
@@ -83,25 +127,27 @@ function readFields(
       const { field } = plan;
       try {
         if (wireType !== plan.wireType) throw new TypeError(`wire type ${wireType}`);
-        if (plan.message) readChild(target, plan, plan.message, reader, end, onUnreadable);
+        if (plan.message) readChild(target, plan, plan.message, reader, budget);
         else if (field.fieldKind === 'map') {
-          const entry = upTo(end, reader, reader.skip(wireType, no));
+          const entry = reader.skip(wireType, no);
+          budget.spend(Math.floor(entry.length / bytesAField));
           mergeFromBinary(
             desc,
             message,
             encoded((writer) => writer.tag(no, wireType).raw(entry)),
           );
-        } else setValue(target, plan, upTo(end, reader, readScalar(reader, field)));
+        } else setValue(target, plan, readScalar(reader, field));
         continue;
       } catch (cause) {
+        if (cause instanceof TooManyFields) throw cause;
         const name = `${desc.name}.${field.name}`;
         if (needed.has(name)) throw new TypeError(`${name} cannot be read`, { cause });
-        onUnreadable(name);
+        budget.passOver(name);
         reader.pos = valueStart;
       }
     }
     message.$unknown ??= [];
-    message.$unknown.push({ no, wireType, data: upTo(end, reader, reader.skip(wireType, no)) });
+    message.$unknown.push({ no, wireType, data: reader.skip(wireType, no) });
   }
 }
 
@@ -109,28 +155,23 @@ function readChild(
   target: Target,
   plan: FieldPlan,
   desc: DescMessage,
-  reader: BinaryReader,
-  end: number,
-  onUnreadable: OnUnreadable,
+  reader: MessageReader,
+  budget: FieldBudget,
 ): void {
   const length = reader.uint32();
+  const end = reader.len;
   const childEnd = reader.pos + length;
-  if (childEnd > end) throw tooLong();
+  if (childEnd > end) throw new RangeError('a field is longer than the message around it');
   // A field that comes twice is one message in two pieces.
   const known = plan.isList ? undefined : (presentValue(target, plan.field) as Message | undefined);
   const child = known ?? create(desc);
-  readFields(desc, child, reader, childEnd, known ? () => {} : onUnreadable);
+  reader.len = childEnd;
+  try {
+    readFields(desc, child, reader, budget);
+  } finally {
+    reader.len = end;
+  }
   if (!known) setValue(target, plan, child);
-}
-
-/** What was read. Throws where it reached beyond the message around it. */
-function upTo<Value>(end: number, { pos }: BinaryReader, value: Value): Value {
-  if (pos > end) throw tooLong();
-  return value;
-}
-
-function tooLong(): RangeError {
-  return new RangeError('a field is longer than the message around it');
 }
 
 function presentValue(target: Target, { oneof, localName }: DescField): unknown {

@@ -4,7 +4,7 @@ import { type Message, type Task, TaskSchema, type ToolCall } from './gen/warp_p
 import type { KeptMessage, RememberedTask } from './memory.ts';
 
 /** A message of a task, with what the client has seen of it. */
-class HeldMessage {
+export class HeldMessage {
   content: KeptMessage;
   /** Came with this turn's answer, not with the remembered conversation. */
   readonly isNew: boolean;
@@ -48,6 +48,8 @@ interface Snapshot {
  * thousands; an answer of a few bytes for each could otherwise ask for minutes of them.
  */
 const mostSteps = 20_000_000;
+/** To hold one more, which takes memory for as long as the answer lasts, or to copy one. */
+const stepsAMessage = 50;
 
 /** The tasks of one conversation as the upstream tells us to keep them. */
 export class ConversationTasks {
@@ -133,6 +135,7 @@ export class ConversationTasks {
       known.epoch = this.#epoch;
       return known;
     }
+    this.spend(stepsAMessage);
     const met = id === '' ? undefined : this.#met.get(id);
     const held = new HeldMessage(content, isNew, this.#epoch, met?.shown);
     entry.held.push(held);
@@ -168,8 +171,9 @@ export class ConversationTasks {
     this.#snapshot = undefined;
   }
 
-  rollback(): void {
-    if (!this.#snapshot) return;
+  /** False where no transaction has begun. */
+  rollback(): boolean {
+    if (!this.#snapshot) return false;
     this.#tasks = new Map();
     for (const { entry, task, messages } of this.#snapshot.tasks) {
       entry.task = task;
@@ -179,6 +183,7 @@ export class ConversationTasks {
       this.#tasks.set(task.id ?? '', entry);
     }
     this.#snapshot = undefined;
+    return true;
   }
 
   /**
@@ -200,6 +205,7 @@ export class ConversationTasks {
     const last = source.held.findIndex(({ content }) => content.id === options.lastId);
     if (first < 0 || last < first || last - first + 1 !== options.expectedCount) return false;
 
+    this.spend(options.expectedCount * stepsAMessage);
     // They replace what was said before, so they are no news to the client.
     const replacements = options.replacements.map((content) => new HeldMessage(content, false, this.#epoch));
     const cut = source.held.slice(first, last + 1);
