@@ -138,7 +138,9 @@ export class GeminiDecoder implements TurnDecoder {
   #readCandidate(candidate: JsonObject | undefined): void {
     if (!candidate) return;
     for (const part of partsIn(candidate)) this.#readPart(part);
-    for (const citation of citationsIn(candidate['groundingMetadata'], this.#text)) {
+    const { groundingMetadata } = candidate;
+    if (groundingMetadata !== undefined) this.#answer.charge(this.#text.length);
+    for (const citation of citationsIn(groundingMetadata, this.#text)) {
       this.#answer.add({ type: 'citation', citation });
     }
     const finished = finishOf(candidate);

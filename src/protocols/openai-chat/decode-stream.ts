@@ -4,7 +4,7 @@ import type { FinishReason, TurnEnd, TurnEvent } from '../../core/turn.ts';
 import { isJsonObject, type JsonObject, parseJsonObject } from '../../lib/parse-json.ts';
 import { AnswerStream } from '../shared/answer-stream.ts';
 import { CallIds } from '../shared/calls.ts';
-import { noEnd } from '../shared/failed-answer.ts';
+import { mostCalls, noEnd, tooManyCalls } from '../shared/failed-answer.ts';
 import { objectsIn, textIn } from '../shared/json-values.ts';
 import { classifyNamed, errorIn } from '../shared/openai-failure.ts';
 import { readUsage } from '../shared/openai-usage.ts';
@@ -38,8 +38,6 @@ export function finishOf({ finish_reason: given }: JsonObject): FinishReason | A
 }
 
 interface OpenCall {
-  /** Where the upstream's fragments say they belong. */
-  readonly key: number;
   /** As the upstream named it. */
   readonly id: string;
   /** Undefined until its name has come. */
@@ -52,6 +50,8 @@ interface OpenCall {
 export class ChatDecoder implements TurnDecoder {
   readonly #answer = new AnswerStream((data) => this.#read(data));
   readonly #calls: OpenCall[] = [];
+  /** The latest by where the upstream's fragments say they belong. */
+  readonly #callsByKey = new Map<number, OpenCall>();
   readonly #ids = new CallIds('call_');
   /** What the answer says of itself in words of OpenAI's, whatever the client's dialect. */
   readonly #metadata: Record<string, unknown> = {};
@@ -143,7 +143,7 @@ export class ChatDecoder implements TurnDecoder {
       const citation = annotation['type'] === 'url_citation' && citationIn(annotation['url_citation']);
       if (citation) answer.add({ type: 'citation', citation });
     }
-    for (const fragment of objectsIn(delta['tool_calls'])) this.#readCall(fragment);
+    for (const fragment of objectsIn(delta['tool_calls'])) if (!answer.isOver) this.#readCall(fragment);
   }
 
   #readCall(fragment: JsonObject): void {
@@ -167,12 +167,14 @@ export class ChatDecoder implements TurnDecoder {
   #callOf(index: unknown, id: string, name: string): OpenCall {
     const calls = this.#calls;
     const key = typeof index === 'number' ? index : undefined;
-    const known =
-      key !== undefined ? calls.findLast((call) => call.key === key) : name === '' ? calls.at(-1) : undefined;
+    const known = key !== undefined ? this.#callsByKey.get(key) : name === '' ? calls.at(-1) : undefined;
     const isAnother = known !== undefined && name !== '' && id !== '' && known.id !== '' && id !== known.id;
     if (known && !isAnother) return known;
-    const call = { key: key ?? calls.length, id, index: undefined, early: '' };
+    const call = { id, index: undefined, early: '' };
+    this.#callsByKey.set(key ?? calls.length, call);
     calls.push(call);
+    // Those without a name count, too.
+    if (calls.length > mostCalls) this.#answer.fail(tooManyCalls());
     return call;
   }
 

@@ -68,14 +68,20 @@ export function reasoningBefore(parts: readonly AssistantPart[]): ReadonlyMap<As
       items.set(encrypted, { ...proven, at: items.get(encrypted)?.at ?? index });
     }
   }
+  // Found once for all items, since a history may have very many of them.
+  const calls = new Map<string, AssistantPart>();
+  const nextOther: (AssistantPart | undefined)[] = [];
+  for (const [index, part] of [...parts.entries()].reverse()) {
+    nextOther[index] = part.type === 'reasoning' ? nextOther[index + 1] : part;
+    if (part.type === 'tool-call') calls.set(part.id, part);
+  }
   const before = new Map<AssistantPart, JsonObject[]>();
-  const isOther = ({ type }: AssistantPart) => type !== 'reasoning';
   for (const { item, callId, at } of items.values()) {
-    const led =
-      parts.find((part) => part.type === 'tool-call' && part.id === callId) ??
-      parts.slice(at).find(isOther) ??
-      parts.find(isOther);
-    if (led) before.set(led, [...(before.get(led) ?? []), item]);
+    const call = callId === undefined ? undefined : calls.get(callId);
+    const led = call ?? nextOther[at] ?? nextOther[0];
+    const known = led && before.get(led);
+    if (known) known.push(item);
+    else if (led) before.set(led, [item]);
   }
   return before;
 }

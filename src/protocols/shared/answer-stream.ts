@@ -1,12 +1,13 @@
 import { createParser, type EventSourceParser } from 'eventsource-parser';
 import type { AppError } from '../../core/errors.ts';
 import type { TurnEvent } from '../../core/turn.ts';
-import { maxAnswerBytes, maxEventBytes, noEnd, tooLong } from './failed-answer.ts';
+import { maxAnswerBytes, maxEventBytes, mostCalls, noEnd, tooLong, tooManyCalls } from './failed-answer.ts';
 
 /** A streamed answer on its way through a decoder: server-sent events in, turn events out, until the first that ends the turn. */
 export class AnswerStream {
   #events: TurnEvent[] = [];
   #bytes = 0;
+  #calls = 0;
   #isOver = false;
   readonly #maxBytes: number;
   readonly #parser: EventSourceParser;
@@ -48,12 +49,23 @@ export class AnswerStream {
   /** `size`: how many bytes of the answer the text was. What comes after the end is not read. */
   feed(text: string, size: number): void {
     if (this.#isOver) return;
+    this.charge(size);
+    if (!this.#isOver) this.#parser.feed(text);
+  }
+
+  /** What is made or gone over again of what came before counts like bytes of the answer, or its work grew with its square. */
+  charge(size: number): void {
     this.#bytes += size;
     if (this.#bytes > this.#maxBytes) this.fail(tooLong());
-    else this.#parser.feed(text);
   }
 
   add(event: TurnEvent): void {
+    if (event.type === 'reasoning-proof') this.charge(event.proof.data.length);
+    else if (event.type === 'tool-call-start') {
+      this.#calls += 1;
+      if (this.#calls > mostCalls) this.fail(tooManyCalls());
+    }
+    if (this.#isOver) return;
     this.#events.push(event);
     if (event.type === 'finish' || event.type === 'error') this.#isOver = true;
   }

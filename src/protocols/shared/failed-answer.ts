@@ -6,6 +6,8 @@ import { beginningOf } from '../../lib/shown-text.ts';
 /** One event may be this long, and one whole answer that long. */
 export const maxEventBytes = 32 * 1024 * 1024;
 export const maxAnswerBytes = 256 * 1024 * 1024;
+/** More than any model asks for together, and than a client can handle. */
+export const mostCalls = 1_000;
 
 export interface FailedAnswer {
   /** `page`: HTML, which no API answers with. */
@@ -165,6 +167,17 @@ export function tooLong(): AppError {
     fault: 'service',
     failover: 'no',
   });
+}
+
+export function tooManyCalls(): AppError {
+  return new AppError(
+    'upstream_protocol',
+    `The upstream asked for more than ${mostCalls} calls. Try again.`,
+    {
+      fault: 'model',
+      failover: 'once',
+    },
+  );
 }
 
 export function noEnd(): AppError {

@@ -1,22 +1,9 @@
 import { BinaryReader, type BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
 import { AppError } from '../../core/errors.ts';
 import type { TurnEvent } from '../../core/turn.ts';
+import { mostCalls, tooManyCalls } from '../shared/failed-answer.ts';
 import type { ToolCall } from './gen/warp_pb.js';
 import { answeredCalls, type ConversationTasks, messagesOf, toolCallIn } from './tasks.ts';
-
-/** More than any model asks for together, and than a client can handle. */
-const mostCalls = 1_000;
-
-function tooManyCalls(): AppError {
-  return new AppError(
-    'upstream_protocol',
-    `The upstream asked for more than ${mostCalls} calls. Try again.`,
-    {
-      fault: 'model',
-      failover: 'once',
-    },
-  );
-}
 
 /** Clients send calls back, and a call without a name is none. */
 const unnamed = 'unnamed_tool';
