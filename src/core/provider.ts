@@ -116,8 +116,8 @@ export type DevicePoll =
 
 /** Logs a person in on a second device. Both calls throw TokenError. */
 export interface DeviceLogins {
-  start(signal?: AbortSignal): Promise<DeviceLogin>;
-  poll(deviceCode: string, signal?: AbortSignal): Promise<DevicePoll>;
+  start(): Promise<DeviceLogin>;
+  poll(deviceCode: string): Promise<DevicePoll>;
 }
 
 /** A provider's own API by which an owner's admin key makes and deletes API keys. Throws AppError. */
@@ -125,9 +125,9 @@ export interface KeyIssuer {
   /** `name` shows in the provider's console. `handle` names the key to `revoke`; it is no secret. */
   issue(name: string, signal?: AbortSignal): Promise<{ readonly apiKey: string; readonly handle: string }>;
   /** Done as well when the key is gone already. */
-  revoke(handle: string, signal?: AbortSignal): Promise<void>;
+  revoke(handle: string): Promise<void>;
   /** The handle of the key with this name, for one whose answer never came; null when there is none. */
-  find(name: string, signal?: AbortSignal): Promise<string | null>;
+  find(name: string): Promise<string | null>;
 }
 
 /** What a provider needs to know of an account. */

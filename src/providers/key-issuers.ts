@@ -44,15 +44,15 @@ function createKeyIssuer(api: KeyApi, access: KeyApiAccess & OurHttp): KeyIssuer
       if (made === null) throw new AppError('invalid_request', api.notThere);
       return made;
     },
-    async revoke(handle, signal) {
-      await callKeyApi(access, 'DELETE', one(handle), z.unknown(), { signal });
+    async revoke(handle) {
+      await callKeyApi(access, 'DELETE', one(handle), z.unknown());
     },
-    async find(name, signal) {
+    async find(name) {
       let seen = 0;
       let last: string | undefined;
       for (let pages = 0; pages < mostPages; pages += 1) {
         const path = `${api.path}?${api.pageQuery(seen, last)}`;
-        const page = await callKeyApi(access, 'GET', path, api.page, { signal });
+        const page = await callKeyApi(access, 'GET', path, api.page);
         const found = page?.keys.find((key) => key.name === name);
         if (found !== undefined) return found.handle;
         last = page?.keys.at(-1)?.handle;
@@ -131,7 +131,7 @@ async function callKeyApi<Schema extends z.ZodType>(
   method: 'GET' | 'POST' | 'DELETE',
   path: string,
   schema: Schema,
-  { body, signal }: { readonly body?: unknown; readonly signal: AbortSignal | undefined },
+  { body, signal }: { readonly body?: unknown; readonly signal?: AbortSignal | undefined } = {},
 ): Promise<z.infer<Schema> | null> {
   const answer = await http({
     method,

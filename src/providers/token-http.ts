@@ -24,7 +24,6 @@ export type PostForm = (request: {
   readonly host: string;
   readonly form: Readonly<Record<string, string>>;
   readonly timeoutMs?: number;
-  readonly signal?: AbortSignal | undefined;
 }) => Promise<TokenAnswer>;
 
 const usualTimeoutMs = 5_000;
@@ -34,7 +33,7 @@ const usualTimeoutMs = 5_000;
  * token was spent.
  */
 export function createPostForm(http: ProviderHttp, userAgent: string): PostForm {
-  return async ({ url, host, form, timeoutMs = usualTimeoutMs, signal }) => {
+  return async ({ url, host, form, timeoutMs = usualTimeoutMs }) => {
     const answer = await http({
       method: 'POST',
       url,
@@ -45,7 +44,6 @@ export function createPostForm(http: ProviderHttp, userAgent: string): PostForm 
       },
       body: new URLSearchParams(form).toString(),
       timeoutMs,
-      ...(signal && { signal }),
     }).catch((error: unknown) => {
       throw asTokenError(error, host);
     });

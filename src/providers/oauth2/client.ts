@@ -24,13 +24,11 @@ export interface Oauth2Client {
 export function askForToken(
   { settings, postForm, tokenHost }: Oauth2Client,
   form: Readonly<Record<string, string>>,
-  signal?: AbortSignal,
 ): Promise<TokenAnswer> {
   return postForm({
     url: settings.tokenUrl,
     host: tokenHost,
     form: { ...clientForm(settings), ...form },
-    signal,
   });
 }
 

@@ -10,7 +10,7 @@ export interface DeviceLoginOptions {
   readonly name: string;
   readonly scope?: string | undefined;
   /** Throws TokenError where the answer holds no tokens. */
-  grantFrom(answer: TokenAnswer, signal: AbortSignal | undefined): TokenGrant | Promise<TokenGrant>;
+  grantFrom(answer: TokenAnswer): TokenGrant | Promise<TokenGrant>;
   /** Why a grant has no refresh token, without which the login is of no use. */
   readonly noRefreshToken: string;
 }
@@ -32,13 +32,12 @@ export function createDeviceLogins(options: DeviceLoginOptions): DeviceLogins {
   const { client, name, scope, noRefreshToken } = options;
   const { settings, postForm, deviceHost, advice } = client;
   return {
-    async start(signal) {
+    async start() {
       const answer = await postForm({
         url: settings.deviceAuthorizationUrl,
         host: deviceHost,
         form: { ...clientForm(settings), ...(scope !== undefined && { scope }) },
         timeoutMs: startTimeoutMs,
-        signal,
       });
       const body = answer.status === 200 ? (answer.body ?? {}) : {};
       const deviceCode = textField(body, 'device_code');
@@ -62,9 +61,9 @@ export function createDeviceLogins(options: DeviceLoginOptions): DeviceLogins {
       };
     },
 
-    async poll(deviceCode, signal) {
+    async poll(deviceCode) {
       const form = { grant_type: deviceGrant, device_code: deviceCode };
-      const answer = await askForToken(client, form, signal);
+      const answer = await askForToken(client, form);
       const word = errorWord(answer) ?? '';
       const result = ownValue(pollResults, word);
       if (result !== undefined) return { result };
@@ -73,7 +72,7 @@ export function createDeviceLogins(options: DeviceLoginOptions): DeviceLogins {
         const message = `${name} does not take this client (${word}). Check its settings, then start the login again.`;
         throw new TokenError('invalid_grant', message);
       }
-      const { refreshToken, ...grant } = await options.grantFrom(answer, signal);
+      const { refreshToken, ...grant } = await options.grantFrom(answer);
       if (refreshToken === undefined) throw new TokenError('invalid_grant', noRefreshToken);
       return { result: 'granted', grant: { ...grant, refreshToken } };
     },

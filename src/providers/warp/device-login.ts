@@ -30,8 +30,8 @@ export function createWarpDeviceLogins(options: WarpDeviceLoginOptions): DeviceL
     client,
     name: 'Warp',
     noRefreshToken: approvedInVain('no refresh token came with it'),
-    grantFrom: (answer, signal) =>
-      exchange(readTokens(answer, client, 0).bearer, signal).catch((error: unknown) => {
+    grantFrom: (answer) =>
+      exchange(readTokens(answer, client, 0).bearer).catch((error: unknown) => {
         if (!(error instanceof TokenError)) throw error;
         const reason = error.message.replace(/\.$/, '');
         // The approval is used up, so that polling on would bring nothing.

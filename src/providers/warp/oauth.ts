@@ -20,7 +20,7 @@ export interface WarpOauthOptions {
 export interface WarpOauth {
   readonly tokens: TokenIssuer;
   /** What a device login gives is good for this exchange only. It may be repeated. Throws TokenError. */
-  exchange(customToken: string, signal?: AbortSignal): Promise<TokenGrant>;
+  exchange(customToken: string): Promise<TokenGrant>;
 }
 
 interface Place {
@@ -74,16 +74,16 @@ export function createWarpOauth(options: WarpOauthOptions): WarpOauth {
       },
     },
 
-    async exchange(customToken, signal) {
+    async exchange(customToken) {
       const form = { returnSecureToken: 'true', token: customToken };
       const [first, proxy] = exchangePlaces;
       const at = async (place: Place): Promise<TokenGrant> =>
-        grantFrom(await postForm({ ...place, form, signal }), place.host);
+        grantFrom(await postForm({ ...place, form }), place.host);
       // Nothing is spent by it, so that any failure that says nothing of the token may be tried elsewhere.
       return at(first).catch((error: unknown) => {
         const isFinal =
           error instanceof TokenError && ['invalid_grant', 'account_gone'].includes(error.failure);
-        if (isFinal || signal?.aborted || first.url === proxy.url) throw error;
+        if (isFinal || first.url === proxy.url) throw error;
         return at(proxy).catch((second: unknown) => {
           throw second instanceof TokenError && second.failure === 'refused' ? error : second;
         });
