@@ -256,7 +256,7 @@ async function serveCommands(
   });
   opened.add('the socket of commands', () => server.close());
   try {
-    const listen = (path: string) => server.listen({ path, listenTextResolver: () => '' });
+    const listen = (path: string) => server.listen({ path });
     const socket = await makeLocalSocket(config.dataDir, poolSocketPrefix(config), listen);
     opened.add('the file of that socket', async () => socket.remove());
   } catch (error) {
@@ -329,7 +329,7 @@ async function announceSandbox(pool: PoolService, logger: Logger): Promise<void>
 
 async function listen(server: FastifyInstance, host: string, port: number, setting: string): Promise<void> {
   try {
-    await server.listen({ host, port, listenTextResolver: () => '' });
+    await server.listen({ host, port });
   } catch (error) {
     throw listenError(error, host, port, setting);
   }

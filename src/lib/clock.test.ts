@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { type Clock, createSteadyClock } from './clock.ts';
+import { type Clock, createSteadyClock, isoTime } from './clock.ts';
 import { ListeningTime } from './process/listening-time.ts';
 
 function machine() {
@@ -25,6 +25,13 @@ function machine() {
 }
 
 const hour = 3_600_000;
+
+it('a time is written as Date writes it', () => {
+  const second = Date.UTC(2026, 1, 28, 23, 59, 59);
+  for (const at of [second, second + 7, second + 999, second + 1_000, second + 7, second + 70.9, 0]) {
+    expect(isoTime(at)).toBe(new Date(at).toISOString());
+  }
+});
 
 it('the steady clock goes with the wall clock', () => {
   const { clock, steady, pass } = machine();

@@ -15,21 +15,45 @@ interface AskedBody {
   readonly headers: IncomingHttpHeaders;
 }
 
+interface DecodedBody<Options> {
+  readonly decoded: DecodedTurn<Options>;
+  readonly plan?: RoutePlan | undefined;
+}
+
 /**
  * A body that goes to an upstream of its own dialect is the upstream's to judge: it is decoded only for another one. `random` draws
  * among candidates.
  */
-export async function decodeTurn<Options>(
+export function decodeTurn<Options>(
   routes: Routes,
   inbound: Inbound<Options>,
-  { body, heldBody, client, headers }: AskedBody,
+  asked: AskedBody,
   random?: () => number,
-): Promise<{ readonly decoded: DecodedTurn<Options>; readonly plan?: RoutePlan | undefined }> {
+): DecodedBody<Options> | Promise<DecodedBody<Options>> {
+  const { body, heldBody, client, headers } = asked;
   const text = heldBody?.text;
   const open = text === undefined ? undefined : inbound.readRelayed?.(body, text, headers);
-  const affinityKey = affinityKeyOf(headers) ?? open?.affinityKey;
-  const planned = open && routes.plan(open.request, { client, affinityKey, decoded: open, body }, random);
-  const plan = await planned?.catch(() => undefined);
+  if (!open) return decodedFor(undefined, inbound, asked);
+  const affinityKey = affinityKeyOf(headers) ?? open.affinityKey;
+  const turn = { client, affinityKey, decoded: open, body };
+  let plan: RoutePlan | undefined;
+  try {
+    plan = routes.planNow(open.request, turn);
+  } catch {
+    return decodedFor(undefined, inbound, asked, open);
+  }
+  if (plan) return decodedFor(plan, inbound, asked, open);
+  const planned = routes.plan(open.request, turn, random).catch(() => undefined);
+  return planned.then((found) => decodedFor(found, inbound, asked, open));
+}
+
+function decodedFor<Options>(
+  plan: RoutePlan | undefined,
+  inbound: Inbound<Options>,
+  { body, heldBody }: AskedBody,
+  open?: DecodedTurn<Options>,
+): DecodedBody<Options> {
+  const text = heldBody?.text;
   const mayRelay = plan?.candidates.some(({ provider }) =>
     relayingOutbound(provider, { dialect: inbound.name }),
   );

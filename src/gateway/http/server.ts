@@ -290,9 +290,8 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
     // Its body may have taken its time.
     const client = keys.renewed(request.client);
     request.client = client;
-    const { decoded, plan } = given
-      ? { decoded: given }
-      : await decodeTurn(dependencies.routes, inbound, request);
+    const decoding = given ? { decoded: given } : decodeTurn(dependencies.routes, inbound, request);
+    const { decoded, plan } = decoding instanceof Promise ? await decoding : decoding;
     const images = clientTurns.check(decoded);
     const delivery = deliveryIn(request.headers);
     const { recorded, id: requestId } = request;
@@ -333,6 +332,7 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
     if (fault) answer.abort(fault);
     const turn: ClientTurn = {
       ...asked,
+      isOwnId: request.headers['x-request-id'] !== requestId,
       bytes: request.heldBody?.bytes ?? 0,
       record,
       allowance,

@@ -2,7 +2,7 @@ import type { AppError } from '../../core/errors.ts';
 import type { Outcome } from '../../core/outcome.ts';
 import type { Usage } from '../../core/turn.ts';
 import { amount } from '../../lib/amount.ts';
-import type { Clock } from '../../lib/clock.ts';
+import { type Clock, isoTime } from '../../lib/clock.ts';
 import type { Logger } from '../../lib/log/logger.ts';
 import { within } from '../../lib/within.ts';
 import { isAway } from '../../pool-api/errors.ts';
@@ -76,28 +76,29 @@ export class Reporter {
 /** Figures come from upstreams: what the pool would refuse is brought into its bounds. */
 function reportItem(lease: ReportedLease, report: TurnReport, now: number): ReportItem {
   const { retryAfterMs, resetAt, usage } = report;
-  return {
+  const { id, fence, token_version } = lease.account;
+  const item: ReportItem = {
     report_id: nextReportId(),
-    account_id: lease.account.id,
-    fence: lease.account.fence,
-    token_version: lease.account.token_version,
+    account_id: id,
+    fence,
+    token_version,
     outcome: report.outcome,
-    at: new Date(now).toISOString(),
-    ...(retryAfterMs === undefined
-      ? {}
-      : { retry_after_ms: Math.round(amount(retryAfterMs, longestRetryMs)) }),
-    ...(resetAt === undefined || Number.isNaN(resetAt.getTime()) ? {} : { reset_at: resetAt.toISOString() }),
-    ...(usage === undefined
-      ? {}
-      : {
-          usage: {
-            input_tokens: Math.round(amount(usage.inputTokens, mostUsage)),
-            output_tokens: Math.round(amount(usage.outputTokens, mostUsage)),
-            ...(usage.credits === undefined ? {} : { credits: amount(usage.credits, mostUsage) }),
-            ...(usage.costCents === undefined ? {} : { cost_cents: amount(usage.costCents, mostUsage) }),
-          },
-        }),
+    at: isoTime(now),
   };
+  if (retryAfterMs !== undefined) item.retry_after_ms = Math.round(amount(retryAfterMs, longestRetryMs));
+  if (resetAt !== undefined && !Number.isNaN(resetAt.getTime())) item.reset_at = resetAt.toISOString();
+  if (usage !== undefined) item.usage = usageItem(usage);
+  return item;
+}
+
+function usageItem({ inputTokens, outputTokens, credits, costCents }: Usage): ReportItem['usage'] {
+  const used: NonNullable<ReportItem['usage']> = {
+    input_tokens: Math.round(amount(inputTokens, mostUsage)),
+    output_tokens: Math.round(amount(outputTokens, mostUsage)),
+  };
+  if (credits !== undefined) used.credits = amount(credits, mostUsage);
+  if (costCents !== undefined) used.cost_cents = amount(costCents, mostUsage);
+  return used;
 }
 
 /**

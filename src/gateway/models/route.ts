@@ -1,4 +1,3 @@
-import { LRUCache } from 'lru-cache';
 import type { ConfiguredCandidate, ConfiguredRoute } from '../../core/configured-routes.ts';
 import type { ModelPrice } from '../../core/model-profile.ts';
 import type { UpstreamProvider } from '../../core/provider.ts';
@@ -56,20 +55,21 @@ export interface RoutedTurn {
 }
 
 /** What was worked out for a list, by a catalogue: both are replaced where anything of them changes. */
-const knownIn = new WeakMap<ModelList, { catalogue: Catalogue; routes: LRUCache<string, Route> }>();
+const knownIn = new WeakMap<ModelList, { catalogue: Catalogue; routes: Map<string, Route> }>();
 const mostKnown = 1_000;
 
 /** The route to a model that was found, which may be another one for the request's effort. */
 export function routeTo(found: Found, effort: string | undefined, catalogue: Catalogue): Route {
   let known = knownIn.get(found.list);
   if (known?.catalogue !== catalogue) {
-    known = { catalogue, routes: new LRUCache({ max: mostKnown }) };
+    known = { catalogue, routes: new Map() };
     knownIn.set(found.list, known);
   }
-  const name = JSON.stringify([found.provider.name, found.model, effort, found.isPinned]);
+  const name = `${found.provider.name}\n${found.isPinned}\n${effort}\n${found.model}`;
   let route = known.routes.get(name);
   if (!route) {
     route = workOut(found, effort, catalogue);
+    if (known.routes.size >= mostKnown) known.routes.clear();
     known.routes.set(name, route);
   }
   return route;

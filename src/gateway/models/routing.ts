@@ -9,7 +9,7 @@ import type { ClientKey } from '../keys/client-key.ts';
 import type { PoolWatch } from '../leases/pool-watch.ts';
 import { Catalogue } from './catalogue.ts';
 import { ConfiguredPlans, type Match } from './configured-plans.ts';
-import { reachOf } from './key-reach.ts';
+import { type KeyReach, reachOf } from './key-reach.ts';
 import {
   bareName,
   checkVision,
@@ -20,7 +20,7 @@ import {
   shownOf,
 } from './model-choice.ts';
 import type { ModelLists } from './model-lists.ts';
-import { ModelNames, type ModelNamesOptions } from './model-names.ts';
+import { type Found, ModelNames, type ModelNamesOptions } from './model-names.ts';
 import { type Route, type RoutedRequest, type RoutedTurn, type RoutePlan, routeTo } from './route.ts';
 import { NamesOfModels, shownModel, shownRoute } from './shown-models.ts';
 
@@ -87,8 +87,10 @@ export class Routes {
    * list that very name. Throws AppError `model_not_found`, or `invalid_request` for what no candidate takes.
    */
   async plan(request: RoutedRequest, turn?: RoutedTurn, random?: () => number): Promise<RoutePlan> {
+    const known = this.planNow(request, turn);
+    if (known) return known;
     const { poolWatch, sandbox } = this.#options;
-    const { model: name, messages, reasoning } = request;
+    const { model: name, reasoning } = request;
     const reach = reachOf(turn?.client);
     if (poolWatch.isReachable && this.#isWithoutAccount(name)) await poolWatch.look();
     if (poolWatch.isSandbox) {
@@ -99,7 +101,25 @@ export class Routes {
     }
     const configured = this.#configured.find(name);
     if (configured) return this.#configured.plan(configured, request, turn, random);
-    const first = await this.#names.lookUp(name, reasoning.effort, reach);
+    return this.#planFrom(await this.#names.lookUp(name, reasoning.effort, reach), request, reach);
+  }
+
+  /** The same where there is nothing to wait for, as mostly; else undefined. */
+  planNow(request: RoutedRequest, turn?: RoutedTurn): RoutePlan | undefined {
+    const { poolWatch } = this.#options;
+    const { model: name } = request;
+    if (poolWatch.isSandbox || (poolWatch.isReachable && this.#isWithoutAccount(name))) return undefined;
+    if (this.#configured.find(name)) return undefined;
+    const reach = reachOf(turn?.client);
+    const first = this.#names.listed(name, reach);
+    return first && this.#planFrom(first, request, reach);
+  }
+
+  #planFrom(
+    first: Found,
+    { model: name, messages, reasoning }: RoutedRequest,
+    reach: KeyReach | undefined,
+  ): RoutePlan {
     const candidates: Route[] = [];
     for (const found of [first, ...this.#names.othersWith(name, first.provider)]) {
       const route = routeTo(found, reasoning.effort, this.#catalogue);

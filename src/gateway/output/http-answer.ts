@@ -53,8 +53,9 @@ export abstract class HttpAnswer<Options> extends HttpCarrier {
   protected isOver = false;
   readonly #head: AnswerHead;
 
-  constructor({ inbound, decoded, head, now, ...by }: HttpAnswerOptions<Options>) {
-    super(by, decoded.isStream, now());
+  constructor(options: HttpAnswerOptions<Options>) {
+    const { inbound, decoded, head, now } = options;
+    super(options, decoded.isStream, now());
     this.inbound = inbound;
     this.#decoded = decoded;
     this.now = now;

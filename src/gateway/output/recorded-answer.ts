@@ -34,6 +34,7 @@ export class RecordedAnswer extends Writable {
   constructor(isNumbered: boolean) {
     super({ decodeStrings: false });
     this.#isNumbered = isNumbered;
+    this.on('error', () => {});
     this.#head.promise.catch(() => {});
     this.#whole.promise.catch(() => {});
     this.once('finish', () => {

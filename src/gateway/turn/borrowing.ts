@@ -56,7 +56,7 @@ export class Borrowing {
   }
 
   /** An account, waited for if need be and allowed; else why none is lent. Throws the signal's reason when it aborts. */
-  async borrow(path: Path, mayWait: boolean): Promise<Place | Error> {
+  borrow(path: Path, mayWait: boolean): Place | Error | Promise<Place | Error> {
     const { candidate, conversation, session, isRefused } = path;
     const { leases, clock } = this.#dependencies;
     const { record } = this.#turn;
@@ -78,15 +78,8 @@ export class Borrowing {
       trace: record.trace?.headers,
       signal: this.#turn.signal,
     };
-    try {
-      if (isRefused) await this.#mustBeShort(demand);
-      const askedAt = clock.monotonic();
-      const spent = this.#spent(candidate);
-      const sparing = without(demand, spent?.keys());
-      const lease =
-        leases.take(sparing) ??
-        (spent && (await this.#ifAnyIsFree(sparing))) ??
-        (await this.#acquire(demand, [...(spent?.values() ?? [])], mayWait));
+    let askedAt = clock.monotonic();
+    const placed = (lease: TurnLease): Place => {
       const accountId = lease.account.id;
       const note = record.attempt({
         route,
@@ -108,13 +101,36 @@ export class Borrowing {
       );
       const how = known !== undefined ? 'remembered' : isPreferredFull ? 'full' : 'sought';
       return { path, lease, note, how };
-    } catch (cause) {
+    };
+    const noneLent = (cause: unknown): Error => {
       this.#turn.signal.throwIfAborted();
       const reason = cause instanceof Error ? cause : new Error(String(cause));
       record.noneLent(candidate.note, reason);
       this.#steps?.debug({ provider: route.provider.name, reason: reason.message }, 'no account is lent');
       return reason;
+    };
+    const lend = (): TurnLease | Promise<TurnLease> => {
+      askedAt = clock.monotonic();
+      const spent = this.#spent(candidate);
+      const sparing = without(demand, spent?.keys());
+      return leases.take(sparing) ?? this.#wait(demand, sparing, spent, mayWait);
+    };
+    try {
+      const lent = isRefused ? this.#mustBeShort(demand).then(lend) : lend();
+      return lent instanceof Promise ? lent.then(placed).catch(noneLent) : placed(lent);
+    } catch (cause) {
+      return noneLent(cause);
     }
+  }
+
+  async #wait(
+    demand: Demand,
+    sparing: Demand,
+    spent: ReadonlyMap<string, SpentLimit> | undefined,
+    mayWait: boolean,
+  ): Promise<TurnLease> {
+    const free = spent && (await this.#ifAnyIsFree(sparing));
+    return free ?? (await this.#acquire(demand, [...(spent?.values() ?? [])], mayWait));
   }
 
   /** Takes what `wait` takes from the time this turn may wait. */

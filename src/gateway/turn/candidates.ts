@@ -5,6 +5,7 @@ import type { RelayedRequest } from '../../core/protocol.ts';
 import { capabilitiesOf, relayingOutbound } from '../../core/provider.ts';
 import type { AskedMessage, AskedRequest } from '../../core/turn.ts';
 import type { HeldBody } from '../../lib/http/body-budget.ts';
+import { onceKnown } from '../../lib/once-known.ts';
 import { isJsonObject, parseJsonObject } from '../../lib/parse-json.ts';
 import { ownTurn } from '../../lib/process/own-turn.ts';
 import { checkSchema } from '../emulation/json-schema.ts';
@@ -103,36 +104,61 @@ export class Candidates {
   }
 
   /** The next that can take the request. `plansAgain`: by now the pool may have accounts of other providers. */
-  async next(plansAgain = false): Promise<Candidate | undefined> {
+  next(plansAgain = false): Candidate | undefined | Promise<Candidate | undefined> {
     const { routes } = this.#dependencies;
     const { request } = this.#given;
-    this.#plan ??= this.#turn.plan ?? (await routes.plan(request, this.#turn));
-    this.#untried ??= [...this.#plan.candidates];
-    for (;;) {
-      if (plansAgain && this.#untried.length === 0)
-        this.#untried.push(...(await routes.after(this.#tried, request, this.#turn)));
-      const route = this.#nextRoute(this.#untried);
-      if (!route) return undefined;
-      const { record } = this.#turn;
-      const note = record.candidate(route);
-      const given = this.#formFor(route);
-      const form = given instanceof Promise ? await given : given;
-      if (form instanceof AppError) {
-        record.skipped(note, { kind: 'field', message: form.message });
-        this.#refusal ??= form;
-        continue;
-      }
-      const handling = handlingOf(
-        form.request,
-        capabilitiesOf(route.provider, route.model),
-        route.provider.outbound?.leastOutputTokens,
-      );
-      const cachesPrompts = this.#plan?.promptCache !== 'off';
-      const refusal = handling.refusal ?? this.#refusedPrefill(route, form);
-      if (!refusal) return { ...form, route, handling, note, cachesPrompts };
-      record.skipped(note, { kind: 'field', message: refusal.message });
-      this.#refusal ??= refusal;
+    this.#plan ??= this.#turn.plan;
+    if (!this.#plan) {
+      return routes.plan(request, this.#turn).then((plan) => {
+        this.#plan = plan;
+        return this.next(plansAgain);
+      });
     }
+    this.#untried ??= [...this.#plan.candidates];
+    const untried = this.#untried;
+    if (!plansAgain || untried.length > 0) return this.#nextOf(untried, plansAgain);
+    return routes.after(this.#tried, request, this.#turn).then((others) => {
+      untried.push(...others);
+      return this.#nextOf(untried, plansAgain);
+    });
+  }
+
+  #nextOf(untried: Route[], plansAgain: boolean): Candidate | undefined | Promise<Candidate | undefined> {
+    const route = this.#nextRoute(untried);
+    if (!route) return undefined;
+    const note = this.#turn.record.candidate(route);
+    return onceKnown(
+      this.#formFor(route),
+      (form) => this.#carried(route, form, note) ?? this.next(plansAgain),
+    );
+  }
+
+  /** Undefined where it cannot carry the request, which is noted. */
+  #carried(route: Route, form: Form | AppError, note: CandidateNote): Candidate | undefined {
+    if (form instanceof AppError) return this.#refuse(form, note);
+    const { provider } = route;
+    const handling = handlingOf(
+      form.request,
+      capabilitiesOf(provider, route.model),
+      provider.outbound?.leastOutputTokens,
+    );
+    const refusal = handling.refusal ?? this.#refusedPrefill(route, form);
+    if (refusal) return this.#refuse(refusal, note);
+    const { request, images, relayed } = form;
+    return {
+      request,
+      images,
+      relayed,
+      route,
+      handling,
+      note,
+      cachesPrompts: this.#plan?.promptCache !== 'off',
+    };
+  }
+
+  #refuse(refusal: AppError, note: CandidateNote): undefined {
+    this.#turn.record.skipped(note, { kind: 'field', message: refusal.message });
+    this.#refusal ??= refusal;
   }
 
   /** Of a body that is passed on as it is the only upstream judges itself. */

@@ -30,6 +30,8 @@ export interface ClientTurn {
   /** What the client keeps its session together by. */
   readonly affinityKey: string | undefined;
   readonly requestId: string;
+  /** The gateway has made the id: nothing of it came from outside. */
+  readonly isOwnId?: boolean;
   /** Whether the answer shows usage, so that missing figures are worth counting. */
   readonly wantsUsage: boolean;
   /** Those the request names; its choices share them. */
@@ -162,7 +164,7 @@ export class ClientTurns {
   }
 
   #log(
-    { protocol, decoded, client, requestId, record }: ClientTurn,
+    { protocol, decoded, client, requestId, isOwnId, record }: ClientTurn,
     result: TurnResult,
     durationMs: number,
     status: number,
@@ -191,7 +193,8 @@ export class ClientTurns {
     };
     if (error === undefined || error.code === 'cancelled') {
       const { model, upstream_model = '', upstream_finish = '' } = line;
-      logOwn(logger, line, 'turn', [requestId, model, upstream_model, upstream_finish]);
+      const names = [model, upstream_model, upstream_finish];
+      logOwn(logger, line, 'turn', isOwnId ? names : [requestId, ...names]);
     } else logger.warn({ ...line, err: error }, 'turn');
   }
 }

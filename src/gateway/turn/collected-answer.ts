@@ -133,17 +133,15 @@ export class CollectedAnswer {
   /** The answer with its end. */
   whole({ reason, stopSequence }: Extract<TurnEvent, { type: 'finish' }>): CollectedTurn {
     const { relayed, text, reasoning, reasoningProof, refusal, citations, metadata, toolCalls, usage } = this;
+    const whole = { text, reasoning, toolCalls, usage, finishReason: reason };
+    // Of one that is passed on as it is, nothing else is known.
+    if (relayed !== '') return { ...whole, relayed };
     return {
-      ...(relayed !== '' && { relayed }),
+      ...whole,
       ...(reasoningProof && { reasoningProof }),
       ...(refusal !== '' && { refusal }),
       ...(citations.length > 0 && { citations }),
       ...(metadata && { metadata }),
-      text,
-      reasoning,
-      toolCalls,
-      usage,
-      finishReason: reason,
       ...(stopSequence === undefined ? {} : { stopSequence }),
     };
   }

@@ -235,7 +235,8 @@ export function createGatewayMetrics(options: {
   gauge('database_up', '1 when the database of client keys and usage answers.', options.isDatabaseReachable);
 
   return {
-    turnEnded({ protocol, decoded, client }, { error, route, usage, ...result }, durationMs) {
+    turnEnded({ protocol, decoded, client }, result, durationMs) {
+      const { error, route, usage } = result;
       const provider = route?.provider.name ?? 'none';
       turns.add(1, `${protocol}\n${familyOf(decoded.request.model)}\n${error?.code ?? 'success'}`);
       const { name } = client.managed ?? {};

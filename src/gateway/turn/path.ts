@@ -95,6 +95,16 @@ export function pathTo(
   };
 }
 
+/** Looked for where its upstream remembers. */
+export function conversationOn(
+  { route, request, conversation }: Path,
+  { conversations }: Pick<PathDependencies, 'conversations'>,
+  { client, bytes }: ClientTurn,
+): Conversation | Promise<Conversation> {
+  const { name, outbound } = route.provider;
+  return outbound?.hasMemory ? conversations.find(client.id, name, request, bytes) : conversation;
+}
+
 /** After how long the pool may have an account for it. */
 export function waitAt({ shortage }: Path): number {
   const { retryAfterMs = Number.POSITIVE_INFINITY } = shortage instanceof PoolError ? shortage : {};

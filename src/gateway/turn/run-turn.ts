@@ -2,6 +2,7 @@ import { AppError } from '../../core/errors.ts';
 import type { CollectedTurn } from '../../core/protocol.ts';
 import type { Usage } from '../../core/turn.ts';
 import { debugLog, type Logger } from '../../lib/log/logger.ts';
+import { onceKnown } from '../../lib/once-known.ts';
 import { sleep } from '../../lib/sleep.ts';
 import { eventsOf, judge } from '../emulation/checked-answer.ts';
 import { sumUsage } from '../emulation/token-count.ts';
@@ -19,7 +20,7 @@ import type { ClientTurn } from './client-turns.ts';
 import { type BrokenAnswer, ContinuedOutput } from './continued-output.ts';
 import type { ConversationResult } from './conversations.ts';
 import { Failover, isUpstreamsFault, type NextStep } from './failover.ts';
-import { type Path, type PathDependencies, pathTo, type Rejected, waitAt } from './path.ts';
+import { conversationOn, type Path, type PathDependencies, pathTo, type Rejected, waitAt } from './path.ts';
 import { type ProviderReach, unreachable } from './provider-reach.ts';
 import { BufferedOutput, type TurnOutput } from './turn-output.ts';
 
@@ -97,9 +98,12 @@ class TurnRun {
 
   async run(): Promise<TurnResult> {
     try {
-      let place = await this.#next('next-candidate');
+      const first = this.#placeAtOthers();
+      let place: Place | undefined =
+        (first instanceof Promise ? await first : first) ?? (await this.#placeAtTried(undefined));
+      if (!place) throw this.#noPlace();
       for (;;) {
-        const { path, lease, how } = place;
+        const { path, lease, how }: Place = place;
         const failure = await this.#use(place);
         if (!failure) {
           path.session?.answeredBy(lease.account.id, how);
@@ -150,24 +154,20 @@ class TurnRun {
     return await this.#take(path.candidate);
   }
 
-  async #take(candidate: Candidate): Promise<Path> {
+  #take(candidate: Candidate): Path | Promise<Path> {
     const { delivery } = this.#candidates;
     const soFar = { rejected: this.#rejected, broken: this.#broken };
     const path = pathTo(this.#dependencies, this.#turn, candidate, soFar, this.#output, delivery);
-    const { provider } = path.route;
-    if (provider.outbound?.hasMemory) {
-      const { client, bytes } = this.#turn;
-      const { conversations } = this.#dependencies;
-      path.conversation = await conversations.find(client.id, provider.name, path.request, bytes);
-    }
-    const { accountId: remembered_on } = path.conversation;
-    this.#steps?.debug(
-      { provider: provider.name, upstream_model: path.route.model, remembered_on },
-      'the route is chosen',
-    );
-    this.#paths.push(path);
-    this.#path = path;
-    return path;
+    return onceKnown(conversationOn(path, this.#dependencies, this.#turn), (conversation) => {
+      path.conversation = conversation;
+      const { provider, model } = path.route;
+      const { accountId: remembered_on } = conversation;
+      const chosen = { provider: provider.name, upstream_model: model, remembered_on };
+      this.#steps?.debug(chosen, 'the route is chosen');
+      this.#paths.push(path);
+      this.#path = path;
+      return path;
+    });
   }
 
   /** Whether another attempt may give the rest of an answer that broke off: of text, where the client wants that. */
@@ -197,21 +197,20 @@ class TurnRun {
   }
 
   /** Where the next attempt is made, and when. Throws the AppError that the client gets where that is nowhere. */
-  async #next(step: NextStep, from?: Path): Promise<Place> {
-    if (from && step === 'leave-candidate') from.isLeft = true;
-    const isOut = this.#candidates.isLast && this.#paths.every(({ isLeft }) => isLeft);
+  async #next(step: NextStep, from: Path): Promise<Place> {
+    if (step === 'leave-candidate') from.isLeft = true;
     // No pause before an error.
-    if (from && isOut) throw this.#noPlace();
-    if (from) await this.#pause();
-    if (from && step === 'resting-account') from.isRefused = true;
+    if (this.#candidates.isLast && this.#paths.every(({ isLeft }) => isLeft)) throw this.#noPlace();
+    await this.#pause();
+    if (step === 'resting-account') from.isRefused = true;
     const staysFirst = step === 'same-account' || step === 'other-account';
     const place =
-      (from && staysFirst ? await this.#placeAt(from) : undefined) ??
+      (staysFirst ? await this.#placeAt(from) : undefined) ??
       (await this.#placeAtOthers()) ??
       (await this.#placeAtTried(staysFirst ? from : undefined));
     if (place) return place;
     const { clock } = this.#dependencies;
-    if (from && !from.isLeft && this.#failover.mayRepeat(clock.monotonic()))
+    if (!from.isLeft && this.#failover.mayRepeat(clock.monotonic()))
       return await this.#next('same-account', from);
     throw this.#noPlace();
   }
@@ -225,27 +224,27 @@ class TurnRun {
   }
 
   /** Waits for an account where it is the only candidate, else takes one that is free. */
-  async #placeAt(
+  #placeAt(
     path: Path,
     mayWait = this.#paths.length === 1 && this.#candidates.isLast,
-  ): Promise<Place | undefined> {
-    const place = await this.#borrowing.borrow(path, mayWait);
-    path.shortage = place instanceof Error ? place : undefined;
-    if (place instanceof Error) return undefined;
-    this.#path = path;
-    return place;
+  ): Place | undefined | Promise<Place | undefined> {
+    return onceKnown(this.#borrowing.borrow(path, mayWait), (place) => {
+      path.shortage = place instanceof Error ? place : undefined;
+      if (place instanceof Error) return undefined;
+      this.#path = path;
+      return place;
+    });
   }
 
   /** At a candidate that has not been tried. */
-  async #placeAtOthers(): Promise<Place | undefined> {
+  #placeAtOthers(): Place | undefined | Promise<Place | undefined> {
     this.#failover.keptAccount = undefined;
-    for (;;) {
-      const next = await this.#candidates.next(!this.#failover.hasFailed);
+    return onceKnown(this.#candidates.next(!this.#failover.hasFailed), (next) => {
       if (!next) return undefined;
-      if (!this.#failover.maySend(next.route)) continue;
-      const place = await this.#placeAt(await this.#take(next));
-      if (place) return place;
-    }
+      if (!this.#failover.maySend(next.route)) return this.#placeAtOthers();
+      const placed = onceKnown(this.#take(next), (path) => this.#placeAt(path));
+      return onceKnown(placed, (place) => place ?? this.#placeAtOthers());
+    });
   }
 
   /** At one that has been tried: with an account that is free, else where one is soonest. */

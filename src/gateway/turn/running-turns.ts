@@ -95,8 +95,6 @@ function remove<Item>(items: Item[], item: Item): void {
   items.pop();
 }
 
-function ignore(): void {}
-
 /** A client that takes nothing for so long holds an account in vain. */
 const stalledAfterMs = 300_000;
 
@@ -128,8 +126,6 @@ export class HttpCarrier implements Carrier {
     this.isStream = isStream;
     this.#waitingSince = now;
     running.add(this);
-    // A reader that breaks off mid-write ends its own turn, not the process.
-    response.on('error', ignore);
     if (response.closed) this.#close();
     else response.on('close', () => this.#close());
   }

@@ -104,8 +104,8 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
     refuse: (socket, reason) => refuse(socket, cuts[reason], ''),
     crowded: (count) => options.logger.warn({ connections: count, most: limits.most }, crowded),
   });
+  // It has no logger of its own: with one it makes a child and listens to the answer for each request.
   const app: FastifyInstance = fastify({
-    loggerInstance: options.logger as FastifyBaseLogger,
     logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: options.bodyLimitBytes,
     keepAliveTimeout: 75_000,
@@ -142,6 +142,8 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
       return typeof given === 'string' && requestIdPattern.test(given) ? given : randomUUID();
     },
   });
+
+  app.setChildLoggerFactory(() => options.logger as FastifyBaseLogger);
 
   const servers: Server[] = [];
   function guard(server: Server): void {

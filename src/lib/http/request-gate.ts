@@ -42,6 +42,8 @@ export function gateRequests(server: Server): void {
     connection.bytesRead = request.socket.bytesRead;
     connection.response = response;
     response.on('close', forget);
+    // A reader that breaks off mid-write ends its own answer, not the process.
+    response.on('error', ignore);
     serve?.(request, response);
   }
 
@@ -79,6 +81,8 @@ export function gateRequests(server: Server): void {
   // Node answers an Expect it does not know with a bare 417; it may be passed over.
   server.on('checkExpectation', enter);
 }
+
+function ignore(): void {}
 
 /** A response holds all of its request, which a connection that waits for the next one must not keep. */
 function forget(this: ServerResponse): void {

@@ -1,4 +1,5 @@
 import { type DestinationStream, type LogFn, type Logger, pino } from 'pino';
+import { isoTime } from '../clock.ts';
 import { parseJson } from '../parse-json.ts';
 import type { KnownSecrets } from '../secrets/known-secrets.ts';
 import { beginningOf, plainJson } from '../shown-text.ts';
@@ -47,9 +48,7 @@ export function createLogger(
       err: (error: unknown) => (error instanceof Error ? pino.stdSerializers.err(error) : error),
     },
     hooks: {
-      // Fastify logs a line when it listens, which we do in our own words; it can only be made empty.
       logMethod(this: Logger, values: Parameters<LogFn>, method: LogFn, level: number) {
-        if (values.length === 1 && (values[0] as unknown) === '') return;
         if (level < errorLevel && !this.isLevelEnabled('debug')) withoutStack(values);
         method.apply(this, values);
       },
@@ -109,7 +108,7 @@ export function logOwn(
   const lines: unknown = Reflect.get(logger, pino.symbols.streamSym);
   if (!(lines instanceof CleanedLines)) logger.info(fields, msg);
   else if (logger.isLevelEnabled('info')) {
-    const time = new Date().toISOString();
+    const time = isoTime(Date.now());
     const bound = String(Reflect.get(logger, pino.symbols.chindingsSym));
     const own = JSON.stringify(fields).slice(1, -1);
     lines.writeOwn(`{"level":"info","time":"${time}"${bound},${own},"msg":"${msg}"}\n`, texts);

@@ -8,7 +8,9 @@ export const allocate: Route<{ readonly pool: PoolService }>['handle'] = async (
   const onClose = (): void => {
     if (reply.raw.writableFinished) return;
     gone.abort(new Error('the client has gone'));
-    undo?.().catch((error: unknown) => request.log.error({ err: error }, 'leases could not be given back'));
+    undo?.().catch((error: unknown) => {
+      request.log.error({ err: error, request_id: request.id }, 'leases could not be given back');
+    });
   };
   if (reply.raw.closed) onClose();
   else reply.raw.once('close', onClose);

@@ -14,6 +14,15 @@ it.each([
   expect(relayRequest(body, 'm', true)).toBe(sent);
 });
 
+it.each([
+  ['{"model":"a","n":1}', '{"model":"m","n":1}'],
+  ['{"model":"a","x":{"model":"in"},"model":"b"}', '{"model":"m","x":{"model":"in"},"model":"m"}'],
+  ['{"model":"a","mo\\u0064el":"b"}', '{"model":"m","mo\\u0064el":"m"}'],
+  ['{"model":7,"n":"model"}', '{"model":"m","n":"model"}'],
+])('%s names the model first', (body, sent) => {
+  expect(relayRequest(body, 'm', false)).toBe(sent);
+});
+
 it('changes nothing but the model, whatever else the body holds and however it is spaced', () => {
   const member = fc.tuple(
     fc.string().filter((name) => name !== 'model' && name !== '__proto__'),
