@@ -43,17 +43,22 @@ export function encodeMemory(
       for (const task of tasks) writeMessage(writer, 1, () => writeTask(writer, task));
     });
     writeMessage(writer, 4, () => {
-      writer.tag(2, WireType.Varint).uint32(totalTokens);
-      writer.tag(3, WireType.Bit64).double(credits);
+      if (totalTokens !== 0) writer.tag(2, WireType.Varint).uint32(totalTokens);
+      writeFigure(writer, 3, credits);
       if (!charges) return;
       const { inputTokens, outputTokens, cacheReadTokens, cacheWriteTokens, costCents } = charges;
       writeMessage(writer, 4, () => {
         [inputTokens, outputTokens, cacheReadTokens, cacheWriteTokens, costCents].forEach((figure, index) => {
-          writer.tag(index + 1, WireType.Bit64).double(figure);
+          writeFigure(writer, index + 1, figure);
         });
       });
     });
   });
+}
+
+/** Left out when it is 0. */
+function writeFigure(writer: BinaryWriter, field: number, figure: number): void {
+  if (figure !== 0) writer.tag(field, WireType.Bit64).double(figure);
 }
 
 function writeTask(writer: BinaryWriter, { task, messages }: RememberedTask): void {
