@@ -90,6 +90,22 @@ describe('the figures of both services', () => {
   );
 });
 
+test('no alert mixes installations, and the dashboard shows those that are chosen', () => {
+  const rules = readFileSync(join(deploy, 'prometheus/warp2api.rules.yaml'), 'utf8');
+  const added = rules.match(/\b(sum|max|min)\b[^(]*\([^)]*\)?/g) ?? [];
+  expect(added.length).toBeGreaterThan(15);
+  expect(added.filter((one) => !one.includes('by (installation'))).toEqual([]);
+
+  const dashboard: unknown = JSON.parse(readFileSync(join(deploy, 'grafana/warp2api.json'), 'utf8'));
+  const queries = queriesIn(dashboard).filter((query) => metricsIn(query).length > 0);
+  const unfiltered = queries.filter(
+    (query) => query.match(/installation=~"\$installation"/g)?.length !== metricsIn(query).length,
+  );
+  expect([queries.length > 30, unfiltered]).toEqual([true, []]);
+  const highest = queries.flatMap((query) => query.match(/\bmax by \([^)]*\) \(warp2api_pool/g) ?? []);
+  expect(highest.filter((one) => !one.includes('installation'))).toEqual([]);
+});
+
 test('the alert and the panel of turns that fail count every error that is no fault of the client', () => {
   const counted = ['prometheus/warp2api.rules.yaml', 'grafana/warp2api.json'].map((file) => {
     const text = readFileSync(join(deploy, file), 'utf8');
