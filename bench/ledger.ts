@@ -22,6 +22,7 @@ import {
   spans,
   widestFace,
 } from '../src/gateway/usage/ledger-turn.ts';
+import { openUsage } from '../src/gateway/usage/testing/ledger-turns.ts';
 import { type AskedPeriod, periodOf } from '../src/gateway/usage/usage-periods.ts';
 import { type AskedReport, reportUsage } from '../src/gateway/usage/usage-report.ts';
 import { type UsageVerbs, usageVerbs } from '../src/gateway/usage/usage-verbs.ts';
@@ -78,9 +79,8 @@ function combinations(): LedgerTurn[] {
 
 /** The i-th turn, out of nothing but `i`: some combinations are far more frequent than others. */
 async function fill(db: Database, numbers: string, run: (sql: string) => Promise<unknown>): Promise<void> {
-  const verbs = usageVerbs(db);
   const seeds = combinations();
-  await verbs.noteTurns({ id: 'seeds', turns: seeds });
+  await openUsage(db).noteTurns({ id: 'seeds', turns: seeds });
   await run('CREATE TABLE bench_series (n INTEGER PRIMARY KEY, id bigint NOT NULL)');
   await run(
     `INSERT INTO bench_series SELECT ROW_NUMBER() OVER (ORDER BY id) - 1, id FROM usage_series WHERE face = ${widestFace}`,

@@ -5,12 +5,10 @@ import { text } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Download, Page } from 'playwright-core';
 import { expect, onTestFinished, test } from 'vitest';
-import { AppError } from '../src/core/errors.ts';
 import { openSqlite } from '../src/db/sqlite.ts';
 import { SqliteDatabase } from '../src/db/sqlite-database.ts';
 import { gatewayMigrations } from '../src/gateway/database/gateway-verbs.ts';
-import { notedRefusal } from '../src/gateway/turn/noted-turn.ts';
-import { usageVerbs } from '../src/gateway/usage/usage-verbs.ts';
+import { ledgerTurn, openUsage } from '../src/gateway/usage/testing/ledger-turns.ts';
 import { exportedTurn } from '../web/src/pages/turns/export-turn.ts';
 import { expectAccessible, expectFaults, openPage, snapshot, withoutBrowser } from './support/browser.ts';
 import { servicesForTest, userTurn } from './support/services.ts';
@@ -129,19 +127,20 @@ async function folderWithLedger(count: number): Promise<string> {
   onTestFinished(() => rmSync(folder, { recursive: true }));
   const now = Date.now();
   const db = new SqliteDatabase(openSqlite(join(folder, 'usage.db'), gatewayMigrations('sqlite'), now));
-  const error = new AppError('not_found', 'No such model.');
-  const asked = {
-    client: { id: 'none' },
-    dialect: 'chat',
-    model: 'old',
-    isStream: false,
-    error,
-    status: 404,
-  };
   const turns = Array.from({ length: count }, (_, turn) =>
-    notedRefusal({ ...asked, requestId: `old-${turn >> 1}` } as never, now - 7_200_000 - 60_000 * turn),
+    ledgerTurn({
+      at: now - 7_200_000 - 60_000 * turn,
+      requestId: `old-${turn >> 1}`,
+      model: 'old',
+      answeredModel: null,
+      provider: null,
+      accountId: null,
+      outcome: 'not_found',
+      status: 404,
+      attempts: 0,
+    }),
   );
-  await usageVerbs(db).noteTurns({ id: 'old', turns });
+  await openUsage(db).noteTurns({ id: 'old', turns });
   await db.close();
   return folder;
 }

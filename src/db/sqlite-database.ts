@@ -118,9 +118,10 @@ const withLongLists = new Map<string, string>();
  */
 function inSqlite(sql: string, values: Value[]): string {
   const isLong = hasLongList(values);
-  for (const [at, value] of values.entries()) {
+  for (let at = 0; at < values.length; at += 1) {
+    const value = values[at];
     if (typeof value === 'boolean') values[at] = value ? 1 : 0;
-    else if (Array.isArray(value)) values[at] = isLong ? JSON.stringify(value) : (value[0] ?? null);
+    else if (isList(value)) values[at] = isLong ? JSON.stringify(value) : (value[0] ?? null);
   }
   const translated = isLong ? withLongLists : withShortLists;
   let text = translated.get(sql);
@@ -138,6 +139,11 @@ function inSqlite(sql: string, values: Value[]): string {
 }
 
 function hasLongList(values: readonly Value[]): boolean {
-  for (const value of values) if (Array.isArray(value) && value.length > 1) return true;
+  for (const value of values) if (isList(value) && value.length > 1) return true;
   return false;
+}
+
+/** What it is made of is asked of objects only: a batch binds many thousand numbers. */
+function isList(value: Value | undefined): value is Extract<Value, readonly unknown[]> {
+  return typeof value === 'object' && Array.isArray(value);
 }

@@ -10,7 +10,7 @@ import { openSqlite } from '../../src/db/sqlite.ts';
 import { SqliteDatabase } from '../../src/db/sqlite-database.ts';
 import { gatewayMigrations } from '../../src/gateway/database/gateway-verbs.ts';
 import { hourMs, type LedgerTurn } from '../../src/gateway/usage/ledger-turn.ts';
-import { usageVerbs } from '../../src/gateway/usage/usage-verbs.ts';
+import { openUsage } from '../../src/gateway/usage/testing/ledger-turns.ts';
 import { eventually, servicesForTest, type TestServices, userTurn } from './services.ts';
 
 /** Services as a small team has them after some days, for the pictures of the documentation. Nothing of it is real. */
@@ -192,7 +192,7 @@ async function noteDays(path: string, ids: string[]): Promise<void> {
     }
   }
   const db = new SqliteDatabase(openSqlite(path, gatewayMigrations('sqlite'), now));
-  const { noteTurns } = usageVerbs(db);
+  const { noteTurns } = openUsage(db);
   for (let at = 0; at < turns.length; at += 2_000)
     await noteTurns({ id: `day-${at}`, turns: turns.slice(at, at + 2_000) });
   await db.close();

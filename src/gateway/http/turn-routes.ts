@@ -5,7 +5,6 @@ import type { ShownTurn } from '../../core/shown-turn.ts';
 import { DatabaseError } from '../../db/database.ts';
 import type { Route } from '../../lib/api/api-routes.ts';
 import { parseFields } from '../../protocols/shared/request.ts';
-import { routeSummary } from '../records/route-summary.ts';
 import { shownClient, shownFromLedger, shownTurn } from '../records/shown-turn.ts';
 import type { TurnRecord, TurnRecords } from '../records/turn-record.ts';
 import * as answers from './api-answers.ts';
@@ -91,7 +90,7 @@ function noLedger(error: unknown): undefined {
 }
 
 function shown(record: TurnRecord): ShownTurn {
-  return shownTurn(record, routeSummary(record));
+  return shownTurn(record);
 }
 
 function matches(

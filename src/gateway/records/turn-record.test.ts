@@ -113,7 +113,7 @@ describe('the latest records', () => {
     const record = begin(new TurnRecords(clock), 'r');
     const candidate = record.candidate(route('p', 'm'));
     for (let at = 0; at < 100; at += 1) record.skipped(candidate, { kind: 'full', accountId: `acc_${at}` });
-    const shown = shownTurn(record, '');
+    const shown = shownTurn(record);
     expect(shown.candidates[0]?.skipped).toHaveLength(24);
     expect(shown.omitted).toBe(76);
   });
@@ -150,7 +150,7 @@ describe('a record', () => {
   }
 
   it('tells the evidence in words', () => {
-    const { candidates, attempts, outcome, client_key } = shownTurn(failedOver(), '');
+    const { candidates, attempts, outcome, client_key } = shownTurn(failedOver());
     expect(candidates.map(({ skipped }) => skipped.map(({ says }) => says))).toEqual([
       [
         "account acc_00000000: the model is not in the account's own list",
@@ -180,9 +180,10 @@ describe('a record', () => {
     plain.attemptEnded(attempt, { connectedAt: 2, firstContentAt: 3, status: 200 }, undefined);
     records.end(plain, { ...ended, usage: { inputTokens: 1_000, outputTokens: 500, isEstimated: true } });
     for (const record of [failedOver(), plain]) {
-      const shown = shownTurn(record, 'a route');
-      const json = JSON.stringify(keptTurn(record, 'a route'));
+      const shown = shownTurn(record);
+      const json = JSON.stringify(keptTurn(record));
       expect(shownFromLedger(json)).toEqual(shown);
+      expect(shown.route).toBe(routeSummary(record));
       // Earlier releases.
       expect(shownFromLedger(JSON.stringify(shown))).toEqual(shown);
     }
@@ -255,7 +256,7 @@ describe('a record', () => {
       record.attempt(given(route('p', 'm', { price }), 'acc_11111111-1'));
       const usage = { inputTokens: 1_000, outputTokens: 500, ...(costCents !== undefined && { costCents }) };
       records.end(record, { ...ended, usage });
-      return shownTurn(record, '').usage?.cost_cents;
+      return shownTurn(record).usage?.cost_cents;
     };
     expect(costOf({ input: 2, output: 10 })).toBe(0.7);
     expect(costOf({ input: 2, output: 10 }, 3)).toBe(3);
@@ -281,7 +282,7 @@ describe('a record', () => {
     const record = begin(records, 'r');
     records.end(record, ended);
     records.end(record, { ...ended, outcome: 'upstream_timeout', message: 'late', durationMs: 30 });
-    expect(shownTurn(record, '')).toMatchObject({
+    expect(shownTurn(record)).toMatchObject({
       outcome: 'upstream_timeout',
       message: 'late',
       duration_ms: 30,

@@ -10,13 +10,12 @@ import type { LimitedKey } from '../limits/limited-key.ts';
 import type { Limits } from '../limits/limits.ts';
 import { costOf } from '../models/catalogue.ts';
 import type { RoutePlan } from '../models/route.ts';
-import { routeSummary } from '../records/route-summary.ts';
 import { keptTurn } from '../records/shown-turn.ts';
-import type { TurnRecord } from '../records/turn-record.ts';
+import type { TurnEnded, TurnRecord } from '../records/turn-record.ts';
 import type { Admission } from './admission.ts';
 import { checkRequest } from './candidates.ts';
 import type { GatewayMetrics } from './metrics.ts';
-import { notedRefusal, notedTurn, type RefusedTurn, shownName } from './noted-turn.ts';
+import { notedTurn, type RefusedTurn, shownName } from './noted-turn.ts';
 import { runTurn, type TurnDependencies, type TurnResult } from './run-turn.ts';
 import type { TurnOutput } from './turn-output.ts';
 
@@ -126,7 +125,7 @@ export class ClientTurns {
     turn.allowance?.settle(useOf(result));
     if (content?.isOf(turn.client)) content.note(turn, result);
     const status = statusOf(error, output);
-    records.end(turn.record, {
+    const ended: TurnEnded = {
       outcome: error?.code ?? 'success',
       message: error?.message,
       status,
@@ -134,12 +133,9 @@ export class ClientTurns {
       firstContentMs,
       finish: attempt?.answer.end?.reason,
       usage,
-    });
-    if (ledger.isOn) {
-      const { record } = turn;
-      const noted = notedTurn(turn, result, { at: clock.now(), status, durationMs });
-      ledger.note(noted, () => keptTurn(record, routeSummary(record)));
-    }
+    };
+    records.end(turn.record, ended);
+    if (ledger.isOn) this.#note(turn.record, ended, result);
     this.#log(turn, result, durationMs, status);
     return result.error;
   }
@@ -148,19 +144,30 @@ export class ClientTurns {
   refused(refusal: RefusedTurn): void {
     const { clock, ledger, records } = this.#dependencies;
     const { requestId, client, dialect, model = '', isStream, error, status } = refusal;
-    const isKept = records.refuse(
-      { requestId, client, dialect, model: shownName(model), isStream },
-      {
-        outcome: error.code,
-        message: error.message,
-        status,
-        durationMs: 0,
-        firstContentMs: undefined,
-        finish: undefined,
-        usage: undefined,
-      },
+    const asked = { requestId, client, dialect, model: shownName(model), isStream };
+    const ended: TurnEnded = {
+      outcome: error.code,
+      message: error.message,
+      status,
+      durationMs: 0,
+      firstContentMs: undefined,
+      finish: undefined,
+      usage: undefined,
+    };
+    if (!records.refuse(asked, ended) || !ledger.isOn) return;
+    const at = clock.now();
+    ledger.note(() => notedTurn({ asked, ended, at, attempts: 0 }));
+  }
+
+  /** Nothing of the request's body may be held until its batch is made. */
+  #note(record: TurnRecord, ended: TurnEnded, { attempts, route, attempt }: TurnResult): void {
+    const { clock, ledger } = this.#dependencies;
+    const accountId = attempt?.lease.account.id;
+    const noted = { asked: record.asked, ended, at: clock.now(), attempts, route, accountId };
+    ledger.note(
+      () => notedTurn(noted),
+      () => keptTurn(record),
     );
-    if (isKept && ledger.isOn) ledger.note(notedRefusal(refusal, clock.now()));
   }
 
   #log(

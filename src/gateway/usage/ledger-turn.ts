@@ -1,3 +1,5 @@
+import { amount } from '../../lib/amount.ts';
+
 /** Money and units are whole numbers in the ledger, so that sums of many small turns are exact. */
 export const nanosOfDollar = 1_000_000_000;
 export const microsOfCredit = 1_000_000;
@@ -35,6 +37,76 @@ export interface LedgerTurn {
   readonly isEstimated: boolean;
   readonly firstContentMs: number | null;
   readonly durationMs: number;
+}
+
+/** What an upstream says may be anything: no one turn may break the sums of others. */
+const mostTokens = 1e9;
+const mostMoney = 1e13;
+
+/**
+ * A turn on its way to the database's thread: by places, since names cost three times as much there. First what its series
+ * is found by, then what its row holds beside that.
+ */
+export function rowOf(turn: LedgerTurn) {
+  return [
+    turn.keyId,
+    turn.keyName,
+    turn.model,
+    turn.answeredModel,
+    turn.provider,
+    turn.accountId,
+    turn.dialect,
+    turn.outcome,
+    turn.at,
+    turn.requestId,
+    Number(turn.isStream),
+    turn.status,
+    turn.attempts,
+    within(turn.inputTokens, mostTokens),
+    within(turn.outputTokens, mostTokens),
+    within(turn.cachedTokens, mostTokens),
+    within(turn.cacheWriteTokens, mostTokens),
+    within(turn.reasoningTokens, mostTokens),
+    within(turn.costNanos, mostMoney),
+    within(turn.creditMicros, mostMoney),
+    Number(turn.isEstimated),
+    turn.firstContentMs,
+    turn.durationMs,
+  ] as const;
+}
+export type LedgerRow = ReturnType<typeof rowOf>;
+export const namesInRow = 8;
+
+export function turnOf(row: LedgerRow): LedgerTurn {
+  return {
+    keyId: row[0],
+    keyName: row[1],
+    model: row[2],
+    answeredModel: row[3],
+    provider: row[4],
+    accountId: row[5],
+    dialect: row[6],
+    outcome: row[7],
+    at: row[8],
+    requestId: row[9],
+    isStream: row[10] === 1,
+    status: row[11],
+    attempts: row[12],
+    inputTokens: row[13],
+    outputTokens: row[14],
+    cachedTokens: row[15],
+    cacheWriteTokens: row[16],
+    reasoningTokens: row[17],
+    costNanos: row[18],
+    creditMicros: row[19],
+    isEstimated: row[20] === 1,
+    firstContentMs: row[21],
+    durationMs: row[22],
+  };
+}
+
+function within(value: number | null, most: number): number | null {
+  return value === null ? null : Math.round(amount(value, most));
 }
 
 /** Upper bounds, in milliseconds, of the classes in which times to the first content are counted; a last class is above them. */

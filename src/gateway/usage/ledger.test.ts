@@ -4,6 +4,7 @@ import { DatabaseError } from '../../db/database.ts';
 import { createLogger } from '../../lib/log/logger.ts';
 import { createManualClock, type ManualClock } from '../testing/manual-clock.ts';
 import { UsageLedger } from './ledger.ts';
+import { turnOf } from './ledger-turn.ts';
 import type { Batch } from './note-turns.ts';
 import { ledgerTurn } from './testing/ledger-turns.ts';
 import type { UsageVerbs } from './usage-verbs.ts';
@@ -47,9 +48,9 @@ beforeEach(() => {
   });
 });
 
-const noted = () => sent.flatMap(({ turns }) => turns.map(({ requestId }) => requestId));
+const noted = () => sent.flatMap(({ turns }) => turns.map((row) => turnOf(row).requestId));
 const note = (...ids: string[]) => {
-  for (const requestId of ids) ledger.note(ledgerTurn({ requestId }));
+  for (const requestId of ids) ledger.note(() => ledgerTurn({ requestId }));
 };
 const away = async () => {
   throw new DatabaseError('database_unreachable', 'it does not answer');
@@ -68,7 +69,10 @@ it('writes the turns of half a second together', async () => {
 
 it('asks for records when their batch is made, and for none of turns that have none', async () => {
   let state = 'running';
-  ledger.note(ledgerTurn({ requestId: 'a' }), () => ['a', state]);
+  ledger.note(
+    () => ledgerTurn({ requestId: 'a' }),
+    () => ['a', state],
+  );
   note('refused');
   state = 'ended';
   await clock.advance(600);
@@ -118,14 +122,14 @@ it('drops what is beyond its bound of bytes', async () => {
   note('first');
   await clock.advance(600);
   const long = 'x'.repeat(4_000);
-  for (let at = 0; at < 20_000; at += 1) ledger.note(ledgerTurn(), () => [long]);
+  for (let at = 0; at < 20_000; at += 1) ledger.note(ledgerTurn, () => [long]);
   // Half of 32 MiB in characters, and the batch that went beyond.
   expect(ledger.figures).toEqual({ waiting: 4_501, written: 0, dropped: 15_500 });
 });
 
 it('gives up a batch that the database refuses again and again, and goes on', async () => {
   answer = async ({ turns }) => {
-    if (turns[0]?.requestId === 'bad') throw new Error('value out of range');
+    if (turns[0] && turnOf(turns[0]).requestId === 'bad') throw new Error('value out of range');
   };
   note('bad');
   await clock.advance(600);

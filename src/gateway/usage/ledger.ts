@@ -3,8 +3,8 @@ import { DatabaseError } from '../../db/database.ts';
 import type { Clock } from '../../lib/clock.ts';
 import type { Logger } from '../../lib/log/logger.ts';
 import { onceAMinute } from '../../lib/log/once-a-minute.ts';
-import { dayMs, type LedgerTurn } from './ledger-turn.ts';
-import type { Batch, KeptRecords } from './note-turns.ts';
+import { dayMs, type LedgerRow, type LedgerTurn, rowOf } from './ledger-turn.ts';
+import type { Batch } from './note-turns.ts';
 import type { UsageVerbs } from './usage-verbs.ts';
 
 /** Where the ledger is kept: see `GatewayDatabase`. */
@@ -42,9 +42,10 @@ const firstPruneMs = 1_000;
 const pruneEveryMs = 60_000;
 const mostPortions = 50;
 
-interface NotedRecord {
-  readonly requestId: string;
-  readonly record: () => unknown;
+/** What becomes of a turn in the ledger. */
+interface NotedTurn {
+  readonly turn: () => LedgerTurn;
+  readonly record: (() => unknown) | undefined;
 }
 
 /**
@@ -54,9 +55,8 @@ interface NotedRecord {
 export class UsageLedger {
   readonly #options: LedgerOptions;
   readonly #sayDropped: (reason: string) => void;
-  /** The next batch: turns, and what becomes the records of those that have one. */
-  #turns: LedgerTurn[] = [];
-  #records: NotedRecord[] = [];
+  /** Of the next batch. */
+  #noted: NotedTurn[] = [];
   /** Full ones that wait for the batch before them. */
   #full: Batch[] = [];
   #fullBytes = 0;
@@ -90,16 +90,15 @@ export class UsageLedger {
     return { waiting, written: this.#written, dropped: this.#dropped };
   }
 
-  /** `record` is asked for when the batch is made: many after another cost a third of what each costs alone. */
-  note(turn: LedgerTurn, record?: () => unknown): void {
+  /** Both are asked for when the batch is made: many after another cost a third of what each costs alone. */
+  note(turn: () => LedgerTurn, record?: () => unknown): void {
     if (!this.isOn) return;
     if (this.#waiting >= mostWaiting || this.#fullBytes >= mostWaitingBytes) {
       this.#drop(1, 'more wait for its database than are held');
       return;
     }
-    this.#turns.push(turn);
-    if (record) this.#records.push({ requestId: turn.requestId, record });
-    if (this.#turns.length === mostInBatch) {
+    this.#noted.push({ turn, record });
+    if (this.#noted.length === mostInBatch) {
       const batch = this.#takeBatch();
       this.#full.push(batch);
       this.#fullBytes += bytesOf(batch);
@@ -108,7 +107,7 @@ export class UsageLedger {
   }
 
   get #waiting(): number {
-    return this.#turns.length + this.#full.length * mostInBatch;
+    return this.#noted.length + this.#full.length * mostInBatch;
   }
 
   /** Writes what waits, if the database takes it. */
@@ -159,17 +158,25 @@ export class UsageLedger {
     if (this.#batch) return this.#batch;
     this.#batch = this.#full.shift();
     if (this.#batch) this.#fullBytes -= bytesOf(this.#batch);
-    else if (this.#turns.length > 0) this.#batch = this.#takeBatch();
+    else if (this.#noted.length > 0) this.#batch = this.#takeBatch();
     return this.#batch;
   }
 
   #takeBatch(): Batch {
-    const turns = this.#turns;
-    const noted = this.#records;
-    this.#turns = [];
-    this.#records = [];
-    const records = noted.length === 0 ? undefined : keptRecords(noted);
-    return { id: randomUUID(), turns, records };
+    const noted = this.#noted;
+    this.#noted = [];
+    const turns: LedgerRow[] = [];
+    const requestIds: string[] = [];
+    const records: unknown[] = [];
+    for (const { turn, record } of noted) {
+      const row = turn();
+      turns.push(rowOf(row));
+      if (!record) continue;
+      requestIds.push(row.requestId);
+      records.push(record());
+    }
+    const kept = records.length === 0 ? undefined : { requestIds, json: JSON.stringify(records) };
+    return { id: randomUUID(), turns, records: kept };
   }
 
   #drop(count: number, reason: string): void {
@@ -198,13 +205,6 @@ export class UsageLedger {
         logger.error({ err: error }, 'old turns could not be removed from the ledger');
     }
   }
-}
-
-function keptRecords(noted: readonly NotedRecord[]): KeptRecords {
-  return {
-    requestIds: noted.map(({ requestId }) => requestId),
-    json: JSON.stringify(noted.map(({ record }) => record())),
-  };
 }
 
 function bytesOf({ turns, records }: Batch): number {

@@ -1,24 +1,26 @@
 import { createHash } from 'node:crypto';
 import { crc32 } from 'node:zlib';
 import type { Database, Queries, Value } from '../../db/database.ts';
-import { amount } from '../../lib/amount.ts';
 import {
   allDimensions,
   dimensions,
   faces,
   figures,
   hourOf,
+  type LedgerRow,
   type LedgerTurn,
   latestFace,
+  namesInRow,
   spanStart,
   spans,
+  turnOf,
   widestFace,
 } from './ledger-turn.ts';
 
 export interface Batch {
   readonly id: string;
   /** At least one. */
-  readonly turns: readonly LedgerTurn[];
+  readonly turns: readonly LedgerRow[];
   readonly records?: KeptRecords | undefined;
 }
 
@@ -60,9 +62,15 @@ interface Sum {
 /** Notes a batch of turns and adds them to the sums of their time. A batch that was noted before changes nothing. */
 export function createNoteTurns(db: Database): (batch: Batch) => Promise<void> {
   const known = new KnownSeries();
-  return async ({ id, turns, records }) => {
+  return async ({ id, turns: rows, records }) => {
+    const turns = rows.map(turnOf);
     const at = Math.max(...turns.map((turn) => turn.at));
-    const { added, rows, sums } = known.collect(turns, hourOf(at));
+    const { added, series, sums } = known.collect(turns, hourOf(at));
+    const values: Value[] = [];
+    for (const [n, row] of rows.entries()) {
+      values.push(series[n] ?? 0);
+      for (let place = namesInRow; place < row.length; place += 1) values.push(row[place] ?? null);
+    }
     await db.transaction(async (queries) => {
       const isNew = await queries.run(
         'INSERT INTO usage_batches (id, at) VALUES ($1, $2) ON CONFLICT (id) DO NOTHING',
@@ -73,11 +81,11 @@ export function createNoteTurns(db: Database): (batch: Batch) => Promise<void> {
       // Several gateways write the same rows: all lock them in the same order.
       await insertSeries.run(
         queries,
-        added.map((series) => seriesRow(series, hourOf(at))),
+        added.flatMap((one) => seriesRow(one, hourOf(at))),
       );
       await addSums.run(queries, sums);
       await addSizes.run(queries, sizesOf(turns, hourOf(at), records?.json.length ?? 0));
-      await insertTurns.run(queries, rows);
+      await insertTurns.run(queries, values);
       if (records !== undefined) await insertRecords(queries, at, records);
     });
     known.keep(added);
@@ -102,7 +110,7 @@ export function createMoveHours(db: Database): () => Promise<boolean> {
       targets.sort((one, other) => one.id - other.id);
       await insertSeries.run(
         queries,
-        targets.map((series) => seriesRow(series, lastHour)),
+        targets.flatMap((series) => seriesRow(series, lastHour)),
       );
       for (const target of targets)
         for (const span of spans) await queries.run(addHours(span), id, target.id);
@@ -129,20 +137,19 @@ class KnownSeries {
     }
     const added = faces.map(() => new Map<string, Series>());
     const groups = new Map<string, Group>();
-    const rows = turns.map((given) => {
-      const turn = bounded(given);
+    const ofTurns = turns.map((turn) => {
       const group = this.#groupOf(turn, groups, added);
       for (let at = 0; at < figures.length; at += 1)
         group.values[at] = (group.values[at] ?? 0) + (figures[at]?.of(turn) ?? 0);
-      return turnRow(turn, group.series[widestFace] ?? 0);
+      return group.series[widestFace] ?? 0;
     });
     const sums = new Map<string, Sum>();
     for (const { hour, series, values } of groups.values())
       for (const one of series) addTo(sums, one, hour, values);
     return {
       added: added.flatMap((ofFace) => [...ofFace.values()]).toSorted((one, other) => one.id - other.id),
-      rows,
-      sums: rowsOf(sums),
+      series: ofTurns,
+      sums: valuesOf(sums),
     };
   }
 
@@ -193,10 +200,10 @@ function addTo(sums: Map<string, Sum>, series: number, hour: number, values: rea
 }
 
 /** In the order in which every gateway locks them. */
-function rowsOf(sums: ReadonlyMap<string, Sum>): Value[][] {
+function valuesOf(sums: ReadonlyMap<string, Sum>): Value[] {
   return [...sums.values()]
     .toSorted((one, other) => one.series - other.series || one.span - other.span || one.start - other.start)
-    .map(({ series, span, start, values }) => [series, span, start, ...values]);
+    .flatMap(({ series, span, start, values }) => [series, span, start, ...values]);
 }
 
 function nameOf(turn: LedgerTurn, face: number): string {
@@ -220,53 +227,13 @@ function seriesRow({ id, face, turn, isOther }: Series, hour: number): Value[] {
   return [id, face, hour, keyName, ...values];
 }
 
-/** What an upstream says may be anything: no one turn may break the sums of others. */
-const mostTokens = 1e9;
-const mostMoney = 1e13;
-
-function bounded(turn: LedgerTurn): LedgerTurn {
-  const within = (value: number | null, most: number) =>
-    value === null ? null : Math.round(amount(value, most));
-  return {
-    ...turn,
-    inputTokens: within(turn.inputTokens, mostTokens),
-    outputTokens: within(turn.outputTokens, mostTokens),
-    cachedTokens: within(turn.cachedTokens, mostTokens),
-    cacheWriteTokens: within(turn.cacheWriteTokens, mostTokens),
-    reasoningTokens: within(turn.reasoningTokens, mostTokens),
-    costNanos: within(turn.costNanos, mostMoney),
-    creditMicros: within(turn.creditMicros, mostMoney),
-  };
-}
-
-function turnRow(turn: LedgerTurn, series: number): Value[] {
-  return [
-    turn.at,
-    series,
-    turn.requestId,
-    Number(turn.isStream),
-    turn.status,
-    turn.attempts,
-    turn.inputTokens,
-    turn.outputTokens,
-    turn.cachedTokens,
-    turn.cacheWriteTokens,
-    turn.reasoningTokens,
-    turn.costNanos,
-    turn.creditMicros,
-    Number(turn.isEstimated),
-    turn.firstContentMs,
-    turn.durationMs,
-  ];
-}
-
-function sizesOf(turns: readonly LedgerTurn[], lastHour: number, records: number): Value[][] {
+function sizesOf(turns: readonly LedgerTurn[], lastHour: number, records: number): Value[] {
   const sizes = new Map([[lastHour, [0, records]]]);
   for (const { at } of turns) {
     const [turnsBytes = 0, recordBytes = 0] = sizes.get(hourOf(at)) ?? [];
     sizes.set(hourOf(at), [turnsBytes + turnBytes, recordBytes]);
   }
-  return [...sizes].toSorted(([one], [other]) => one - other).map(([hour, bytes]) => [hour, ...bytes]);
+  return [...sizes].toSorted(([one], [other]) => one - other).flatMap(([hour, bytes]) => [hour, ...bytes]);
 }
 
 async function insertRecords(queries: Queries, at: number, { requestIds, json }: KeptRecords): Promise<void> {
@@ -275,13 +242,15 @@ async function insertRecords(queries: Queries, at: number, { requestIds, json }:
     at,
     json,
   );
-  const requests = requestIds.map(requestDigest).join(' ');
-  if (row) await queries.run('INSERT INTO usage_requests (id, requests) VALUES ($1, $2)', row.id, requests);
+  const digests = requestDigests(requestIds);
+  if (row) await queries.run('INSERT INTO usage_requests (id, requests) VALUES ($1, $2)', row.id, digests);
 }
 
-/** Enough to find the few batches where a request may be. */
-export function requestDigest(requestId: string): string {
-  return crc32(requestId).toString(16).padStart(8, '0');
+/** Enough to find the few batches where a request may be: eight digits of each, and a space. */
+export function requestDigests(requestIds: readonly string[]): string {
+  const digests = Buffer.alloc(4 * requestIds.length);
+  for (const [at, requestId] of requestIds.entries()) digests.writeUInt32BE(crc32(requestId), 4 * at);
+  return digests.toString('hex').replaceAll(/.{8}/g, '$& ');
 }
 
 const mostRows = 64;
@@ -299,12 +268,14 @@ class Insert {
     this.#then = then;
   }
 
-  async run(queries: Queries, rows: readonly Value[][]): Promise<void> {
-    for (let at = 0; at < rows.length; ) {
+  /** The values of all rows, one row after the other. */
+  async run(queries: Queries, values: readonly Value[]): Promise<void> {
+    for (let at = 0; at < values.length; ) {
       let count = mostRows;
-      while (count > rows.length - at) count /= 2;
-      await queries.run(this.#text(count), ...rows.slice(at, at + count).flat());
-      at += count;
+      while (count * this.#columns > values.length - at) count /= 2;
+      const end = at + count * this.#columns;
+      await queries.run(this.#text(count), ...values.slice(at, end));
+      at = end;
     }
   }
 
@@ -333,8 +304,8 @@ const insertSeries = new Insert(
 );
 
 const insertTurns = new Insert('usage_turns', [
-  'at',
   'series_id',
+  'at',
   'request_id',
   'is_stream',
   'status',

@@ -9,7 +9,7 @@ import {
   type LedgerTurn,
   widestFace,
 } from './ledger-turn.ts';
-import { requestDigest } from './note-turns.ts';
+import { requestDigests } from './note-turns.ts';
 
 /** Only turns of which all of this is true. */
 export type UsageFilter = { readonly [Name in Dimension]?: string | undefined };
@@ -163,7 +163,7 @@ export async function recordOf(db: Queries, requestId: string): Promise<string |
   const batches = await db.all<{ records: string }>(
     `SELECT r.records FROM usage_requests AS q CROSS JOIN usage_records AS r
      WHERE q.requests LIKE $1 AND r.id = q.id ORDER BY q.id DESC LIMIT 3`,
-    `%${requestDigest(requestId)}%`,
+    `%${requestDigests([requestId])}%`,
   );
   for (const { records } of batches) {
     const found = (JSON.parse(records) as KeptRecord[]).findLast(

@@ -12,7 +12,7 @@ import { newDatabase } from '../../db/testing/shared-postgres.ts';
 import { gatewayMigrations } from '../database/gateway-verbs.ts';
 import { keyVerbs } from '../keys/key-verbs.ts';
 import { type Dimension, dayMs, figures, hourMs, type LedgerTurn, latestFace } from './ledger-turn.ts';
-import { ledgerTurn } from './testing/ledger-turns.ts';
+import { ledgerTurn, openUsage } from './testing/ledger-turns.ts';
 import { reportUsage } from './usage-report.ts';
 import { type UsageVerbs, usageVerbs } from './usage-verbs.ts';
 
@@ -35,11 +35,11 @@ async function openPostgresDatabase(): Promise<Database> {
 async function opened(open: () => Promise<Database>) {
   const db = await open();
   onTestFinished(() => db.close());
-  const verbs = usageVerbs(db) as UsageVerbs;
+  const asked = usageVerbs(db) as UsageVerbs;
   return {
     db,
-    verbs,
-    database: { ask: <Answer>(question: (asked: UsageVerbs) => Promise<Answer>) => question(verbs) },
+    verbs: openUsage(db),
+    database: { ask: <Answer>(question: (verbs: UsageVerbs) => Promise<Answer>) => question(asked) },
   };
 }
 
@@ -215,7 +215,7 @@ describe.each([
     await keyVerbs(db).createKey({ ...key, ...may, isEnabled: true });
     await verbs.noteTurns({ id: 'a', turns: [ledgerTurn({ at: start, keyName: 'old', model: 'a' })] });
     await keyVerbs(db).changeKey('key_1', { name: 'new' });
-    await usageVerbs(db).noteTurns({
+    await openUsage(db).noteTurns({
       id: 'b',
       turns: [ledgerTurn({ at: start, keyName: 'new', model: 'b' })],
     });
@@ -307,7 +307,7 @@ describe.each([
     const ofLatest = `SELECT id FROM usage_series WHERE face = ${latestFace}`;
     const columns = ['series_id', ...figures.map(({ name }) => name)].join(', ');
     const notedEarlier = async (table: string, turns: readonly LedgerTurn[]): Promise<void> => {
-      await usageVerbs(db).noteTurns({ id: table, turns });
+      await openUsage(db).noteTurns({ id: table, turns });
       await db.writing.run(
         `CREATE TABLE ${table} AS SELECT * FROM usage_sums WHERE series_id NOT IN (${ofLatest})`,
       );
@@ -406,7 +406,7 @@ it('twenty gateways on one PostgreSQL count every turn once', async () => {
   );
   await migratePostgres(databases[0] as Postgres, gatewayMigrations('postgres'), 0, 'gateway_migrations');
   onTestFinished(async () => void (await Promise.all(databases.map((db) => db.close()))));
-  const gateways = databases.map((db) => usageVerbs(db) as UsageVerbs);
+  const gateways = databases.map(openUsage);
   await Promise.all(
     gateways.map(async (verbs, gateway) => {
       for (let batch = 0; batch < 4; batch += 1) {
@@ -419,7 +419,8 @@ it('twenty gateways on one PostgreSQL count every turn once', async () => {
     }),
   );
   const database = {
-    ask: <Answer>(question: (verbs: UsageVerbs) => Promise<Answer>) => question(gateways[0] as UsageVerbs),
+    ask: <Answer>(question: (verbs: UsageVerbs) => Promise<Answer>) =>
+      question(usageVerbs(databases[0] as Postgres) as UsageVerbs),
   };
   for (const groups of [[], ['key'], ['account'], ['model', 'key']] as Dimension[][]) {
     const asked = { from: start, to: now, filter: {}, groups, step: undefined, timeZone: 'UTC' };

@@ -139,7 +139,8 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
     routerOptions: { maxParamLength: 512, ignoreTrailingSlash: true, ignoreDuplicateSlashes: true },
     genReqId(request) {
       const given = request.headers['x-request-id'];
-      return typeof given === 'string' && requestIdPattern.test(given) ? given : randomUUID();
+      // As one text: of its pieces, as Node answers it, each line and record that it gets into takes twice as long to write.
+      return typeof given === 'string' && requestIdPattern.test(given) ? given : randomUUID().toLowerCase();
     },
   });
 

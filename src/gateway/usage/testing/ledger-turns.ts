@@ -1,4 +1,15 @@
-import type { LedgerTurn } from '../ledger-turn.ts';
+import type { Database } from '../../../db/database.ts';
+import { type LedgerTurn, rowOf } from '../ledger-turn.ts';
+import type { Batch } from '../note-turns.ts';
+import { type UsageVerbs, usageVerbs } from '../usage-verbs.ts';
+
+/** What is asked of a ledger; turns are noted by names. */
+export function openUsage(db: Database) {
+  const verbs = usageVerbs(db) as UsageVerbs;
+  const noteTurns = (batch: Omit<Batch, 'turns'> & { readonly turns: readonly LedgerTurn[] }) =>
+    verbs.noteTurns({ ...batch, turns: batch.turns.map(rowOf) });
+  return { ...verbs, noteTurns };
+}
 
 /** A turn of the ledger for tests. */
 export function ledgerTurn(change: Partial<LedgerTurn> = {}): LedgerTurn {
