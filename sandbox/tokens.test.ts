@@ -17,12 +17,13 @@ async function post(
   path: string,
   form: Record<string, string>,
   headers: Record<string, string> = {},
+  signal?: AbortSignal,
 ): Promise<Said> {
   const answer = await fetch(`${sandbox.url}${path}`, {
     method: 'POST',
     headers,
     body: new URLSearchParams(form),
-    signal: AbortSignal.timeout(2_000),
+    ...(signal === undefined ? {} : { signal }),
   });
   const body = (await answer.json()) as Record<string, unknown>;
   return { status: answer.status, headers: answer.headers, body };
@@ -165,7 +166,14 @@ test.each([
 ] as const)('the fault %s gives the caller nothing and executes %i refreshes', async (kind, issued) => {
   const { refreshToken, id } = sandbox.tokens.addAccount();
   sandbox.tokens.fail({ kind });
-  await expect(refresh(refreshToken)).rejects.toThrow();
+  const caller = new AbortController();
+  const form = { grant_type: 'refresh_token', refresh_token: refreshToken };
+  const nothing = expect(post('/v1/token?key=K', form, {}, caller.signal)).rejects.toThrow();
+  await expect.poll(() => sandbox.tokens.account(id)).toMatchObject({ issued, asked: 1 });
+  // An answer would have come by now.
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  caller.abort();
+  await nothing;
   expect(sandbox.tokens.account(id)).toMatchObject({ issued, asked: 1 });
 });
 

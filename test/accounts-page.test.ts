@@ -96,7 +96,7 @@ test.skipIf(withoutBrowser)(
   },
 );
 
-test.skipIf(withoutBrowser)('5,000 accounts are filtered and sorted at once', async () => {
+test.skipIf(withoutBrowser)('5,000 accounts are filtered and sorted without a row for each', async () => {
   const services = await servicesForTest();
   const accounts = Array.from({ length: 5_000 }, (_, index) =>
     createAccount({
@@ -117,29 +117,20 @@ test.skipIf(withoutBrowser)('5,000 accounts are filtered and sorted at once', as
   });
   await page.evaluate("location.hash = '#/accounts'");
   await page.getByText('4,950 of 5,000 can be used now').waitFor();
-  // What the page's thread has worked, whatever else the machine does meanwhile.
-  const debug = await page.context().newCDPSession(page);
-  await debug.send('Performance.enable', { timeDomain: 'threadTicks' });
-  const workedSeconds = async () => {
-    const { metrics } = await debug.send('Performance.getMetrics');
-    return metrics.find(({ name }) => name === 'TaskDuration')?.value ?? Number.NaN;
-  };
-  const timed = async (act: () => Promise<unknown>) => {
-    const before = await workedSeconds();
-    await act();
-    return (await workedSeconds()) - before;
-  };
+  await page.evaluate(`globalThis.rowsMade = 0;
+    new MutationObserver((changes) => {
+      for (const { addedNodes } of changes)
+        for (const node of addedNodes)
+          if (node instanceof Element) globalThis.rowsMade += node.querySelectorAll('tr').length + (node.nodeName === 'TR');
+    }).observe(document.querySelector('main'), { childList: true, subtree: true })`);
   const search = page.getByRole('searchbox');
-  const filtering = await timed(async () => {
-    await search.fill('user4321');
-    await row(page, 'user4321@example.com').waitFor();
-  });
+  await search.fill('user4321');
+  await row(page, 'user4321@example.com').waitFor();
   await search.fill('');
-  const sorting = await timed(async () => {
-    await page.getByRole('button', { name: 'In use' }).click();
-    await page.getByRole('row').nth(1).getByText('16/16').waitFor();
-  });
-  expect(Math.max(filtering, sorting)).toBeLessThan(1.5);
+  await page.getByRole('button', { name: 'In use' }).click();
+  await page.getByRole('row').nth(1).getByText('16/16').waitFor();
+  // A row takes a millisecond.
+  expect(await page.evaluate('globalThis.rowsMade')).toBeLessThan(1_000);
   expect(await page.getByRole('row').count()).toBeLessThan(300);
   await page.getByRole('button', { name: /^Disabled/ }).click();
   await page.getByRole('checkbox', { name: 'Select all' }).check();

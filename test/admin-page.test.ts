@@ -108,7 +108,7 @@ test.skipIf(withoutBrowser)('tabs that are not looked at leave connections for o
       'Object.defineProperty(document, "hidden", { value: true }); document.dispatchEvent(new Event("visibilitychange"))',
     );
     page = await page.context().newPage();
-    await page.goto(`${services.gatewayUrl}/admin`, { timeout: 10_000 });
+    await page.goto(`${services.gatewayUrl}/admin`);
   }
   await page.getByText('Live', { exact: true }).waitFor();
 });

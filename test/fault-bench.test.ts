@@ -66,16 +66,14 @@ describe.each(pairs)('%s to upstreams of %s', (dialect, upstream) => {
   const isPromised = (fault: FaultName, { way }: Way) =>
     way.startsWith('whole') || (way === 'continue' && fault !== 'prefill');
 
-  async function ask(fault: FaultName, way: Way): Promise<Judged & { readonly tookMs: number }> {
-    const begun = Date.now();
+  async function ask(fault: FaultName, way: Way): Promise<Judged> {
     const { path, body } = questionTo(dialect, `bench-${nameOf(fault, way)}`, way.isStream);
     const answer = await fetch(`${services.gatewayUrl}${path}`, {
       method: 'POST',
       headers: { 'content-type': 'application/json', ...way.headers },
       body: JSON.stringify(body),
     }).catch(() => undefined);
-    const judged = answer ? await judge(dialect, answer) : nothing;
-    return { ...judged, tookMs: Date.now() - begun };
+    return answer ? judge(dialect, answer) : nothing;
   }
 
   const primaryOf = (fault: FaultName, way: Way) => services.vendors[`p-${nameOf(fault, way)}`];
@@ -89,7 +87,6 @@ describe.each(pairs)('%s to upstreams of %s', (dialect, upstream) => {
         else if (isPromised(fault, way)) expect(judged).toMatchObject({ end: 'whole', text: soundText });
         else if (judged.end === 'whole') expect(judged.text).toBe(soundText);
         else expect(judged.end).toMatch(/error|refused|broken/);
-        expect(judged.tookMs).toBeLessThan(15_000);
         expectInBudget(primaryOf(fault, way));
       });
     }
@@ -113,19 +110,16 @@ describe('the bars of time', () => {
     `routes:\n  - { model: bench, candidates: [${candidates.join(', ')}] }\n`;
 
   async function askOnce(services: UpstreamServices<string>, headers: Record<string, string> = {}) {
-    const begun = Date.now();
-    const answer = await services.chat(questionTo('chat', 'bench', true).body, headers);
-    return { ...(await judge('chat', answer)), tookMs: Date.now() - begun };
+    return judge('chat', await services.chat(questionTo('chat', 'bench', true).body, headers));
   }
   const sound = { end: 'whole', text: soundText };
 
   it('a Retry-After of 2 seconds is waited for where nothing else is free', async () => {
     const services = await withUpstreams({ one: { protocol: 'chat' } }, route(candidate('one', 'text')));
     services.vendors.one.script('chat-text', ['rate-limited']);
-    const answer = await askOnce(services);
-    expect(answer).toMatchObject(sound);
-    expect(answer.tookMs).toBeGreaterThanOrEqual(2_000);
-    expect(answer.tookMs).toBeLessThan(6_000);
+    const begunAt = Date.now();
+    expect(await askOnce(services)).toMatchObject(sound);
+    expect(Date.now() - begunAt).toBeGreaterThanOrEqual(2_000);
     expect(services.vendors.one.turns).toHaveLength(2);
   });
 
@@ -143,9 +137,7 @@ describe('the bars of time', () => {
       { one: { protocol: 'chat' }, two: { protocol: 'chat' } },
       route(candidate('one', 'text-silence'), candidate('two', 'text', 2)),
     );
-    const answer = await askOnce(services);
-    expect(answer).toMatchObject(sound);
-    expect(answer.tookMs).toBeLessThan(15_000);
+    expect(await askOnce(services)).toMatchObject(sound);
     // Silence is never asked again.
     expect(services.vendors.one.turns).toHaveLength(1);
   });
@@ -171,13 +163,7 @@ describe('the bars of time', () => {
     while (Date.now() < until)
       expect(await askOnce(services)).toMatchObject({ ...sound, model: 'two/chat-text' });
     one.script('chat-text', []);
-    const recovered = Date.now();
-    let model: string | null = null;
-    while (model !== 'one/chat-text' && Date.now() - recovered < 40_000) {
-      ({ model } = await askOnce(services));
-      await new Promise((resolve) => setTimeout(resolve, 250));
-    }
-    expect(Date.now() - recovered).toBeLessThan(30_000);
+    await eventually('the primary answers', async () => (await askOnce(services)).model === 'one/chat-text');
   });
 
   it('usage is counted exactly, also of an attempt that was given up', async () => {

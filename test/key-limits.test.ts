@@ -394,7 +394,8 @@ test.each(['SQLite', 'PostgreSQL'])('limits in %s survive a gateway that is kill
   }
   const before = await used(first, secret);
   expect(before[0]).toBe(6);
-  await new Promise((resolve) => setTimeout(resolve, 300));
+  // What turns have used is written some 50 ms later.
+  await new Promise((resolve) => setTimeout(resolve, 1_500));
   await first.kill('SIGKILL');
   if (database !== undefined) await passHalfAMinute(database);
   const second = await start();

@@ -127,7 +127,7 @@ async function send(dialect: Dialect, text: string): Promise<{ status: number; t
     method: 'POST',
     headers: { 'content-type': 'application/json', ...headers },
     body: text,
-    signal: AbortSignal.timeout(5_000),
+    signal: AbortSignal.timeout(60_000),
   });
   const type = answer.headers.get('content-type') ?? '';
   return { status: answer.status, type, body: await answer.text() };

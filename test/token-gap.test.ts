@@ -5,7 +5,7 @@ import { eventually, servicesForTest, userTurn } from './support/services.ts';
 
 const lifetimeSeconds = 13;
 const lentForMs = 3_000;
-const intervalMs = 6_000;
+const intervalMs = 9_000;
 
 /** One account whose token lapses seconds before the ceiling opens. */
 async function startWithGap() {

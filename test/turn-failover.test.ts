@@ -23,7 +23,6 @@ async function failing(steps: readonly Fault[], then: Fault = 'sound', more = ''
 type Services = Awaited<ReturnType<typeof failing>>;
 
 async function ask(services: Services, stream: boolean, delivery?: string) {
-  const startedAt = performance.now();
   const headers = delivery === undefined ? {} : { 'x-warp2api-delivery': delivery };
   const answer = await services.chat(userTurn('both', 'Hello', { stream }), headers);
   const body = await answer.text();
@@ -31,7 +30,6 @@ async function ask(services: Services, stream: boolean, delivery?: string) {
     status: answer.status,
     headers: answer.headers,
     body,
-    tookMs: performance.now() - startedAt,
     text: stream ? streamedText(body) : (JSON.parse(body).choices?.[0]?.message?.content as string),
     tries: [services.vendors.one.turns.length, services.vendors.two.turns.length],
   };
@@ -89,7 +87,6 @@ describe('a silent upstream', () => {
     const services = await failing(['silence'], 'sound', '    first_content_timeout_seconds: 1\n');
     const answer = await ask(services, stream, delivery);
     expect(answer).toMatchObject({ status: 200, tries: [1, 1], text: whole });
-    expect(answer.tookMs).toBeLessThan(15_000);
   });
 });
 

@@ -159,8 +159,7 @@ async function countAll(page: Page): Promise<number> {
   return rowCount(page);
 }
 
-const rowCount = async (page: Page) =>
-  Number(await page.locator('table').getAttribute('aria-rowcount', { timeout: 5_000 })) - 1;
+const rowCount = async (page: Page) => Number(await page.locator('table').getAttribute('aria-rowcount')) - 1;
 
 test.skipIf(withoutBrowser)('the list has each turn of the ledger once, of any gateway', async () => {
   const services = await servicesForTest({ DATA_DIR: await folderWithLedger(450) });

@@ -1,6 +1,6 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
+import { setImmediate, setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { TryAgain } from './database.ts';
 import type { Migration } from './migrate.ts';
@@ -65,10 +65,9 @@ describe('a PostgreSQL database', () => {
     await server.stop();
     await server.start();
     const before = done;
-    await sleep(1000);
+    await vi.waitFor(() => expect(done).toBeGreaterThan(before + 20));
     isOver = true;
     await Promise.all(callers);
-    expect(done).toBeGreaterThan(before);
     const counted = await db.reading.get<{ n: number }>('SELECT n FROM counts WHERE id = 1');
     expect(counted?.n).toBeGreaterThanOrEqual(done);
     expect(counted?.n).toBeLessThanOrEqual(done + unsure);
@@ -112,15 +111,14 @@ describe('a PostgreSQL database', () => {
     const calls = Array.from({ length: 30 }, (_, number) =>
       number % 2 === 0 ? db.reading.get('SELECT 1') : db.transaction((queries) => queries.run(add(1))),
     );
-    const begunAt = performance.now();
     for (const result of await Promise.allSettled(calls)) {
       expect(result).toMatchObject({ status: 'rejected', reason: unreachable });
     }
-    expect(performance.now() - begunAt).toBeLessThan(15_000);
     expect(db.isReachable).toBe(false);
-    const knownAt = performance.now();
-    await expect(db.reading.get('SELECT 1')).rejects.toMatchObject(unreachable);
-    expect(performance.now() - knownAt).toBeLessThan(2_000);
+    // Without a timer or an answer of anything: before any of them has its turn.
+    const late = setImmediate('it waits');
+    const refused = db.reading.get('SELECT 1').catch((error: unknown) => error);
+    expect(await Promise.race([refused, late])).toMatchObject(unreachable);
     server.thaw();
     await vi.waitFor(() => expect(db.isReachable).toBe(true));
     expect(await db.reading.get('SELECT n FROM counts WHERE id = 1')).toEqual({ n: 0 });
@@ -143,10 +141,7 @@ describe('a PostgreSQL database', () => {
     onTestFinished(() => admit('trust'));
     // As a password that was changed does, or a limit of connections.
     admit('reject');
-    await vi.waitFor(
-      () => expect(openPostgres(server.url(server.database))).rejects.toThrow(/pg_hba\.conf/),
-      10_000,
-    );
+    await vi.waitFor(() => expect(openPostgres(server.url(server.database))).rejects.toThrow(/pg_hba\.conf/));
     expect(await db.writing.run(add(1))).toBe(1);
     expect(db.isReachable).toBe(true);
     await db.reading.get('SELECT pg_terminate_backend(pg_backend_pid())').catch(() => {});
@@ -158,7 +153,7 @@ describe('a PostgreSQL database', () => {
     });
     expect(db.isReachable).toBe(false);
     admit('trust');
-    await vi.waitFor(() => expect(db.isReachable).toBe(true), 10_000);
+    await vi.waitFor(() => expect(db.isReachable).toBe(true));
     expect(await db.reading.get('SELECT n FROM counts WHERE id = 1')).toEqual({ n: 1 });
   });
 
@@ -168,9 +163,8 @@ describe('a PostgreSQL database', () => {
     server.freeze();
     onTestFinished(() => server.thaw());
     const call = expect(db.reading.get('SELECT 1')).rejects.toMatchObject({ code: 'database_unreachable' });
-    const begunAt = performance.now();
+    // Its limits are some seconds; without them it ends with the server, which is frozen for as long as this waits.
     await db.close();
-    expect(performance.now() - begunAt).toBeLessThan(12_000);
     await call;
     await expect(db.reading.get('SELECT 1')).rejects.toMatchObject({ code: 'database_unreachable' });
   });
@@ -179,14 +173,12 @@ describe('a PostgreSQL database', () => {
     const server = await startServer();
     server.freeze();
     onTestFinished(() => server.thaw());
-    const begunAt = performance.now();
     await expect(openPostgres(server.url(server.database))).rejects.toMatchObject({
       code: 'database_unreachable',
       message: expect.stringMatching(
         /Cannot open the database .*Check that the server runs and that DATABASE_URL/,
       ),
     });
-    expect(performance.now() - begunAt).toBeLessThan(15_000);
   });
 
   it('runs a transaction again whose connection was lost before the commit was sent', async () => {
@@ -210,10 +202,9 @@ describe('a PostgreSQL database', () => {
     const db = await openWithCount(server);
     const slow = db.writing.run(`${add(1)} AND pg_sleep(30) IS NOT NULL`);
     const outcome = expect(slow).rejects.toMatchObject({ code: 'database_unreachable' });
-    await sleep(300);
-    await db.reading.all(
-      "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep%' AND pid <> pg_backend_pid()",
-    );
+    const end =
+      "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND query LIKE 'UPDATE%'";
+    await vi.waitFor(async () => expect(await db.reading.all(end)).toHaveLength(1));
     await outcome;
     expect(await db.reading.get('SELECT n FROM counts WHERE id = 1')).toEqual({ n: 0 });
   });
@@ -221,11 +212,15 @@ describe('a PostgreSQL database', () => {
   it('runs both of two transactions that were in each other’s way', async () => {
     const db = await openWithCount(await startServer());
     let runs = 0;
+    let holding = 0;
+    const bothHold = Promise.withResolvers<void>();
     const crossing = (first: number, second: number) =>
       db.transaction(async (queries) => {
         runs += 1;
         await queries.run(add(first));
-        await sleep(200);
+        holding += 1;
+        if (holding === 2) bothHold.resolve();
+        await bothHold.promise;
         await queries.run(add(second));
       });
     await Promise.all([crossing(1, 2), crossing(2, 1)]);
@@ -260,8 +255,8 @@ describe('a PostgreSQL database', () => {
 
   it('gives up a statement that takes too long, and says so', async () => {
     const server = await startServer();
-    const db = await openWithCount(server, { settings: { statement_timeout: '200' } });
-    await expect(db.writing.run(`${add(1)} AND pg_sleep(5) IS NOT NULL`)).rejects.toMatchObject({
+    const db = await openWithCount(server, { settings: { statement_timeout: '1500' } });
+    await expect(db.writing.run(`${add(1)} AND pg_sleep(30) IS NOT NULL`)).rejects.toMatchObject({
       code: 'database_unreachable',
       message: expect.stringContaining('statement timeout'),
     });

@@ -46,6 +46,12 @@ async function quiet(): Promise<void> {
   while (pending.size > 0) await Promise.allSettled(pending);
 }
 
+/** Until what turns have used is told to the database: gateways gather it for less than this. */
+async function told(): Promise<void> {
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  await quiet();
+}
+
 /** A gateway as far as limits are concerned; at a time of the test's choosing, or now. */
 async function gateway(url: string, clock: ManualClock | typeof systemClock = systemClock) {
   const database = await GatewayDatabase.open({ url, clock, logger: logger() });
@@ -173,7 +179,7 @@ describe.each(Object.entries(databases))('limits counted in %s', (_name, open) =
     const killed = await gateway(url);
     end(await killed.reserve(key), 300);
     await expect.poll(() => killed.used(key)).toEqual([300]);
-    await new Promise((resolve) => setTimeout(resolve, 200));
+    await told();
     await killed.die();
     const next = await gateway(url);
     expect(await next.used(key)).toEqual([300]);
@@ -263,7 +269,7 @@ describe.each(Object.entries(databases))('limits counted in %s', (_name, open) =
     const { reserve } = await gateway(await open());
     const key = budget(100);
     end(await reserve(key, 1), 79);
-    await new Promise((resolve) => setTimeout(resolve, 200));
+    await told();
     expect(near()).toEqual([]);
     end(await reserve(key, 1), 1);
     await expect.poll(near).toHaveLength(1);
@@ -294,7 +300,7 @@ describe('several gateways', () => {
       for (let round = 0; round < 3; round += 1) await storm(gateways, key, 50, 25);
       const used = async () => (await gateways[0]?.used(key))?.[0];
       await expect.poll(used).toBeGreaterThanOrEqual(least);
-      await new Promise((resolve) => setTimeout(resolve, 200));
+      await told();
       expect(await used()).toBeLessThanOrEqual(most);
     }
   });
@@ -358,7 +364,7 @@ describe('several gateways', () => {
     const { limits, reserve, die } = await gateway(url);
     const key = budget(1_000);
     end(await reserve(key, 1), 1);
-    await new Promise((resolve) => setTimeout(resolve, 150));
+    await told();
     await die();
     let good = 0;
     const refused = await (async () => {

@@ -36,13 +36,11 @@ it('a pool whose database is away says so in form, waits through a restart, and 
   const refused = await call('POST', allocate, { session_id: sessionId });
   expect(refused).toMatchObject(unavailable);
   expect(JSON.stringify(refused.body)).not.toContain('postgres');
-  const knownAt = performance.now();
   expect(await call('GET', '/health')).toMatchObject({
     status: 200,
     body: { status: 'degraded', store: { reachable: false, writable: false } },
   });
   expect(await call('POST', allocate, { session_id: sessionId })).toMatchObject(unavailable);
-  expect(performance.now() - knownAt).toBeLessThan(4_000);
 
   await database.start();
   await vi.waitFor(async () => {

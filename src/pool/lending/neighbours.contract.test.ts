@@ -13,7 +13,7 @@ const clock = { ...systemClock, advance: () => {} };
 const gateway = { role: 'borrower', keyId: 'gateway', isGateway: true } as const;
 
 /** Two pools in two processes, as far as they can tell. */
-async function startNeighbours(): Promise<{
+async function startNeighbours(time = clock): Promise<{
   url: string;
   one: PoolService;
   other: PoolService;
@@ -22,7 +22,7 @@ async function startNeighbours(): Promise<{
   const url = await freshDatabase();
   const start = async (): Promise<PoolService> => {
     const store = await openPostgresStore(url, { auditsLeases: true });
-    const { pool } = await startTestPool({}, { store, clock });
+    const { pool } = await startTestPool({}, { store, clock: time });
     onTestFinished(() => pool.close());
     return pool;
   };
@@ -70,15 +70,14 @@ describe('two pools on one PostgreSQL database', () => {
   });
 
   it('give a place that comes free at the one to who waits for it at the other', async () => {
-    const { one, other } = await startNeighbours();
+    // No timer has its turn: the other looks when it hears of the place.
+    const { one, other } = await startNeighbours({ ...clock, after: () => () => {} });
     await one.add(admin, { provider: 'warp', api_key: 'wk-1' });
     const held = await one.allocate(admin, {});
-    const startedAt = performance.now();
     const waiting = other.allocate(admin, { wait_ms: 9000 });
     await vi.waitFor(async () => expect(await other.metrics()).toContain('warp2api_pool_waiting 1\n'));
     await one.release(admin, { session_id: held.answer.session_id });
     expect((await waiting).answer.accounts).toHaveLength(1);
-    expect(performance.now() - startedAt).toBeLessThan(2000);
   });
 
   it('ask each other’s gateways for leases that stand in the way', async () => {

@@ -85,10 +85,10 @@ describe('a command that prints accounts', () => {
       require('node:fs').writeFileSync('pids', process.pid + ' ' + child.pid);
       console.log(${JSON.stringify(line('wk-1'))});
       setInterval(() => {}, 1000);`;
-    const parts = await poolOverCommand(script, { timeoutMs: 1500 });
+    const parts = await poolOverCommand(script, { timeoutMs: 6_000 });
     const answer = await parts.pool.replenish(owner, { count: 2 });
     expect(answer).toMatchObject({ added: 1, failed: 1 });
-    expect(answer.reasons[0]).toMatch(/it took longer than 1\.5 s/);
+    expect(answer.reasons[0]).toMatch(/it took longer than 6 s/);
     const pids = readFileSync(join(parts.folder, 'pids'), 'utf8').split(' ').map(Number);
     await vi.waitFor(() => expect(pids.map(isRunning)).toEqual([false, false]));
     await parts.pool.close();
@@ -138,7 +138,7 @@ describe('a command that prints accounts', () => {
     const seconds = await cpuSecondsOf(async () => {
       expect(await parts.pool.replenish(owner, { count: 3 })).toMatchObject({ added: 0, failed: 15_000 });
     });
-    expect(seconds).toBeLessThan(8);
+    expect(seconds).toBeLessThan(25);
     await parts.pool.close();
   });
 
@@ -186,6 +186,7 @@ function isRunning(pid: number): boolean {
 async function poolOverWebhook(
   answer: (request: IncomingMessage, body: string, response: ServerResponse) => void,
   headers: Record<string, string> = {},
+  timeoutMs = 60_000,
 ) {
   const server = createServer((request, response) => {
     let body = '';
@@ -201,7 +202,7 @@ async function poolOverWebhook(
   });
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/accounts`;
   const web = { http: testHttp, userAgent: 'warp2api/test' };
-  const settings = { type: 'webhook' as const, name: 'hook', url, timeoutMs: 500, headers };
+  const settings = { type: 'webhook' as const, name: 'hook', url, timeoutMs, headers };
   return startTestPool(
     { minPoolSize: 0 },
     { sources: (tools) => [createWebhookSource(settings, tools, web)] },
@@ -232,7 +233,7 @@ describe('a webhook that answers with accounts', () => {
     ],
     ['silence', /did not answer/, () => {}],
     ['too much', /more than 1048576 bytes/, (response) => response.end(`${' '.repeat(1024 * 1024)}\n`)],
-  ])('backs off after %s', async (_name, reason, answer) => {
+  ])('backs off after %s', async (name, reason, answer) => {
     let calls = 0;
     const { pool } = await poolOverWebhook(
       (_request, _body, response) => {
@@ -240,6 +241,7 @@ describe('a webhook that answers with accounts', () => {
         answer(response);
       },
       { authorization: 'Bearer hook-secret' },
+      name === 'silence' ? 500 : undefined,
     );
     const said = await pool.replenish(owner, { count: 1 });
     expect(said.reasons[0]).toMatch(reason);
