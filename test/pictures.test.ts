@@ -1,9 +1,9 @@
 import { spawnSync } from 'node:child_process';
-import { copyFileSync, globSync, readFileSync, statSync } from 'node:fs';
+import { globSync, readFileSync, statSync } from 'node:fs';
 import { basename, join, resolve } from 'node:path';
 import type { Page } from 'playwright-core';
 import { expect, test } from 'vitest';
-import { openPage, type PageOptions, snapshot, withoutBrowser } from './support/browser.ts';
+import { openPage, type PageOptions, withoutBrowser } from './support/browser.ts';
 import { servicesWithRealDay } from './support/real-day.ts';
 
 /** The pictures of the documentation, made from the page itself: UPDATE_PICTURES=1 npx vitest run test/pictures.test.ts */
@@ -59,18 +59,17 @@ test.skipIf(withoutBrowser || process.env['UPDATE_PICTURES'] !== '1')(
       await page.locator(shows).first().waitFor();
       // The table and the figures come by calls of their own.
       await page.waitForTimeout(1_000);
-      const path = await snapshot(page, `docs-${name}`);
-      keep(path, name);
+      const path = join(folder, `${name}.png`);
+      await page.screenshot({ path, animations: 'disabled' });
+      shrink(path);
       await page.context().close();
     }
   },
 );
 
 /** With 256 colours: a quarter of the bytes. */
-function keep(path: string, name: string): void {
-  const kept = join(folder, `${name}.png`);
-  copyFileSync(path, kept);
-  const { status, error } = spawnSync('pngquant', ['--force', '--strip', '--output', kept, '256', kept]);
+function shrink(path: string): void {
+  const { status, error } = spawnSync('pngquant', ['--force', '--strip', '--output', path, '256', path]);
   expect(status, `pngquant has to be installed: ${error}`).toBe(0);
 }
 
