@@ -201,15 +201,20 @@ export class StreamedAnswer<Options> extends HttpAnswer<Options> {
     const isBroken = events.at(-1)?.type === 'error';
     const several = this.choices.length > 1 && !isBroken ? this.inbound.choices : undefined;
     const last = text + (several?.encodeEnd(identity, this.optionsFor(choice), this.usage) ?? '');
-    this.response.end(this.#isChunked ? `${framed(last)}0\r\n\r\n` : last);
+    if (!this.#isChunked) this.response.end(last);
+    else if (last === '') this.response.end(lastChunk);
+    else {
+      const [chunk, encoding] = chunkOf(last);
+      this.response.end(chunk + lastChunk, encoding);
+    }
   }
 
   /** False: the client is behind, and 'drain' will say when it has caught up. */
   #send(text: string): boolean {
     if (text === '') return true;
     if (!this.#isChunked) return this.response.write(text);
-    if (this.#socket) return this.#socket.destroyed || this.#socket.write(framed(text));
-    const isTaken = this.response.write(framed(text));
+    if (this.#socket) return this.#socket.destroyed || this.#socket.write(...chunkOf(text));
+    const isTaken = this.response.write(...chunkOf(text));
     // Until a client that is behind already has caught up, the response says when.
     if (isTaken) this.#socket = this.response.socket ?? undefined;
     return isTaken;
@@ -284,10 +289,16 @@ export class WholeAnswer<Options> extends HttpAnswer<Options> {
   }
 }
 
-/** A chunk of a body in chunked encoding (RFC 9112, section 7.1). */
-function framed(text: string): string {
-  return text === '' ? '' : `${Buffer.byteLength(text).toString(16)}\r\n${text}\r\n`;
+/**
+ * A chunk of a body in chunked encoding (RFC 9112, section 7.1), and the encoding to write it in: as text of ASCII takes the bytes that
+ * it has characters, it needs no room for more, and no conversion.
+ */
+function chunkOf(text: string): readonly [chunk: string, encoding: 'latin1' | 'utf8'] {
+  const size = Buffer.byteLength(text);
+  return [`${size.toString(16)}\r\n${text}\r\n`, size === text.length ? 'latin1' : 'utf8'];
 }
+
+const lastChunk = '0\r\n\r\n';
 
 function notesOf(headers: Readonly<Record<string, string>>): string {
   return Object.entries(headers)

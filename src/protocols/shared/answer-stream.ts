@@ -2,6 +2,7 @@ import { createParser, type EventSourceParser } from 'eventsource-parser';
 import type { AppError } from '../../core/errors.ts';
 import type { TurnEvent } from '../../core/turn.ts';
 import { maxAnswerBytes, maxEventBytes, mostCalls, noEnd, tooLong, tooManyCalls } from './failed-answer.ts';
+import { Utf8Reader } from './utf8-reader.ts';
 
 /** A streamed answer on its way through a decoder: server-sent events in, turn events out, until the first that ends the turn. */
 export class AnswerStream {
@@ -11,7 +12,7 @@ export class AnswerStream {
   #isOver = false;
   readonly #maxBytes: number;
   readonly #parser: EventSourceParser;
-  #utf8: TextDecoder | undefined;
+  #utf8: Utf8Reader | undefined;
 
   /** `read` gets the data of each event. `extraBytes`: the upstream may send that much beyond the usual limits. */
   constructor(read: (data: string) => void, extraBytes = 0) {
@@ -33,8 +34,8 @@ export class AnswerStream {
 
   /** One read of an answer in UTF-8, and what came of it. */
   push(bytes: Uint8Array): readonly TurnEvent[] {
-    this.#utf8 ??= new TextDecoder();
-    this.feed(this.#utf8.decode(bytes, { stream: true }), bytes.length);
+    this.#utf8 ??= new Utf8Reader();
+    this.feed(this.#utf8.read(bytes), bytes.length);
     return this.take();
   }
 

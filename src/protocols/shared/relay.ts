@@ -3,6 +3,7 @@ import type { TurnDecoder, UpstreamAnswer } from '../../core/protocol.ts';
 import type { FinishReason, TurnEvent, Usage } from '../../core/turn.ts';
 import { type JsonObject, parseJson, parseJsonObject } from '../../lib/parse-json.ts';
 import { maxAnswerBytes, maxEventBytes, noEnd, tooLong } from './failed-answer.ts';
+import { Utf8Reader } from './utf8-reader.ts';
 
 /**
  * The text of a JSON object with other values for some members: each function gets the text of the value that is there, and a member
@@ -129,7 +130,7 @@ const eventEnd = /\r\n\r\n|\n\n|\r\r/g;
  */
 export class StreamRelay implements TurnDecoder {
   readonly #tap: RelayTap;
-  readonly #bytes = new TextDecoder();
+  readonly #utf8 = new Utf8Reader();
   /** Of an event that has not ended, as it came. */
   #open: string[] = [];
   #openLength = 0;
@@ -146,13 +147,13 @@ export class StreamRelay implements TurnDecoder {
   push(bytes: Uint8Array): readonly TurnEvent[] {
     if (this.#isOver) return [];
     this.#answerBytes += bytes.length;
-    const text = this.#bytes.decode(bytes, { stream: true });
+    const text = this.#utf8.read(bytes);
     this.#open.push(text);
     this.#openLength += text.length;
     if (this.#answerBytes > maxAnswerBytes || this.#openLength > maxEventBytes)
       return this.#failed([], '', tooLong());
     if (!mayEnd(this.#open)) return [];
-    const whole = this.#open.join('');
+    const whole = this.#open.length === 1 ? text : this.#open.join('');
     const end = endOfEvents(whole);
     const rest = whole.slice(end);
     this.#open = rest === '' ? [] : [rest];
@@ -325,6 +326,7 @@ function mayEnd(pieces: readonly string[]): boolean {
 
 /** Behind the last blank line; 0 where there is none. */
 function endOfEvents(text: string): number {
+  if (text.endsWith('\n\n')) return text.length;
   let end = 0;
   for (const mark of ['\n\n', '\r\n\r\n', '\r\r']) {
     const last = text.slice(end).lastIndexOf(mark);
@@ -375,6 +377,9 @@ function isMalformed(event: string): boolean {
 
 /** What its `data` lines say. */
 function dataOf(event: string): string {
+  // Mostly there is one line, and no other kind of line end.
+  if (event.startsWith('data: {') && event.indexOf('\n') === event.length - 2 && !event.includes('\r'))
+    return event.slice('data: '.length, -2).trimEnd();
   return event
     .split(/\r\n|\n|\r/)
     .flatMap((line) => (line.startsWith('data:') ? [line.slice('data:'.length).trimStart()] : []))
