@@ -5,7 +5,6 @@ import type undici from 'undici';
 // dispatcher has no other method than `dispatch`, whatever its type says.
 const require = createRequire(import.meta.url);
 export const Agent = require('undici/lib/dispatcher/agent') as typeof undici.Agent;
-export const Client = require('undici/lib/dispatcher/client') as typeof undici.Client;
 export const Dispatcher = require('undici/lib/dispatcher/dispatcher') as typeof undici.Dispatcher;
 export const buildConnector = require('undici/lib/core/connect') as typeof undici.buildConnector;
 const send = require('undici/lib/api/api-request') as (

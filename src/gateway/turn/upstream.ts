@@ -89,9 +89,6 @@ class Call implements RunningCall, Dispatcher.DispatchHandler {
       body,
       needsHttp2,
       mayResend: true,
-      // Time limits are checked in this file, with its own errors.
-      headersTimeout: 0,
-      bodyTimeout: 0,
     };
     dispatcher.dispatch(options, this);
   }

@@ -11,6 +11,18 @@ export interface NetworkDispatchOptions extends Dispatcher.DispatchOptions {
   readonly mayResend?: boolean;
 }
 
+/** Headers about a connection, which are not the caller's to give. */
+export const connectionHeaders: ReadonlySet<string> = new Set([
+  'connection',
+  'host',
+  'http2-settings',
+  'keep-alive',
+  'proxy-connection',
+  'te',
+  'transfer-encoding',
+  'upgrade',
+]);
+
 /** One connection to an origin. */
 export interface Connection {
   /** Increases with each connection to an origin. */

@@ -1,32 +1,34 @@
-import type { IncomingHttpHeaders } from 'node:http';
 import type { Socket } from 'node:net';
-import type { Dispatcher, Client as UndiciClient } from 'undici';
-import { Client } from '../undici.ts';
+import type { Dispatcher } from 'undici';
 import type { Connection, NetworkDispatchOptions, OriginOptions, PooledConnection } from './exchange.ts';
+import { Http1Exchange } from './http1-exchange.ts';
 import { proxyAuthorization } from './proxy-rules.ts';
-import { closedBefore } from './transport-errors.ts';
+import { ConnectionLostError } from './transport-errors.ts';
 
 const keepAliveMs = 30_000;
+const mostKeepAliveMs = 600_000;
+/** A server that says how long it keeps a connection means the time when it heard of it last. */
+const keepAliveMarginMs = 2_000;
 
-interface Http1Options extends Pick<OriginOptions, 'origin' | 'isKept'>, PooledConnection {
+interface Http1Options extends Pick<OriginOptions, 'origin' | 'isKept' | 'clock'>, PooledConnection {
   /** A proxy that the requests are addressed to. */
   readonly forwardProxy: URL | undefined;
 }
 
-/** One HTTP/1.1 connection, carried by undici's client. It passes on what it hears about its one request at a time. */
-export class Http1Connection implements Connection, Dispatcher.DispatchHandler {
+/** One HTTP/1.1 connection, with one request at a time. */
+export class Http1Connection implements Connection {
   readonly serial: number;
   readonly isHttp2 = false;
   used = 0;
   heard = 0;
-  readonly #client: UndiciClient;
   readonly #socket: Socket;
   readonly #options: Http1Options;
   readonly #forwardHeaders: Readonly<Record<string, string>>;
-  /** Of the request that it carries. */
-  #handler: Dispatcher.DispatchHandler | undefined;
-  #isClosing = false;
+  #exchange: Http1Exchange | undefined;
   #isClosed = false;
+  #idleSince = 0;
+  #idleMs = keepAliveMs;
+  #cancelIdle: (() => void) | undefined;
 
   constructor(socket: Socket, options: Http1Options) {
     this.serial = options.serial;
@@ -34,78 +36,44 @@ export class Http1Connection implements Connection, Dispatcher.DispatchHandler {
     this.#options = options;
     const authorization = options.forwardProxy && proxyAuthorization(options.forwardProxy);
     this.#forwardHeaders = authorization === undefined ? {} : { 'proxy-authorization': authorization };
-    // The client passes on whole heads only; a part of one says as well that the request has arrived.
-    const push = socket.push.bind(socket);
-    socket.push = (chunk, encoding) => {
-      if (chunk !== null) this.heard += 1;
-      return push(chunk, encoding);
-    };
-    let connected: Socket | undefined = socket;
-    this.#client = new Client(options.origin, {
-      // A client that has lost its connection would open another one: here that is for the pool to do.
-      connect(_options, callback) {
-        const given = connected;
-        connected = undefined;
-        // The client does not expect an answer before it has asked.
-        queueMicrotask(() => {
-          if (given?.destroyed === false) callback(null, given);
-          else callback(closedBefore(), null);
-        });
-      },
-      pipelining: options.isKept ? 1 : 0,
-      keepAliveTimeout: keepAliveMs,
+    socket.on('data', (bytes: Buffer) => {
+      this.heard += 1;
+      if (this.#exchange) this.#exchange.read(bytes);
+      // Nothing was asked: this must not be taken for the answer to the next request.
+      else socket.destroy();
     });
-    this.#client.once('disconnect', () => this.#close());
-    this.#client.once('connectionError', () => this.#close());
+    socket.on('end', () => {
+      this.#exchange?.close();
+      socket.destroy();
+    });
+    socket.on('error', (error) => this.#exchange?.lose(error));
+    socket.once('close', () => this.#close());
   }
 
   get room(): number {
-    if (this.#handler || this.#isClosing || this.#isClosed) return 0;
+    if (this.#exchange || this.#isClosed || this.#socket.destroyed) return 0;
     return this.used > 0 && !this.#options.isKept ? 0 : 1;
   }
 
   send(options: NetworkDispatchOptions, handler: Dispatcher.DispatchHandler): void {
-    this.#handler = handler;
+    const { origin, isKept } = this.#options;
+    const exchange = new Http1Exchange(
+      this.#addressed(options),
+      handler,
+      this.#socket,
+      (mayBeKept, keepAlive) => this.#onOver(mayBeKept, keepAlive),
+    );
+    this.#exchange = exchange;
+    this.#socket.ref();
     this.used += 1;
-    this.#client.dispatch(this.#addressed(options), this);
-  }
-
-  onRequestStart(controller: Dispatcher.DispatchController, context: unknown): void {
-    this.#handler?.onRequestStart?.(controller, context);
-  }
-
-  onResponseStart(
-    controller: Dispatcher.DispatchController,
-    status: number,
-    headers: IncomingHttpHeaders,
-    message?: string,
-  ): void {
-    if (/^close$/i.test(String(headers['connection']))) this.#isClosing = true;
-    this.#handler?.onResponseStart?.(controller, status, headers, message);
-  }
-
-  onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
-    this.#handler?.onResponseData?.(controller, chunk);
-  }
-
-  onResponseEnd(controller: Dispatcher.DispatchController, trailers: IncomingHttpHeaders): void {
-    this.#handler?.onResponseEnd?.(controller, trailers);
-    this.#onOver();
-  }
-
-  onResponseError(controller: Dispatcher.DispatchController, error: Error): void {
-    // The client may be about to lose its connection, and must not be given another request then.
-    this.#isClosing = true;
-    this.#handler?.onResponseError?.(controller, error);
-    this.#onOver();
-    queueMicrotask(() => this.destroy(error));
+    if (this.used === 1) exchange.start(origin, isKept);
+    // What has come unasked since the last answer shows first, as does an end: it must not be taken for the next answer.
+    else setImmediate(() => exchange.start(origin, isKept));
   }
 
   destroy(error: Error): void {
-    // The client knows of the socket from its first request on.
-    if (this.used === 0) this.#socket.destroy();
-    void this.#client.destroy(error);
-    this.#close();
+    this.#exchange?.lose(error);
+    this.#socket.destroy();
   }
 
   #addressed(options: NetworkDispatchOptions): NetworkDispatchOptions {
@@ -118,15 +86,40 @@ export class Http1Connection implements Connection, Dispatcher.DispatchHandler {
     };
   }
 
-  #onOver(): void {
-    this.#handler = undefined;
+  #onOver(mayBeKept: boolean, keepAlive: string | undefined): void {
+    this.#exchange = undefined;
+    this.#idleMs = idleMsOf(keepAlive);
+    if (!mayBeKept || !this.#options.isKept || this.#idleMs <= 0) this.#socket.destroy();
+    else {
+      const { clock } = this.#options;
+      this.#socket.unref();
+      this.#idleSince = clock.monotonic();
+      this.#cancelIdle ??= clock.after(this.#idleMs, () => this.#checkIdle());
+    }
     this.#options.listener.onChange(this);
+  }
+
+  /** Set again only when it has run: not for each request. */
+  #checkIdle(): void {
+    this.#cancelIdle = undefined;
+    if (this.#exchange) return;
+    const { clock } = this.#options;
+    const leftMs = this.#idleSince + this.#idleMs - clock.monotonic();
+    if (leftMs <= 0) this.#socket.destroy();
+    else this.#cancelIdle = clock.after(leftMs, () => this.#checkIdle());
   }
 
   #close(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
-    void this.#client.destroy(closedBefore());
+    this.#cancelIdle?.();
+    this.#exchange?.lose(new ConnectionLostError('The connection was closed.'));
     this.#options.listener.onClosed(this);
   }
+}
+
+function idleMsOf(keepAlive: string | undefined): number {
+  const [, seconds] = /(?:^|[\s,;])timeout=(\d{1,9})/i.exec(keepAlive ?? '') ?? [];
+  if (seconds === undefined) return keepAliveMs;
+  return Math.min(Number(seconds) * 1_000 - keepAliveMarginMs, mostKeepAliveMs);
 }

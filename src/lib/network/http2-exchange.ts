@@ -6,20 +6,8 @@ import {
   type OutgoingHttpHeaders,
 } from 'node:http2';
 import type { Dispatcher } from 'undici';
-import type { NetworkDispatchOptions } from './exchange.ts';
+import { connectionHeaders, type NetworkDispatchOptions } from './exchange.ts';
 import { ConnectionLostError, closedBefore, StreamResetError, UnsentError } from './transport-errors.ts';
-
-/** Headers about a connection, which HTTP/2 does not allow. */
-const connectionHeaders = new Set([
-  'connection',
-  'host',
-  'http2-settings',
-  'keep-alive',
-  'proxy-connection',
-  'te',
-  'transfer-encoding',
-  'upgrade',
-]);
 
 /** Interim answers such as 103 (Early Hints): a server sends one or two before its real answer. */
 const mostAnnouncements = 100;

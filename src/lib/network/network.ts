@@ -64,7 +64,7 @@ export function createNetwork({ proxies, clock, userAgent, publicHosts }: Networ
 
 /**
  * An undici dispatcher over connections of either HTTP version, whichever an origin negotiates. Time limits of an
- * exchange are its caller's: `headersTimeout` and `bodyTimeout` hold over HTTP/1.1 only.
+ * exchange are its caller's.
  */
 class NetworkDispatcher extends BareDispatcher {
   readonly #options: Omit<OriginPoolOptions, 'origin' | 'maxStreams'>;
