@@ -59,6 +59,49 @@ test.skipIf(withoutBrowser)(
   },
 );
 
+test.skipIf(withoutBrowser)('what was typed into a dialog outlives a session that ends', async () => {
+  const services = await servicesForTest({ ADMIN_KEY: adminKey });
+  const page = await openPage(services, { path: '#/keys' });
+  await signIn(page);
+  await page.getByRole('button', { name: 'New key' }).first().click();
+  const name = page.getByLabel('Name', { exact: true });
+  await name.fill('typed with care');
+  await page.context().clearCookies();
+  const make = page.getByRole('button', { name: 'Make the key' });
+  await make.click();
+  const signingIn = page.getByRole('dialog', { name: 'Sign in' });
+  await signingIn.getByText('You were signed out').waitFor();
+  // Nothing of the page is seen, pressed or read out meanwhile.
+  await expectFaults(page, /401/);
+  await expectAccessible(page);
+  await page.keyboard.press('Escape');
+  await page.keyboard.press('Escape');
+  const covers = `document.elementFromPoint(20, 20).closest('dialog')?.className`;
+  await expect.poll(() => page.evaluate(covers)).toBe('covering');
+  await snapshot(page, 'signed-out-above-dialog');
+  await signIn(page);
+  await expect.poll(() => signingIn.count()).toBe(0);
+  expect(await name.inputValue()).toBe('typed with care');
+  await make.click();
+  await page.getByRole('heading', { name: 'The secret of typed with care' }).waitFor();
+  ignoreFaults(page, /401/);
+});
+
+test.skipIf(withoutBrowser)(
+  'a page without a dialog is gone when its session ends, and up to date after it',
+  async () => {
+    const services = await servicesForTest({ ADMIN_KEY: adminKey });
+    const page = await openPage(services, { path: '#/keys' });
+    await signIn(page);
+    await page.getByRole('button', { name: 'New key' }).first().waitFor();
+    await page.context().clearCookies();
+    await page.getByRole('link', { name: 'Settings' }).click();
+    await page.getByText('You were signed out').waitFor();
+    expect(await page.getByRole('link', { name: 'Settings' }).count()).toBe(0);
+    ignoreFaults(page, /401/);
+  },
+);
+
 test.skipIf(withoutBrowser)('a tab goes on after a sign-in in another one', async () => {
   const services = await servicesForTest({ ADMIN_KEY: adminKey });
   const page = await openPage(services, { path: '#/keys' });

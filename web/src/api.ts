@@ -34,6 +34,8 @@ export function asError(thrown: unknown): ApiError {
 export const csrf: Signal<string | undefined> = signal(undefined);
 /** Counts answers that say the session is over. */
 export const refusals = signal(0);
+/** A session that was there has ended. Until there is another, nothing is loaded again without a press. */
+export const hasExpired = signal(false);
 
 type Query = Readonly<Record<string, string | number | boolean | undefined>>;
 
@@ -179,11 +181,20 @@ export function useLoaded<Value>(
     const timer =
       everyMs === undefined
         ? undefined
-        : setInterval(() => document.hidden || isLoading.peek() || void reload(), everyMs);
+        : setInterval(
+            () => document.hidden || hasExpired.peek() || isLoading.peek() || void reload(),
+            everyMs,
+          );
     let seen: number | undefined;
+    let hasPaused = false;
     const stopWatching = effect(() => {
       const count = changes();
-      if (seen !== undefined && seen !== count) untracked(refresh);
+      if (hasExpired.value) {
+        hasPaused = true;
+        return;
+      }
+      if (hasPaused || (seen !== undefined && seen !== count)) untracked(refresh);
+      hasPaused = false;
       seen = count;
     });
     return () => {

@@ -1,5 +1,6 @@
 import { useSignal } from '@preact/signals';
 import { useEffect, useLayoutEffect, useRef } from 'preact/hooks';
+import { hasExpired } from './api.ts';
 import { Button } from './components/button.tsx';
 import { Icon } from './components/icon.tsx';
 import { Empty, Loading, Notice } from './components/page.tsx';
@@ -8,7 +9,7 @@ import { Toasts } from './components/toast.tsx';
 import { connection } from './live.ts';
 import { linkTo, place } from './navigation.ts';
 import { type Page, pages, signInPage } from './pages.ts';
-import { openSession, type Session, session, sessionFault, signOut } from './session.ts';
+import { openDialogs, openSession, type Session, session, sessionFault, signOut } from './session.ts';
 import mark from './style/icon.svg';
 import { frameText } from './texts/frame.ts';
 
@@ -35,8 +36,15 @@ function NoSession() {
 }
 
 function WithSession({ present }: { readonly present: Session }) {
-  if (present.state === 'signed_out') return <ShownPage page={signInPage} others={[]} />;
-  return <Frame present={present} />;
+  const isSignedOut = present.state === 'signed_out';
+  // What a person has typed into a dialog is there again once they have signed in.
+  const isKept = hasExpired.value && openDialogs.value > 0;
+  return (
+    <>
+      {(!isSignedOut || isKept) && <Frame key="frame" present={present} />}
+      {isSignedOut && <ShownPage key="sign-in" page={signInPage} others={[]} />}
+    </>
+  );
 }
 
 function Frame({ present }: { readonly present: Session }) {

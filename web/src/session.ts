@@ -1,5 +1,5 @@
 import { effect, signal } from '@preact/signals';
-import { type ApiError, api, asError, csrf, refusals } from './api.ts';
+import { type ApiError, api, asError, csrf, hasExpired, refusals } from './api.ts';
 
 /** Who is signed in, and at which service. */
 
@@ -20,8 +20,9 @@ export const isPlainHttp =
 export const session = signal<Session | undefined>(undefined);
 /** Why the service did not say who is signed in. */
 export const sessionFault = signal<ApiError | undefined>(undefined);
-/** A session that was there has ended. */
-export const hasExpired = signal(false);
+
+/** How many dialogs are open: their page stays when the session ends, for what was typed into them. */
+export const openDialogs = signal(0);
 
 export async function openSession(): Promise<void> {
   try {

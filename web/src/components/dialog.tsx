@@ -1,5 +1,6 @@
 import type { ComponentChildren, RefObject } from 'preact';
 import { useId, useLayoutEffect, useRef } from 'preact/hooks';
+import { openDialogs } from '../session.ts';
 import { frameText } from '../texts/frame.ts';
 import { Button } from './button.tsx';
 import { Form, FormFault } from './form.tsx';
@@ -16,9 +17,11 @@ export function useModal(): RefObject<HTMLDialogElement | null> {
   useLayoutEffect(() => {
     const { current } = dialog;
     current?.showModal();
+    openDialogs.value += 1;
     current?.querySelector<HTMLElement>('.dialog-body :is(input, select, textarea), footer button')?.focus();
     return () => {
       current?.close();
+      openDialogs.value -= 1;
       // Once all of this change is drawn.
       queueMicrotask(() => {
         if (document.activeElement !== document.body) return;

@@ -1,17 +1,47 @@
 import { useSignal } from '@preact/signals';
 import { useEffect, useLayoutEffect, useRef } from 'preact/hooks';
-import { ApiError } from '../../api.ts';
+import { ApiError, hasExpired } from '../../api.ts';
 import { Button } from '../../components/button.tsx';
 import { TextField } from '../../components/field.tsx';
 import { Form } from '../../components/form.tsx';
 import { Notice } from '../../components/page.tsx';
 import { Preferences } from '../../components/preferences.tsx';
-import { hasExpired, isPlainHttp, session, signIn } from '../../session.ts';
+import { isPlainHttp, openDialogs, session, signIn } from '../../session.ts';
 import mark from '../../style/icon.svg';
 import { frameText } from '../../texts/frame.ts';
 import { signInText } from '../../texts/sign-in.ts';
 
 export function SignInPage() {
+  return openDialogs.value > 0 ? <SignInAbove /> : <SignIn />;
+}
+
+/** Covers the page that stays, and the dialogs that are open on it. */
+function SignInAbove() {
+  const dialog = useRef<HTMLDialogElement>(null);
+  useLayoutEffect(() => {
+    const { current } = dialog;
+    current?.showModal();
+    // Browsers close a dialog at the second Escape, whatever the first was answered with.
+    const openAgain = (): void => current?.showModal();
+    current?.addEventListener('close', openAgain);
+    return () => {
+      current?.removeEventListener('close', openAgain);
+      current?.close();
+    };
+  }, []);
+  return (
+    <dialog
+      ref={dialog}
+      class="covering"
+      aria-label={signInText().title}
+      onCancel={(event) => event.preventDefault()}
+    >
+      <SignIn />
+    </dialog>
+  );
+}
+
+function SignIn() {
   const text = signInText();
   const frame = frameText();
   const key = useSignal('');
