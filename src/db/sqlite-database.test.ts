@@ -1,3 +1,6 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import type { Migration } from './migrate.ts';
 import { openSqlite } from './sqlite.ts';
@@ -46,6 +49,22 @@ describe('a database of SQLite', () => {
     const next = db.transaction((queries) => queries.get(sumQuery));
     await expect(failing).rejects.toThrow('no');
     expect(await next).toEqual({ n: 6 });
+  });
+
+  it('writes its log back when a statement of a transaction finds the disk full', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'warp2api-full-'));
+    onTestFinished(() => rmSync(folder, { recursive: true }));
+    const sqlite = openSqlite(join(folder, 'words.db'), [words], 0);
+    const db = new SqliteDatabase(sqlite);
+    onTestFinished(() => db.close());
+    const { page_count: pages } = sqlite.get<{ page_count: number }>('PRAGMA page_count') ?? {};
+    sqlite.get(`PRAGMA max_page_count = ${pages}`);
+    const fill = db.transaction((queries) =>
+      queries.run('INSERT INTO words VALUES ($1, 1, NULL)', 'x'.repeat(1_000_000)),
+    );
+    await expect(fill).rejects.toThrow(/disk is full.*Look whether its disk has space/);
+    // Pages of the log that are allocated are used again from there on.
+    expect(sqlite.get('PRAGMA wal_autocheckpoint')).toEqual({ wal_autocheckpoint: 200 });
   });
 
   it.each([

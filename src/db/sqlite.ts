@@ -91,7 +91,7 @@ export function openSqlite(
       end();
       if (!isStorageFault(error)) return error;
       makeRoomInLog(database);
-      return unusable(path, error);
+      return error instanceof DatabaseError ? error : unusable(path, error);
     };
     try {
       database.exec('BEGIN IMMEDIATE');
@@ -285,6 +285,7 @@ function unusable(path: string, cause: unknown): DatabaseError {
 
 /** The place it lies in fails, and not what was asked of it. It may work again at any time. */
 function isStorageFault(error: unknown): boolean {
-  const code = error instanceof Error && 'errcode' in error ? Number(error.errcode) & 0xff : 0;
+  const fault = error instanceof DatabaseError ? error.cause : error;
+  const code = fault instanceof Error && 'errcode' in fault ? Number(fault.errcode) & 0xff : 0;
   return storageCodes.has(code);
 }
