@@ -234,13 +234,47 @@ export function hourOf(at: number): number {
 }
 
 /**
- * How many hours each sum covers, each a multiple of the one before. A period is answered from the longest that fit: a day
- * of any time zone from nine at most, 90 days from forty.
+ * How many hours each sum covers, each a multiple of the one before. A period is answered from few of them, some taken away
+ * from others: a day of any time zone from nine at most, 90 days from 26.
  */
 export const spans = [1, 4, 24, 192] as const;
 export const longestSpan = 192;
 
+/**
+ * In some zones days begin within an hour of UTC. Of the hours of a day where that is so, the minutes before it, the head, have a
+ * sum of their own, too: such a day is its hours without the head of its first one and with that of the hour behind them.
+ */
+const heads: Readonly<Record<number, readonly number[]>> = {
+  2: [30],
+  3: [30],
+  9: [30],
+  10: [15],
+  11: [15],
+  13: [30],
+  14: [30],
+  15: [15],
+  17: [30],
+  18: [15, 30],
+  19: [30],
+  20: [30],
+};
+/** Heads stand beside the spans as so many minutes below 0. */
+export const allSpans = [-30, -15, ...spans] as const;
+const minuteMs = 60_000;
+
+/** The spans of the heads of its hour that a turn at this time belongs to. */
+export function headsAround(at: number): number[] {
+  const minutes = Math.floor((at % hourMs) / minuteMs);
+  return (heads[hourOf(at) % 24] ?? []).filter((head) => minutes < head).map((head) => -head);
+}
+
+/** The span of the head that ends at this time; undefined where none does. */
+export function headBefore(at: number): number | undefined {
+  const head = (heads[hourOf(at) % 24] ?? []).find((minutes) => at % hourMs === minutes * minuteMs);
+  return head && -head;
+}
+
 /** When the span begins that this hour is in, in hours since 1970. */
 export function spanStart(hour: number, span: number): number {
-  return hour - (hour % span);
+  return span < 0 ? hour : hour - (hour % span);
 }

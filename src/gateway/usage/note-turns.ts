@@ -6,6 +6,7 @@ import {
   dimensions,
   faces,
   figures,
+  headsAround,
   hourOf,
   type LedgerRow,
   type LedgerTurn,
@@ -46,6 +47,7 @@ interface Series {
 
 interface Group {
   readonly hour: number;
+  readonly spans: readonly number[];
   /** By face. */
   readonly series: readonly number[];
   readonly values: number[];
@@ -144,8 +146,7 @@ class KnownSeries {
       return group.series[widestFace] ?? 0;
     });
     const sums = new Map<string, Sum>();
-    for (const { hour, series, values } of groups.values())
-      for (const one of series) addTo(sums, one, hour, values);
+    for (const group of groups.values()) for (const one of group.series) addTo(sums, one, group);
     return {
       added: added.flatMap((ofFace) => [...ofFace.values()]).toSorted((one, other) => one.id - other.id),
       series: ofTurns,
@@ -156,11 +157,12 @@ class KnownSeries {
   /** The turns of a batch that count for the same series are summed up first: mostly they are few groups. */
   #groupOf(turn: LedgerTurn, groups: Map<string, Group>, added: readonly Map<string, Series>[]): Group {
     const hour = hourOf(turn.at);
-    const place = `${hour} ${nameOf(turn, widestFace)}`;
+    const heads = headsAround(turn.at);
+    const place = `${hour} ${heads.length} ${nameOf(turn, widestFace)}`;
     let group = groups.get(place);
     if (!group) {
       const series = faces.map((_face, face) => this.#idOf(turn, face, added));
-      group = { hour, series, values: figures.map(() => 0) };
+      group = { hour, spans: [...heads, ...spans], series, values: figures.map(() => 0) };
       groups.set(place, group);
     }
     return group;
@@ -187,7 +189,7 @@ class KnownSeries {
   }
 }
 
-function addTo(sums: Map<string, Sum>, series: number, hour: number, values: readonly number[]): void {
+function addTo(sums: Map<string, Sum>, series: number, { hour, spans, values }: Group): void {
   for (const span of spans) {
     const start = spanStart(hour, span);
     const place = `${series} ${span} ${start}`;

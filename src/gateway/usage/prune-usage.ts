@@ -1,5 +1,5 @@
 import type { Database } from '../../db/database.ts';
-import { dayMs, hourMs, hourOf, longestSpan, spanStart, spans, widestFace } from './ledger-turn.ts';
+import { allSpans, dayMs, hourMs, hourOf, longestSpan, spanStart, widestFace } from './ledger-turn.ts';
 
 export interface UsageBounds {
   /** Of turns and their records. */
@@ -75,6 +75,6 @@ const oldRecords = `DELETE FROM usage_records WHERE at < $1 AND id IN (
 const oldRequests = `DELETE FROM usage_requests
   WHERE id < COALESCE((SELECT id FROM usage_records ORDER BY id LIMIT 1), ${Number.MAX_SAFE_INTEGER})`;
 const oldSums = `DELETE FROM usage_sums
-  WHERE series_id = ANY ($1) AND span IN (${spans.join(', ')}) AND start < $2`;
+  WHERE series_id = ANY ($1) AND span IN (${allSpans.join(', ')}) AND start < $2`;
 /** No gateway notes one without writing \`last_hour\` in the same hour. Turns that are left of it keep it. */
 const emptySeries = `DELETE FROM usage_series WHERE id = ANY ($1) AND last_hour < $2`;

@@ -1,6 +1,7 @@
 import type { Queries, Value } from '../../db/database.ts';
 import {
   type Dimension,
+  dayMs,
   dimensions,
   faces,
   figures,
@@ -19,6 +20,8 @@ export interface UsageRange {
   readonly n: number;
   /** Hours of each sum that it is answered from; 0: from the turns themselves, as all of one question are then. */
   readonly span: number;
+  /** -1: its sums are taken away from those of other ranges under the same `n`. */
+  readonly sign: 1 | -1;
   readonly from: number;
   readonly to: number;
 }
@@ -45,11 +48,19 @@ export function sumUsage(db: Queries, question: UsageQuestion): Promise<UsageSum
   const { filter, groups, byHour, hasTimes, ranges } = question;
   const isOfTurns = ranges.some(({ span }) => span === 0);
   const unitMs = isOfTurns ? 1 : hourMs;
-  const given = ranges.map(({ n, span, from, to }) => ({ n, span, a: from / unitMs, b: to / unitMs }));
+  const given = ranges.map(({ n, span, sign, from, to }) => ({
+    n,
+    span,
+    sign,
+    a: from / unitMs,
+    b: to / unitMs,
+  }));
   const values: Value[] = [JSON.stringify(given)];
   const n = !byHour ? 'r.n' : isOfTurns ? `t.at / ${hourMs}` : 't.start';
   const summed = figures.filter(({ isTime }) => hasTimes || !isTime);
-  const sums = summed.map(({ name, sql }) => sumOf(isOfTurns ? sql : `t.${name}`, name));
+  const isSigned = ranges.some(({ sign }) => sign < 0);
+  const signed = (name: string) => (isSigned ? `t.${name} * r.sign` : `t.${name}`);
+  const sums = summed.map(({ name, sql }) => sumOf(isOfTurns ? sql : signed(name), name));
   const face = isOfTurns ? widestFace : faceFor([...groups, ...namesIn(filter)]);
   const first = hourOf(Math.min(...ranges.map(({ from }) => from)));
   const conditions = [
@@ -57,35 +68,48 @@ export function sumUsage(db: Queries, question: UsageQuestion): Promise<UsageSum
     isOfTurns ? 't.at >= r.a AND t.at < r.b' : 't.span = r.span AND t.start >= r.a AND t.start < r.b',
     ...conditionsOf(filter, values),
   ];
-  const asked = 'json_to_recordset($1) AS r (n integer, span integer, a bigint, b bigint)';
+  const asked = 'json_to_recordset($1) AS j (n integer, span integer, sign integer, a bigint, b bigint)';
   // Databases take the tables in this order: sums lie by series, turns by time.
   const tables = isOfTurns
-    ? [asked, 'usage_turns AS t', 'usage_series AS s']
-    : ['usage_series AS s', asked, 'usage_sums AS t'];
+    ? ['r', 'usage_turns AS t', 'usage_series AS s']
+    : ['usage_series AS s', 'r', 'usage_sums AS t'];
   return db.all<UsageSum>(
-    `SELECT ${[`${n} AS n`, ...shown(groups), ...sums].join(', ')}
+    `WITH r AS MATERIALIZED (SELECT n, span, sign, a, b FROM ${asked})
+     SELECT ${[`${n} AS n`, ...shown(groups), ...sums].join(', ')}
      FROM ${tables.join(' CROSS JOIN ')}
      WHERE ${conditions.join(' AND ')}
-     GROUP BY ${[n, ...groups.map(columnOf)].join(', ')} LIMIT ${mostRows + 1}`,
+     GROUP BY ${[n, ...groups.map(columnOf)].join(', ')}
+     ${isSigned ? 'HAVING SUM((t.turns * r.sign)::float8) > 0' : ''} LIMIT ${mostRows + 1}`,
     ...values,
   );
 }
 
-/** When the oldest turn ended that is still there, and when the oldest hour began of which there are sums. */
 export interface OldestUsage {
+  /** When the oldest turn ended that is still there. */
   readonly turn: number;
+  /** When the oldest hour began of which there are sums. */
   readonly sums: number;
+  /** Since when heads of hours are complete. */
+  readonly heads: number;
 }
+
+/** So long after a gateway first wrote heads of hours, earlier releases that write none may still run beside it. */
+const headlessMs = dayMs;
 
 /** Undefined where there is nothing. */
 export async function oldestUsage(db: Queries): Promise<OldestUsage | undefined> {
   const turn = await db.get<{ at: number }>('SELECT at FROM usage_turns ORDER BY at LIMIT 1');
-  const sums = await db.get<{ hour: number | null }>(
-    `SELECT MIN((SELECT MIN(t.start) FROM usage_sums AS t WHERE t.series_id = s.id AND t.span = 1)) AS hour
-     FROM usage_series AS s WHERE s.face = 0`,
+  const oldest = (span: number) =>
+    `MIN((SELECT MIN(t.start) FROM usage_sums AS t WHERE t.series_id = s.id AND t.span = ${span}))`;
+  const sums = await db.get<{ hour: number | null; head: number | null }>(
+    `SELECT ${oldest(1)} AS hour, ${oldest(-30)} AS head FROM usage_series AS s WHERE s.face = 0`,
   );
   if (sums?.hour == null) return undefined;
-  return { turn: turn?.at ?? Number.POSITIVE_INFINITY, sums: sums.hour * hourMs };
+  return {
+    turn: turn?.at ?? Number.POSITIVE_INFINITY,
+    sums: sums.hour * hourMs,
+    heads: sums.head === null ? Number.POSITIVE_INFINITY : sums.head * hourMs + headlessMs,
+  };
 }
 
 /** One turn as it is listed. */
@@ -197,9 +221,12 @@ function shown(groups: readonly Dimension[]): string[] {
   return groups.includes('key') ? [...columns, `${nameOfKey} AS key_name`] : columns;
 }
 
-/** As a floating number: sums may be above what JavaScript holds exactly. */
+/**
+ * As a floating number: sums may be above what JavaScript holds exactly. PostgreSQL adds these up in half the time that it takes
+ * for whole numbers; they are as exact up to that bound.
+ */
 function sumOf(sql: string, name: string): string {
-  return `SUM(${sql})::float8 * 1.0 AS ${name}`;
+  return `SUM((${sql})::float8) * 1.0 AS ${name}`;
 }
 
 /** What their values are is added to `values`. */

@@ -1,7 +1,7 @@
 import { setImmediate } from 'node:timers/promises';
 import { windowAt } from '../limits/windows.ts';
 import type { UsageDatabase } from './ledger.ts';
-import { type Dimension, figures, firstContentBounds, hourMs, spans } from './ledger-turn.ts';
+import { type Dimension, figures, firstContentBounds, headBefore, hourMs, spans } from './ledger-turn.ts';
 import {
   mostRows,
   type OldestUsage,
@@ -94,17 +94,20 @@ export function quantileOf(sums: ReportRow['sums'], share: number): number | und
 }
 
 /**
- * What to ask where. Where the turns of a part of an hour are no longer kept, the whole hour counts to the period or day that it
- * begins in.
+ * What to ask where: lists of ranges that go into one question, since some are taken away from others. Where the turns of a part of
+ * an hour are no longer kept, the whole hour counts to the period or day that it begins in.
  */
 function rangesOf({ from, to, step, timeZone }: AskedReport, oldest: OldestUsage, now: number) {
   const firstWhole = ceil(oldest.turn, hourMs);
-  const snapped = (at: number): number => (floor(at, hourMs) >= firstWhole ? at : ceil(at, hourMs));
+  const isInSums = (at: number): boolean =>
+    at % hourMs === 0 || (at >= oldest.heads && headBefore(at) !== undefined);
+  const snapped = (at: number): number =>
+    isInSums(at) || floor(at, hourMs) >= firstWhole ? at : ceil(at, hourMs);
   const begin = Math.max(oldest.sums, snapped(from));
   // All of the hour that runs now has happened.
   const end = to < now ? snapped(to) : ceil(now, hourMs);
-  const sums: UsageRange[] = [];
-  const turns: UsageRange[] = [];
+  const sums: UsageRange[][] = [];
+  const turns: UsageRange[][] = [];
   const days: string[] = [];
   for (let at = begin; at < end; ) {
     const day = step === 'day' ? windowAt('day', at, timeZone) : undefined;
@@ -116,24 +119,89 @@ function rangesOf({ from, to, step, timeZone }: AskedReport, oldest: OldestUsage
   return { days, sums, turns };
 
   function split(n: number, a: number, b: number): void {
-    const [firstHour, lastHour] = [ceil(a, hourMs), floor(b, hourMs)];
-    if (firstHour > lastHour) {
-      turns.push({ n, span: 0, from: a, to: b });
+    const first = isInSums(a) ? a : ceil(a, hourMs);
+    const last = isInSums(b) ? b : floor(b, hourMs);
+    if (first > last) {
+      turns.push([rangeOf(n, 0, a, b)]);
       return;
     }
-    if (a < firstHour) turns.push({ n, span: 0, from: a, to: firstHour });
-    for (let at = firstHour; at < lastHour; ) {
-      const fits = (span: number) => at % (span * hourMs) === 0 && at + span * hourMs <= lastHour;
-      const span = step === 'hour' ? 1 : (spans.findLast(fits) ?? 1);
-      sums.push({ n, span, from: at, to: at + span * hourMs });
-      at += span * hourMs;
-    }
-    if (lastHour < b) turns.push({ n, span: 0, from: lastHour, to: b });
+    if (a < first) turns.push([rangeOf(n, 0, a, first)]);
+    if (first < last) sums.push(...(step === 'hour' ? hoursOf(n, first, last) : [sumsOf(n, first, last)]));
+    if (last < b) turns.push([rangeOf(n, 0, last, b)]);
   }
 }
 
-function* inPortions(ranges: readonly UsageRange[], most: number): Generator<UsageRange[]> {
-  for (let at = 0; at < ranges.length; at += most) yield joined(ranges.slice(at, at + most));
+/** Each hour, the first and the last as far as they are in the period. */
+function* hoursOf(n: number, from: number, to: number): Generator<UsageRange[]> {
+  for (let at = floor(from, hourMs); at < to; at += hourMs)
+    yield sumsOf(n, Math.max(at, from), Math.min(at + hourMs, to));
+}
+
+/** Both times are where a whole hour or a head of one ends. */
+function sumsOf(n: number, from: number, to: number): UsageRange[] {
+  const [firstHour, lastHour] = [floor(from, hourMs), floor(to, hourMs)];
+  const headOf = (at: number, sign: 1 | -1) =>
+    at % hourMs === 0
+      ? []
+      : [{ ...rangeOf(n, headBefore(at) ?? 0, floor(at, hourMs), ceil(at, hourMs)), sign }];
+  return [...headOf(from, -1), ...cheapest(n, firstHour, lastHour).ranges, ...headOf(to, 1)];
+}
+
+interface Cover {
+  readonly ranges: readonly UsageRange[];
+  /** Sums that are read, and places where that begins. */
+  readonly cost: number;
+}
+
+/** The fewest sums that make up these hours: also longer ones, from which others are taken away. */
+function cheapest(n: number, from: number, to: number, at = 0): Cover {
+  if (from === to) return { ranges: [], cost: 0 };
+  const [span = 1, next] = [spans[at], spans[at + 1]];
+  let best = signedRange(n, span, from, to);
+  if (next === undefined) return best;
+  const nextMs = next * hourMs;
+  for (const first of new Set([ceil(from, nextMs), floor(from, nextMs)]))
+    for (const last of new Set([floor(to, nextMs), ceil(to, nextMs)])) {
+      if (first > last) continue;
+      const edges = [signedRange(n, span, from, first), signedRange(n, span, last, to)];
+      const edgesCost = edges.reduce((sum, { cost }) => sum + cost, 0);
+      if (edgesCost >= best.cost) continue;
+      const middle = cheapest(n, first, last, at + 1);
+      const cost = edgesCost + middle.cost;
+      if (cost < best.cost) best = { cost, ranges: [...edges, middle].flatMap(({ ranges }) => ranges) };
+    }
+  return best;
+}
+
+/** Taken away where it ends before it begins. */
+function signedRange(n: number, span: number, from: number, to: number): Cover {
+  if (from === to) return { ranges: [], cost: 0 };
+  const cost = 1 + Math.abs(to - from) / (span * hourMs);
+  const range = rangeOf(n, span, Math.min(from, to), Math.max(from, to));
+  return { ranges: [from < to ? range : { ...range, sign: -1 }], cost };
+}
+
+function rangeOf(n: number, span: number, from: number, to: number): UsageRange {
+  return { n, span, sign: 1, from, to };
+}
+
+/** Ranges with so many sums of each series, or a little more. */
+function* inPortions(lists: readonly UsageRange[][], most: number): Generator<UsageRange[]> {
+  let portion: UsageRange[] = [];
+  let count = 0;
+  for (const list of lists) {
+    portion.push(...list);
+    count += list.reduce((sum, range) => sum + sumsIn(range), 0);
+    if (count < most) continue;
+    yield joined(portion);
+    portion = [];
+    count = 0;
+  }
+  if (portion.length > 0) yield joined(portion);
+}
+
+function sumsIn({ span, from, to }: UsageRange): number {
+  return span > 0 ? (to - from) / (span * hourMs) : 1;
 }
 
 /** Ranges of one span that follow on each other are one. */
@@ -141,7 +209,13 @@ function joined(ranges: readonly UsageRange[]): UsageRange[] {
   const longer: UsageRange[] = [];
   for (const range of ranges) {
     const last = longer.at(-1);
-    if (last && last.n === range.n && last.span === range.span && last.to === range.from)
+    if (
+      last &&
+      last.n === range.n &&
+      last.span === range.span &&
+      last.sign === range.sign &&
+      last.to === range.from
+    )
       longer[longer.length - 1] = { ...last, to: range.to };
     else longer.push(range);
   }

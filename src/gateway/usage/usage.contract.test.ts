@@ -1,47 +1,18 @@
 import { randomUUID } from 'node:crypto';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import type { Database } from '../../db/database.ts';
 import { openPostgres, type Postgres } from '../../db/postgres.ts';
 import { migratePostgres } from '../../db/postgres-migrate.ts';
-import { openSqlite } from '../../db/sqlite.ts';
-import { SqliteDatabase } from '../../db/sqlite-database.ts';
 import { newDatabase } from '../../db/testing/shared-postgres.ts';
 import { gatewayMigrations } from '../database/gateway-verbs.ts';
 import { keyVerbs } from '../keys/key-verbs.ts';
 import { type Dimension, dayMs, figures, hourMs, type LedgerTurn, latestFace } from './ledger-turn.ts';
+import { bothDatabases, opened } from './testing/ledger-databases.ts';
 import { ledgerTurn, openUsage } from './testing/ledger-turns.ts';
 import { reportUsage } from './usage-report.ts';
 import { type UsageVerbs, usageVerbs } from './usage-verbs.ts';
 
 const start = Date.UTC(2026, 2, 27);
 const now = start + 4 * dayMs;
-
-async function openSqliteDatabase(): Promise<Database> {
-  const folder = mkdtempSync(join(tmpdir(), 'warp2api-usage-'));
-  onTestFinished(() => rmSync(folder, { recursive: true }));
-  const path = join(folder, 'usage.db');
-  return new SqliteDatabase(openSqlite(path, gatewayMigrations('sqlite'), 0));
-}
-
-async function openPostgresDatabase(): Promise<Database> {
-  const db = await openPostgres(await newDatabase(), { connections: 4, settings: { jit: 'off' } });
-  await migratePostgres(db, gatewayMigrations('postgres'), 0, 'gateway_migrations');
-  return db;
-}
-
-async function opened(open: () => Promise<Database>) {
-  const db = await open();
-  onTestFinished(() => db.close());
-  const asked = usageVerbs(db) as UsageVerbs;
-  return {
-    db,
-    verbs: openUsage(db),
-    database: { ask: <Answer>(question: (verbs: UsageVerbs) => Promise<Answer>) => question(asked) },
-  };
-}
 
 let seed = 1;
 function random(below: number): number {
@@ -81,10 +52,7 @@ function sumsOf(turns: readonly LedgerTurn[]): Record<string, number> {
   );
 }
 
-describe.each([
-  ['SQLite', openSqliteDatabase],
-  ['PostgreSQL', openPostgresDatabase],
-] as const)('the ledger in %s', (_name, open) => {
+describe.each(bothDatabases)('the ledger in %s', (_name, open) => {
   it('sums up the same from days, hours and turns, for every zone, group and filter', async () => {
     const { verbs, database } = await opened(open);
     const turns = someTurns(1_500);
