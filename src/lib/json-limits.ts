@@ -95,7 +95,7 @@ export class JsonScan {
   }
 }
 
-/** Throws JsonLimitError for a text that must not be parsed. */
+/** Throws JsonLimitError for a text that must not be parsed. A text as short as most events of a stream cannot break a limit. */
 export function checkJsonLimits(text: string): void {
-  new JsonScan().addText(text);
+  if (text.length > jsonLimits.depth) new JsonScan().addText(text);
 }
