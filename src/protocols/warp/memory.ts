@@ -62,14 +62,14 @@ function writeFigure(writer: BinaryWriter, field: number, figure: number): void 
 }
 
 function writeTask(writer: BinaryWriter, { task, messages }: RememberedTask): void {
-  const { id, description, dependencies, serverData, $unknown = [] } = task;
+  const { id, description, dependencies, serverData, $unknown } = task;
   if (id !== undefined) writer.tag(1, WireType.LengthDelimited).string(id);
   if (description !== undefined) writer.tag(2, WireType.LengthDelimited).string(description);
   if (dependencies)
     writer.tag(3, WireType.LengthDelimited).bytes(toBinary(TaskDependenciesSchema, dependencies));
-  for (const message of messages) writer.tag(5, WireType.LengthDelimited).bytes(message.encoded());
+  for (const message of messages) writeMessage(writer, 5, () => message.write(writer));
   if (serverData !== undefined) writer.tag(8, WireType.LengthDelimited).bytes(serverData);
-  for (const { no, wireType, data } of $unknown) writer.tag(no, wireType).raw(data);
+  writeUnknown(writer, $unknown);
 }
 
 /** Undefined when the bytes are not ours or of another version: the conversation then starts afresh, folded. */
@@ -154,8 +154,9 @@ export class KeptMessage {
   }
 
   /** As it came, byte for byte, unless it was changed. */
-  encoded(): Uint8Array {
-    return this.#bytes ?? toBinary(MessageSchema, this.message);
+  write(writer: BinaryWriter): void {
+    if (this.#bytes) writer.raw(this.#bytes);
+    else writeChanged(writer, this.message);
   }
 
   /** The message to be changed in place: a copy where the original is still needed. */
@@ -165,6 +166,31 @@ export class KeptMessage {
       this.#bytes ? readMessage(MessageSchema, this.#bytes) : clone(MessageSchema, this.message),
     );
   }
+}
+
+/** Text that grew makes up nearly every change: it is written here, and all else by the schema, which needs a buffer of its own. */
+function writeChanged(writer: BinaryWriter, message: Message): void {
+  const { id, serverMessageData, citations, taskId, requestId, timestamp, message: said } = message;
+  if (said.case !== 'agentOutput') {
+    writer.raw(toBinary(MessageSchema, message));
+    return;
+  }
+  if (id !== undefined) writer.tag(1, WireType.LengthDelimited).string(id);
+  const { text, $unknown } = said.value;
+  writeMessage(writer, 3, () => {
+    if (text !== undefined) writer.tag(1, WireType.LengthDelimited).string(text);
+    writeUnknown(writer, $unknown);
+  });
+  if (serverMessageData !== undefined) writer.tag(7, WireType.LengthDelimited).string(serverMessageData);
+  for (const citation of citations) writer.tag(8, WireType.LengthDelimited).bytes(citation);
+  if (taskId !== undefined) writer.tag(11, WireType.LengthDelimited).string(taskId);
+  if (requestId !== undefined) writer.tag(13, WireType.LengthDelimited).string(requestId);
+  if (timestamp !== undefined) writer.tag(14, WireType.LengthDelimited).bytes(timestamp);
+  writeUnknown(writer, message.$unknown);
+}
+
+function writeUnknown(writer: BinaryWriter, fields: Message['$unknown'] = []): void {
+  for (const { no, wireType, data } of fields) writer.tag(no, wireType).raw(data);
 }
 
 function glanceAt(bytes: Uint8Array): Glance {

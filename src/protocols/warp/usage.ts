@@ -135,8 +135,9 @@ function creditsOf(finished: StreamFinished, before: UsageTotals, after: UsageTo
 
 function totalsOf(usage: ConversationUsage | undefined, before: UsageTotals): UsageTotals {
   if (!usage) return before;
-  const models = [usage.warpTokenUsage, usage.byokTokenUsage, usage.customEndpointTokenUsage];
-  const totalTokens = models.flatMap(Object.values).reduce((sum, model) => sum + model.totalTokens, 0);
+  let totalTokens = 0;
+  for (const models of [usage.warpTokenUsage, usage.byokTokenUsage, usage.customEndpointTokenUsage])
+    for (const name in models) totalTokens += models[name]?.totalTokens ?? 0;
   return {
     // As much as a memory can hold.
     totalTokens: Math.min(totalTokens, 0xffff_ffff),
