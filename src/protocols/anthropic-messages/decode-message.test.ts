@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { atBareUpstream } from '../../core/testing/bare-upstream.ts';
 import { pixel } from '../../core/testing/pixel.ts';
 import { decodeMessagesRequest } from './decode-request.ts';
+import { message } from './schema.ts';
 
 const decodeAll = (...messages: unknown[]) =>
   atBareUpstream(decodeMessagesRequest({ model: 'm', max_tokens: 9, messages }));
@@ -227,3 +228,11 @@ it('arguments of a call keep every member they came with', () => {
   const [, answer] = decode(user, { role: 'assistant', content: [call] }, user);
   expect(answer?.parts).toMatchObject([{ arguments: '{"__proto__":{"a":1},"constructor":2}' }]);
 });
+
+it.each(['system', 'user', 'assistant'])(
+  'follows the schema where it is one text of the %s, and is not checked',
+  (role) => {
+    const plain = { role, content: 'Hello' };
+    expect(message.parse(plain)).toEqual(plain);
+  },
+);

@@ -9,12 +9,11 @@ import {
   type DecodedMessages,
   decodedMessages,
   type InputPart,
-  messagePlace,
   noteMessage,
   type Place,
   type ReadEntry,
   readContent,
-  readEntries,
+  readMessages,
   resultContent,
   summaryText,
   toolResult,
@@ -44,7 +43,7 @@ type SystemMessage = Extract<MessagesMessage, { role: 'system' }>;
 export function decodeMessages(messages: readonly unknown[]): DecodedMessages {
   const decoder = new MessageDecoder();
   const roles = messages.map((message) => (holdsResults(message) ? 'tool' : roleOf(message)));
-  const entries = readEntries(messages, messageSchema, roles, decoder.notes, messagePlace);
+  const entries = readMessages(messages, messageSchema, roles, decoder.notes);
   const lastUser = messages.findLastIndex((message) => roleOf(message) === 'user');
   const decoded = entries.flatMap((entry, index) => decoder.decode(entry, index < lastUser));
   return decodedMessages(decoded, decoder.notes);

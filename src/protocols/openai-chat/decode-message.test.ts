@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { atBareUpstream } from '../../core/testing/bare-upstream.ts';
 import { pixel } from '../../core/testing/pixel.ts';
 import { decodeChatRequest } from './decode-request.ts';
+import { message } from './schema.ts';
 
 const decode = (...messages: unknown[]) =>
   atBareUpstream(decodeChatRequest({ model: 'm', messages })).request.messages;
@@ -193,4 +194,17 @@ describe('the result of a tool', () => {
     expect(result).toMatchObject({ role: 'tool', parts: [{ callId: 'c1', isError: true }] });
     expect(next?.role).toBe('user');
   });
+});
+
+it.each(['system', 'user', 'assistant'])(
+  'follows the schema where it is one text of the %s, and is not checked',
+  (role) => {
+    const plain = { role, content: 'Hello' };
+    expect(message.parse(plain)).toEqual(plain);
+  },
+);
+
+it('is read by the schema where it has more than a text', () => {
+  const odd = { role: 'assistant', content: 'Hi', tool_calls: 'none' };
+  expect(decode(user, odd, user)[1]).toEqual({ role: 'assistant', parts: [{ type: 'text', text: 'Hi' }] });
 });

@@ -17,12 +17,11 @@ import {
   type DecodedMessages,
   decodedMessages,
   type InputPart,
-  messagePlace,
   noteMessage,
   type Place,
   type ReadEntry,
   readContent,
-  readEntries,
+  readMessages,
   resultContent,
   toolResult,
   within,
@@ -47,7 +46,7 @@ type ResultMessage = Extract<ChatMessage, { role: 'tool' | 'function' }>;
 export function decodeMessages(messages: readonly unknown[]): DecodedMessages {
   const decoder = new MessageDecoder();
   const roles = messages.map(roleOf);
-  const entries = readEntries(messages, messageSchema, roles, decoder.notes, messagePlace);
+  const entries = readMessages(messages, messageSchema, roles, decoder.notes);
   const decoded = entries.map((entry) => decoder.decode(entry));
   return decodedMessages(decoded, decoder.notes);
 }

@@ -42,15 +42,38 @@ export function readEntries<Schema extends z.ZodType>(
   notes: ContentNotes,
   placeAt: (index: number, isJustSent: boolean) => Place,
   schemaOf: (entry: unknown) => z.ZodType<z.infer<Schema>> = () => schema as z.ZodType<z.infer<Schema>>,
+  isSound: (entry: unknown) => entry is z.infer<Schema> = isNone,
 ): ReadEntry<z.infer<Schema>>[] {
   const justSent = justSentIndex(roles);
   const lastAnswer = roles.lastIndexOf('assistant');
   return entries.map((entry, index) => {
     const place = placeAt(index, index === justSent);
-    const read = notes.readPart(place.isJustSent ? schema : schemaOf(entry), entry, place);
     const around = { place, role: roles[index], isNew: index > lastAnswer };
+    if (isSound(entry)) return { value: entry, ...around };
+    const read = notes.readPart(place.isJustSent ? schema : schemaOf(entry), entry, place);
     return 'part' in read ? { value: read.part, ...around } : { note: read.note, ...around };
   });
+}
+
+const isNone = (_entry: unknown): _entry is never => false;
+
+const plainRoles: ReadonlySet<unknown> = new Set(['system', 'user', 'assistant']);
+
+/** A message that is one text. It follows the schema, and to see that by the schema costs more than all else of it. */
+function isPlain<Message>(entry: unknown): entry is Message {
+  if (!isJsonObject(entry)) return false;
+  const { role, content } = entry;
+  return typeof content === 'string' && plainRoles.has(role) && Object.keys(entry).length === 2;
+}
+
+/** The messages of the dialects whose messages have a role and a content, and both of them may be plain text. */
+export function readMessages<Schema extends z.ZodType>(
+  messages: readonly unknown[],
+  schema: Schema,
+  roles: readonly (string | undefined)[],
+  notes: ContentNotes,
+): ReadEntry<z.infer<Schema>>[] {
+  return readEntries(messages, schema, roles, notes, messagePlace, undefined, isPlain);
 }
 
 /** The messages of a request in the dialects that have a list of them. */
@@ -69,7 +92,7 @@ export function decodedMessages(
 }
 
 /** The place of a message in such a list. */
-export const messagePlace = (index: number, isJustSent: boolean): Place => ({
+const messagePlace = (index: number, isJustSent: boolean): Place => ({
   path: `messages.${index}`,
   isJustSent,
 });
