@@ -146,6 +146,8 @@ describe('a relayed stream', () => {
   it.each([
     ['}\n\n', 'data: {"id":1}\r\r'],
     ['', 'data: {"id":1}\r\r', 'data: {oops}\n\n'],
+    ['', 'data: {"id":1}\r: a comment\n\n'],
+    ['', 'data:  {"id":1} \n\n'],
     ['', '', 'data: {"id":1}\rdata: oops}\n\n'],
     ['', '', 'event: x\rdata: oops\ndata: {"id":1}\n\n'],
   ])('reads lines that end in several ways: %j', (start, sound, broken = '') => {

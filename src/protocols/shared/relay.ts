@@ -378,8 +378,8 @@ function isMalformed(event: string): boolean {
 /** What its `data` lines say. */
 function dataOf(event: string): string {
   // Mostly there is one line, and no other kind of line end.
-  if (event.startsWith('data: {') && event.indexOf('\n') === event.length - 2 && !event.includes('\r'))
-    return event.slice('data: '.length, -2).trimEnd();
+  if (event.startsWith('data: ') && event.indexOf('\n') === event.length - 2 && !event.includes('\r'))
+    return event.slice('data: '.length, -2).trim();
   return event
     .split(/\r\n|\n|\r/)
     .flatMap((line) => (line.startsWith('data:') ? [line.slice('data:'.length).trimStart()] : []))
