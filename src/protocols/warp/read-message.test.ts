@@ -150,6 +150,13 @@ it('takes a message in two pieces as one, and sends it back as it came', () => {
   expect(encoded((writer) => kept?.write(writer))).toEqual(new Uint8Array(pieces));
 });
 
+it('reads no figure beyond the message it is in', () => {
+  // A figure of four bytes begins at the end of the one field, and what follows is the other.
+  const end = finished(2, [10, Uint8Array.of(0x15)], [8, Uint8Array.of(0, 0, 0)]);
+  const { events } = decodeAnswer([init(), actions(add('T', said())), end]);
+  expect(events.at(-1)).toMatchObject({ type: 'finish' });
+});
+
 /** Whatever the fields around them hold, a text and a call come through. */
 it('passes on text and calls beside any bytes', () => {
   const anyField = (numbers: readonly number[]) =>

@@ -149,6 +149,8 @@ function readFields(desc: DescMessage, message: Message, reader: MessageReader, 
     message.$unknown ??= [];
     message.$unknown.push({ no, wireType, data: reader.skip(wireType, no) });
   }
+  // Figures of a fixed size are read without a look at the end.
+  if (reader.pos > end) throw new RangeError('premature EOF');
 }
 
 function readChild(
