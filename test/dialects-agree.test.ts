@@ -489,6 +489,6 @@ it('any turn is the same turn, in whichever dialect it is written', () => {
       });
       for (const other of others) expect(other).toEqual(first);
     }),
-    { numRuns: 150 },
+    { numRuns: 50 },
   );
 });
