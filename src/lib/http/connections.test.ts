@@ -235,16 +235,16 @@ describe('a connection is cut', () => {
   });
 
   it('whose body hardly grows, while one that does is taken', async () => {
-    const { app } = await serve({ lookEveryMs: 150, leastGrowth: 1_000 });
-    const head = `POST / HTTP/1.1\r\nhost: here\r\n${key}content-length: 20000\r\n\r\n`;
+    const { app } = await serve({ lookEveryMs: 400, leastGrowth: 1_000 });
+    const head = `POST / HTTP/1.1\r\nhost: here\r\n${key}content-length: 100000\r\n\r\n`;
     const trickle = await open(app, head);
     const flow = await open(app, head);
     let sent = 0;
     const timer = setInterval(() => {
       trickle.socket.write(' ');
       sent += 1_000;
-      if (sent <= 20_000) flow.socket.write(' '.repeat(999) + (sent === 20_000 ? '1' : ' '));
-    }, 30);
+      if (sent <= 100_000) flow.socket.write(' '.repeat(999) + (sent === 100_000 ? '1' : ' '));
+    }, 10);
     await trickle.closed;
     expect(trickle.said()).toMatch(/^HTTP\/1\.1 408 /);
     await says(flow, 'HTTP/1.1 200 OK');
