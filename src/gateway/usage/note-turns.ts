@@ -53,12 +53,13 @@ interface Group {
   readonly values: number[];
 }
 
-interface Sum {
+/** What a group adds to one sum. */
+interface Part {
   readonly series: number;
   readonly span: number;
   /** The hour in which it begins. */
   readonly start: number;
-  readonly values: number[];
+  readonly values: readonly number[];
 }
 
 /** Notes a batch of turns and adds them to the sums of their time. A batch that was noted before changes nothing. */
@@ -145,12 +146,10 @@ class KnownSeries {
         group.values[at] = (group.values[at] ?? 0) + (figures[at]?.of(turn) ?? 0);
       return group.series[widestFace] ?? 0;
     });
-    const sums = new Map<string, Sum>();
-    for (const group of groups.values()) for (const one of group.series) addTo(sums, one, group);
     return {
       added: added.flatMap((ofFace) => [...ofFace.values()]).toSorted((one, other) => one.id - other.id),
       series: ofTurns,
-      sums: valuesOf(sums),
+      sums: sumsOf(groups.values()),
     };
   }
 
@@ -189,23 +188,28 @@ class KnownSeries {
   }
 }
 
-function addTo(sums: Map<string, Sum>, series: number, { hour, spans, values }: Group): void {
-  for (const span of spans) {
-    const start = spanStart(hour, span);
-    const place = `${series} ${span} ${start}`;
-    const sum = sums.get(place);
-    if (!sum) sums.set(place, { series, span, start, values: [...values] });
-    else
-      for (let at = 0; at < values.length; at += 1)
-        sum.values[at] = (sum.values[at] ?? 0) + (values[at] ?? 0);
+/** Rows of sums, each sum once, in the order in which every gateway locks them. */
+function sumsOf(groups: Iterable<Group>): number[] {
+  const parts: Part[] = [];
+  for (const { hour, series: ids, spans, values } of groups)
+    for (const series of ids)
+      for (const span of spans) parts.push({ series, span, start: spanStart(hour, span), values });
+  parts.sort(inOrder);
+  const rows: number[] = [];
+  for (const [n, part] of parts.entries()) {
+    const { series, span, start, values } = part;
+    const before = parts[n - 1];
+    if (before === undefined || inOrder(before, part) !== 0) rows.push(series, span, start, ...values);
+    else {
+      const from = rows.length - values.length;
+      for (const [at, value] of values.entries()) rows[from + at] = (rows[from + at] ?? 0) + value;
+    }
   }
+  return rows;
 }
 
-/** In the order in which every gateway locks them. */
-function valuesOf(sums: ReadonlyMap<string, Sum>): Value[] {
-  return [...sums.values()]
-    .toSorted((one, other) => one.series - other.series || one.span - other.span || one.start - other.start)
-    .flatMap(({ series, span, start, values }) => [series, span, start, ...values]);
+function inOrder(one: Part, other: Part): number {
+  return one.series - other.series || one.span - other.span || one.start - other.start;
 }
 
 function nameOf(turn: LedgerTurn, face: number): string {
