@@ -142,8 +142,12 @@ class KnownSeries {
     const groups = new Map<string, Group>();
     const ofTurns = turns.map((turn) => {
       const group = this.#groupOf(turn, groups, added);
-      for (let at = 0; at < figures.length; at += 1)
-        group.values[at] = (group.values[at] ?? 0) + (figures[at]?.of(turn) ?? 0);
+      for (const [at, figure] of figures.entries()) {
+        const value = figure.of(turn);
+        group.values[at] = (group.values[at] ?? 0) + value;
+        // The classes of times come last, and a turn is in one of them.
+        if (figure.isTime && value > 0) break;
+      }
       return group.series[widestFace] ?? 0;
     });
     return {
