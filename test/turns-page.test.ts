@@ -213,6 +213,19 @@ test.skipIf(withoutBrowser)('a turn that runs long is seen to end behind the lat
   await badge.filter({ hasText: 'Success' }).waitFor();
 });
 
+test.skipIf(withoutBrowser)('a turn that runs is listed however many came after it', async () => {
+  const services = await withUpstreams({ one: { protocol: 'chat', options: { slowMs: 60_000 } } });
+  const running = services.chat(userTurn('one/chat-text-slow', 'Hello', { stream: true }));
+  for (let turn = 0; turn < 105; turn += 1)
+    await (await services.chat(userTurn('one/chat-text', 'Hello'))).text();
+  const page = await openPage(services, { path: '#/turns' });
+  await expect.poll(() => rowCount(page)).toBe(101);
+  // It is the last by its name, and the table draws the first.
+  await page.locator('th').getByRole('button', { name: 'Model' }).dblclick();
+  await row(page, 'chat-text-slow').locator('.badge').filter({ hasText: 'Running' }).waitFor();
+  await (await running).body?.cancel();
+});
+
 test.skipIf(withoutBrowser)('rows keep their place while one is pointed at', async () => {
   const services = await servicesWithTurns();
   const page = await openPage(services, { path: '#/turns' });

@@ -30,7 +30,7 @@ export function TurnsPage() {
   return id === undefined ? <AllTurns /> : <TurnView key={id} id={id} />;
 }
 
-/** The latest turns from the memory of the gateway, which has those that run, and behind them those of the ledger. */
+/** The latest turns and all that run from the memory of the gateway, and behind them those of the ledger. */
 function AllTurns() {
   const text = turnsText();
   const query = turnQuery(place.value.filters);
@@ -39,11 +39,20 @@ function AllTurns() {
   const older = useOlder((before: string, abort) => loadOlder(query, before, listed.current, abort), [asked]);
   const loaded = useLoaded(
     async (abort) => {
-      const { turns } = await api.get<TurnList>('/api/turns', { ...query, limit: latest }, abort);
-      if (!older.pages.peek()) return turns;
-      const ids = new Set(turns.map(({ request_id }) => request_id));
+      const list = async (which: typeof query) =>
+        (await api.get<TurnList>('/api/turns', { ...which, limit: latest }, abort)).turns;
+      const found = await list(query);
+      const turns = [...found];
+      const ids = new Set(found.map(({ request_id }) => request_id));
       // After a while without a look there are turns between these and those that are listed.
-      if (turns.length === latest && !listed.current.some(({ id }) => ids.has(id))) older.forget();
+      if (older.pages.peek() && found.length === latest && !listed.current.some(({ id }) => ids.has(id)))
+        older.forget();
+      if (found.length === latest && query.outcome === undefined) {
+        const behind = await list({ ...query, outcome: 'running' });
+        turns.push(...behind.filter(({ request_id }) => !ids.has(request_id)));
+        for (const { request_id } of behind) ids.add(request_id);
+      }
+      if (!older.pages.peek()) return turns;
       const running = listed.current.filter(({ id, durationMs }) => durationMs === null && !ids.has(id));
       // One that a restart has cut off is in no memory.
       const others = running.map(({ id }) =>
