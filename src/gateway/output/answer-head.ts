@@ -61,7 +61,7 @@ export class AnswerHead {
     this.#decoded = decoded;
     this.#requestId = requestId;
     this.#now = now;
-    this.#startedAt = now();
+    this.#startedAt = record?.at ?? now();
     this.#record = record;
     this.#allowance = allowance;
   }
@@ -109,8 +109,8 @@ export class AnswerHead {
     const decoded = this.#decoded;
     const isTranslated = answering.some(({ isRelayed }) => isRelayed === false);
     const { ignored } = isTranslated ? (decoded.translated?.() ?? decoded) : decoded;
-    names.push(...ignored.filter((name) => !isTaken(name)));
-    for (const { ignored = [] } of answering) names.push(...ignored);
+    for (const name of ignored) if (!isTaken(name)) names.push(name);
+    for (const { ignored } of answering) if (ignored) names.push(...ignored);
     return names.length > 1 ? [...new Set(names)] : names;
   }
 }

@@ -272,9 +272,10 @@ export class WholeAnswer<Options> extends HttpAnswer<Options> {
       this.unfinished -= 1;
       return;
     }
-    const usage = this.#answers.map((one) => one.usage).reduce(sumUsage, undefined);
+    let { usage } = answer;
+    if (this.choices.length > 1) usage = this.#answers.map((one) => one.usage).reduce(sumUsage, undefined);
     const headers = this.headers();
-    if (usage) Object.assign(headers, usageHeaders(usage));
+    if (usage) addUsageHeaders(headers, usage);
     // An answer that cannot be written, such as a summary that is none, becomes an error.
     const body = this.#bodyOf(answer, this.optionsFor(choice), usage);
     this.isOver = true;
@@ -307,12 +308,16 @@ function notesOf(headers: Readonly<Record<string, string>>): string {
 }
 
 /** What clients' own usage objects have no field for. */
-export function usageHeaders({ isEstimated, credits, costCents }: Usage): Record<string, string> {
-  return {
-    ...(isEstimated ? { 'x-warp2api-usage': 'estimated' } : {}),
-    ...(credits === undefined ? {} : { 'x-warp2api-credits': String(credits) }),
-    ...(costCents === undefined ? {} : { 'x-warp2api-cost-cents': String(costCents) }),
-  };
+export function usageHeaders(usage: Usage): Record<string, string> {
+  const headers: Record<string, string> = {};
+  addUsageHeaders(headers, usage);
+  return headers;
+}
+
+function addUsageHeaders(headers: Record<string, string>, { isEstimated, credits, costCents }: Usage): void {
+  if (isEstimated) headers['x-warp2api-usage'] = 'estimated';
+  if (credits !== undefined) headers['x-warp2api-credits'] = String(credits);
+  if (costCents !== undefined) headers['x-warp2api-cost-cents'] = String(costCents);
 }
 
 /** An error before the first byte: status, headers and the dialect's own body. */

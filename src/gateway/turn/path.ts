@@ -82,7 +82,7 @@ export function pathTo(
     conversation: conversations.unremembered(client.id, request),
     session: affinityKey === undefined ? undefined : affinity.sessionOf(client.id, provider, affinityKey),
     checks,
-    unchecked: checks.flatMap((check) => check.unchecked ?? []),
+    unchecked: checks.length === 0 ? [] : checks.flatMap((check) => check.unchecked ?? []),
     output: broken
       ? new ContinuedOutput(output, broken, isPrefilled)
       : outputFor(output, checks.length > 0, delivery),
