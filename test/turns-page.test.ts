@@ -121,17 +121,22 @@ test.skipIf(withoutBrowser)('the list goes on in the usage ledger', async () => 
   await page.unrouteAll({ behavior: 'ignoreErrors' });
 });
 
-/** A folder with a ledger of so many turns, the last of which ended two hours ago. */
-async function folderWithLedger(count: number): Promise<string> {
+function emptyFolder(): string {
   const folder = mkdtempSync(join(tmpdir(), 'warp2api-turns-'));
   onTestFinished(() => rmSync(folder, { recursive: true }));
+  return folder;
+}
+
+/** A folder with a ledger of so many turns, the last of which ended two hours ago. */
+async function folderWithLedger(count: number, modelOf = (_turn: number) => 'old'): Promise<string> {
+  const folder = emptyFolder();
   const now = Date.now();
   const db = new SqliteDatabase(openSqlite(join(folder, 'usage.db'), gatewayMigrations('sqlite'), now));
   const turns = Array.from({ length: count }, (_, turn) =>
     ledgerTurn({
       at: now - 7_200_000 - 60_000 * turn,
       requestId: `old-${turn >> 1}`,
-      model: 'old',
+      model: modelOf(turn),
       answeredModel: null,
       provider: null,
       accountId: null,
@@ -159,7 +164,12 @@ async function countAll(page: Page): Promise<number> {
   return rowCount(page);
 }
 
-const rowCount = async (page: Page) => Number(await page.locator('table').getAttribute('aria-rowcount')) - 1;
+/** An empty list is no table. */
+async function rowCount(page: Page): Promise<number> {
+  const table = page.locator('table');
+  if ((await table.count()) === 0) return 0;
+  return Number(await table.getAttribute('aria-rowcount')) - 1;
+}
 
 test.skipIf(withoutBrowser)('the list has each turn of the ledger once, of any gateway', async () => {
   const services = await servicesForTest({ DATA_DIR: await folderWithLedger(450) });
@@ -176,6 +186,64 @@ test.skipIf(withoutBrowser)('the list has each turn of the ledger once, of any g
   await row(page, 'auto').waitFor();
   expect(await countAll(page)).toBe(1 + 3 + 450);
   await page.unrouteAll({ behavior: 'wait' });
+});
+
+test.skipIf(withoutBrowser)('3,000 turns are listed, sorted to the first of them', async () => {
+  const services = await servicesForTest({ DATA_DIR: await folderWithLedger(3_000) });
+  const page = await openPage(services, { path: '#/turns' });
+  expect(await countAll(page)).toBe(3_000);
+  await page.locator('th').getByRole('button', { name: 'Time' }).dblclick();
+  await expect.poll(() => page.locator('th').first().getAttribute('aria-sort')).toBe('ascending');
+  const first = page.locator('tbody tr').first().getByRole('link');
+  await expect.poll(() => first.getAttribute('href')).toContain('/turns/old-1499');
+});
+
+test.skipIf(withoutBrowser)(
+  'filters hold for older turns as well, and nothing of other filters stays',
+  async () => {
+    const isRare = (turn: number) => turn % 30 === 29;
+    const folder = await folderWithLedger(600, (turn) => (isRare(turn) ? 'rare' : 'old'));
+    const services = await servicesForTest({ DATA_DIR: folder });
+    await (await services.chat(userTurn('auto', 'Hello'), { 'x-request-id': 'new' })).text();
+    const page = await openPage(services, { path: '#/turns' });
+    await row(page, 'auto').waitFor();
+    expect(await countAll(page)).toBe(601);
+    await page.getByLabel('Model').fill('rare');
+    await page.getByText('No turn matches these filters').waitFor();
+    expect(await countAll(page)).toBe(20);
+    expect(await row(page, 'old').count()).toBe(0);
+    await page.getByLabel('Outcome').selectOption({ label: 'Success' });
+    await page.getByText('No turn matches these filters').waitFor();
+    await page.getByRole('button', { name: 'Show older turns' }).click();
+    await page.getByRole('button', { name: 'Show older turns' }).waitFor({ state: 'detached' });
+    expect(await rowCount(page)).toBe(0);
+    await page.getByLabel('Model').fill('');
+    await row(page, 'auto').waitFor();
+    expect(await countAll(page)).toBe(1);
+    // The address has them: another window begins with the same.
+    await page.getByLabel('Outcome').selectOption({ label: 'Any error' });
+    await page.getByLabel('Model').fill('rare');
+    await page.reload();
+    await page.getByText('No turn matches these filters').waitFor();
+    expect(await countAll(page)).toBe(20);
+  },
+);
+
+test.skipIf(withoutBrowser)('a turn opened by its address is there after a restart', async () => {
+  const DATA_DIR = emptyFolder();
+  const before = await servicesForTest({ DATA_DIR });
+  await (await before.chat(userTurn('auto', 'Hello'), { 'x-request-id': 'kept-turn' })).text();
+  await before.close();
+  const services = await servicesForTest({ DATA_DIR });
+  const page = await openPage(services, { path: '#/turns/kept-turn' });
+  await page.getByRole('heading', { name: 'Timeline' }).waitFor();
+  expect(await page.locator('h1').textContent()).toContain('auto');
+  await page.locator('.page-head .badge').filter({ hasText: 'Success' }).waitFor();
+  await page.reload();
+  await page.getByRole('heading', { name: 'Timeline' }).waitFor();
+  await page.getByRole('link', { name: /All turns/ }).click();
+  await page.getByRole('button', { name: 'Show older turns' }).click();
+  await row(page, 'auto').waitFor();
 });
 
 test.skipIf(withoutBrowser)('no turn is missing after a while in which the list was not loaded', async () => {
