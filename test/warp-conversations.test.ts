@@ -126,6 +126,33 @@ test.each([
   expect(lastTurn(services)?.taskCount).toBeGreaterThan(0);
 });
 
+test.each(['spent', '429-quota', '401', 'quota-late'])(
+  'a conversation whose account ends with "%s" goes on with another one, told once',
+  async (scenario) => {
+    const services = await servicesForTest();
+    await services.addAccount('wk-1');
+    const history = [user('My cat is called Mia.')];
+    history.push(await chat(services, history), user('What is she called?'));
+    await services.addAccount('wk-2');
+    services.upstream.setKeyScenario('wk-1', scenario);
+    history.push(await chat(services, history));
+    const [, refused, told, ...more] = services.upstream.turns;
+    expect(refused).toMatchObject({ bearer: 'wk-1', taskCount: 1, query: 'What is she called?' });
+    expect(told).toMatchObject({ bearer: 'wk-2', taskCount: 0, problems: [] });
+    expect(told?.query.match(/"role":"user","text":"My cat is called Mia/g)).toHaveLength(1);
+    expect(more).toEqual([]);
+    // It stays there, remembered, though the other account may be asked again.
+    services.upstream.setKeyScenario('wk-1', undefined);
+    await chat(services, [...history, user('Thanks.')]);
+    expect(lastTurn(services)).toMatchObject({
+      bearer: 'wk-2',
+      taskCount: 1,
+      query: 'Thanks.',
+      problems: [],
+    });
+  },
+);
+
 test('a conversation larger than what is kept is told anew and goes on', async () => {
   const services = await servicesForTest({ KEEP_URL: 'memory', KEEP_MAX_MB: '1' });
   await services.addAccount('wk-1');
