@@ -122,3 +122,9 @@ it('an answer whose chunks each cite all of a long text is too much', () => {
   const pieces = [long, ...many(40, () => data({ candidates: [{ groundingMetadata: cite }] }))];
   expect(lastOf(decoders.gemini(), pieces)).toMatchObject({ type: 'error', error: { fault: 'service' } });
 });
+
+it('lines that are no events are passed over, but not without end', () => {
+  const odd = (lines: number) => ['a\n'.repeat(lines), '\n', call.chat(0), end.chat];
+  expect(lastOf(decoders.chat(), odd(1_000))).toMatchObject({ type: 'finish' });
+  expect(lastOf(decoders.chat(), odd(300_000))).toMatchObject({ type: 'error', error: { fault: 'service' } });
+});

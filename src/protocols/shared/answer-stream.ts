@@ -4,6 +4,9 @@ import type { TurnEvent } from '../../core/turn.ts';
 import { maxAnswerBytes, maxEventBytes, mostCalls, noEnd, tooLong, tooManyCalls } from './failed-answer.ts';
 import { Utf8Reader } from './utf8-reader.ts';
 
+/** A line that is no field of an event costs an error object: it counts like so many bytes. */
+const oddLineBytes = 1_000;
+
 /** A streamed answer on its way through a decoder: server-sent events in, turn events out, until the first that ends the turn. */
 export class AnswerStream {
   #events: TurnEvent[] = [];
@@ -24,6 +27,7 @@ export class AnswerStream {
       },
       onError: ({ type }) => {
         if (type === 'max-buffer-size-exceeded') this.fail(tooLong());
+        else this.charge(oddLineBytes);
       },
     });
   }
