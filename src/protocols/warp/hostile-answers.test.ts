@@ -143,7 +143,7 @@ it.each<[string, string, () => readonly Uint8Array[]]>([
       actions(...moves(42, 10_000)),
     ],
   ],
-])('ends with "%s": %s', (cause, _name, eventsOf) => {
+])('ends with "%s": %s', { timeout: 240_000 }, (cause, _name, eventsOf) => {
   const { events } = decodeAnswer([...opening, ...eventsOf(), finished()]);
   const error = events.find((event) => event.type === 'error')?.error;
   expect(error).toMatchObject({ code: 'upstream_protocol', cause: new RangeError(cause) });
