@@ -60,9 +60,10 @@ export function createPruneUsage(db: Database): (now: number, bounds: UsageBound
       [idsWhere(false), othersFrom],
     ] as const) {
       if (ids.length === 0) continue;
-      // Those of one time go together, whatever their span.
-      removed += await db.writing.run(oldSums, ids, spanStart(from, longestSpan));
-      removed += await db.writing.run(emptySeries, ids, from);
+      // Those of one time go together, whatever their span, and a series after its last one.
+      const first = spanStart(from, longestSpan);
+      removed += await db.writing.run(oldSums, ids, first);
+      removed += await db.writing.run(emptySeries, ids, first);
     }
     return removed;
   }
