@@ -112,6 +112,15 @@ it('closes a connection that nothing has used for half a minute, or as long as t
   expect(sockets.length).toBe(3);
 });
 
+it('keeps a connection for less time once the other side says so', async () => {
+  expect(await ask()).toEqual(good);
+  answer = (socket) => void socket.write(whole.replace('\r\n', '\r\nkeep-alive: timeout=5\r\n'));
+  expect(await ask()).toEqual(good);
+  await clock.advance(3_100);
+  expect(await ask()).toEqual(good);
+  expect(sockets.length).toBe(2);
+});
+
 it('takes an answer that comes before the request was read, and does not use its connection again', async () => {
   const early = createServer((socket) => {
     sockets.push(socket);

@@ -88,7 +88,12 @@ export class Http1Connection implements Connection {
 
   #onOver(mayBeKept: boolean, keepAlive: string | undefined): void {
     this.#exchange = undefined;
-    this.#idleMs = idleMsOf(keepAlive);
+    const idleMs = idleMsOf(keepAlive);
+    if (idleMs !== this.#idleMs) {
+      this.#cancelIdle?.();
+      this.#cancelIdle = undefined;
+    }
+    this.#idleMs = idleMs;
     if (!mayBeKept || !this.#options.isKept || this.#idleMs <= 0) this.#socket.destroy();
     else {
       const { clock } = this.#options;

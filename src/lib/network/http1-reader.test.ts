@@ -85,6 +85,22 @@ describe('an answer', () => {
     expect(heard).toMatchObject({ bodies: ['abcde'], ends: [{ 'x-after': 'yes' }] });
   });
 
+  it('says what it said before a fault of the same read', () => {
+    const { reader, heard } = open();
+    expect(() => reader.read(Buffer.from(`${chunked}3\r\nabc\r\n2\r\ndefg\r\n`))).toThrow(
+      UnreadableAnswerError,
+    );
+    expect(heard).toMatchObject({ bodies: ['abcde'], ends: [] });
+  });
+
+  it('has values without the space around them, however much there is', () => {
+    const many = ' \t'.repeat(1_000);
+    const { heard } = readWhole(
+      `HTTP/1.1 200 OK\r\nx:${many}a${many}b${many}\r\ny:${many}\r\nz:\xa0\r\n\r\n`,
+    );
+    expect(heard.heads[0]?.headers).toEqual({ x: `a${many}b`, y: '', z: '\xa0' });
+  });
+
   it('without a length lasts until the other side closes', () => {
     const { reader, heard } = readWhole('HTTP/1.1 200 OK\r\n\r\nhalf');
     expect(heard.ends).toEqual([]);
@@ -100,7 +116,13 @@ describe('an answer', () => {
     ['HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: x, Close\r\n\r\n', 'POST', false],
     ['HTTP/1.0 200 OK\r\ncontent-length: 0\r\n\r\n', 'POST', false],
     ['HTTP/1.0 200 OK\r\ncontent-length: 0\r\nconnection: keep-alive\r\n\r\n', 'POST', true],
+    [
+      'HTTP/1.0 200 OK\r\ntransfer-encoding: chunked\r\nconnection: keep-alive\r\n\r\n0\r\n\r\n',
+      'POST',
+      false,
+    ],
     ['HTTP/1.1 200\r\ncontent-length: 0\r\n\r\n', 'POST', true],
+    ['\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: \t 0 \t \r\n\r\n', 'POST', true],
     ['HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\nHTTP/1.1 200 OK', 'POST', false],
   ])(
     'that has no body ends with its head: %j to %s leaves the connection usable: %s',
@@ -134,6 +156,7 @@ describe('an answer', () => {
     `${chunked}ffffffffffffffffff\r\n`,
     `${chunked}1;${'x'.repeat(5_000)}`,
     `${chunked}0\r\nno trailer\r\n\r\n`,
+    `HTTP/1.1 200 OK\r\nx:${' '.repeat(16_000)}\0\r\n\r\n`,
     `HTTP/1.1 200 OK\r\nx: ${'x'.repeat(17_000)}`,
     `HTTP/1.1 200 OK\r\nx: ${'x'.repeat(17_000)}\r\n\r\n`,
     'HTTP/1.1 103 Early Hints\r\n\r\n'.repeat(101),

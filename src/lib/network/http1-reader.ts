@@ -25,7 +25,8 @@ const mostChunkBytes = 2 ** 48;
 const mostAnnouncements = 100;
 
 const statusLine = /^HTTP\/1\.([01]) ([1-9]\d\d)(?: [\t\x20-\x7e\x80-\xff]*)?$/;
-const headerLine = /^([!#$%&'*+.^_`|~0-9A-Za-z-]+):[\t ]*([\t\x20-\x7e\x80-\xff]*?)[\t ]*$/;
+/** Space around the value is in it: a pattern that leaves it out takes the cube of the length of a line of spaces. */
+const headerLine = /^([!#$%&'*+.^_`|~0-9A-Za-z-]+):([\t\x20-\x7e\x80-\xff]*)$/;
 const chunkExtension = /^[\t ]*(?:;[\t\x20-\x7e\x80-\xff]*)?$/;
 
 /**
@@ -61,7 +62,13 @@ export class Http1Reader {
     const bytes = this.#rest ? Buffer.concat([this.#rest, given]) : given;
     this.#rest = undefined;
     let at = 0;
-    while (at < bytes.length && this.#state !== 'over') at = this.#step(bytes, at);
+    try {
+      while (at < bytes.length && this.#state !== 'over') at = this.#step(bytes, at);
+    } catch (error) {
+      // What came before the fault was said all the same.
+      this.#tell();
+      throw error;
+    }
     // An answer that nothing asked for.
     if (at < bytes.length) this.isKept = false;
     this.#tell();
@@ -79,6 +86,8 @@ export class Http1Reader {
   #step(bytes: Buffer, at: number): number {
     switch (this.#state) {
       case 'head': {
+        // Some servers leave one behind the answer before.
+        if (isLineEnd(bytes, at)) return at + 2;
         const end = bytes.indexOf('\r\n\r\n', at, 'latin1');
         if (end === -1) return this.#wait(bytes, at, mostHeadBytes);
         if (end - at > mostHeadBytes) throw new UnreadableAnswerError('its head is too long');
@@ -142,7 +151,8 @@ export class Http1Reader {
     const connection = String(headers['connection'] ?? '').toLowerCase();
     const options = connection.split(',').map((option) => option.trim());
     const { 'transfer-encoding': coding, 'content-length': length } = headers;
-    this.isKept = !options.includes('close') && (minor === '1' || options.includes('keep-alive'));
+    const keeps = minor === '1' || (options.includes('keep-alive') && coding === undefined);
+    this.isKept = keeps && !options.includes('close');
     this.keepAlive = headers['keep-alive']?.toString();
     this.#begin(status, coding === undefined ? undefined : String(coding), length);
     this.#listener.onHead(status, headers);
@@ -222,13 +232,27 @@ function hexDigit(byte: number): number {
 function headersIn(lines: readonly string[]): IncomingHttpHeaders {
   const headers: Record<string, string | string[]> = Object.create(null);
   for (const line of lines) {
-    const [, given, value] = headerLine.exec(line) ?? [];
-    if (given === undefined || value === undefined)
+    const [, given, text] = headerLine.exec(line) ?? [];
+    if (given === undefined || text === undefined)
       throw new UnreadableAnswerError('a line of its head is no header');
     const name = given.toLowerCase();
+    const value = withoutSpaceAround(text);
     const known = headers[name];
-    headers[name] =
-      known === undefined ? value : typeof known === 'string' ? [known, value] : [...known, value];
+    if (typeof known === 'object') known.push(value);
+    else headers[name] = known === undefined ? value : [known, value];
   }
   return headers;
+}
+
+/** Not `trim`, which takes characters of Latin-1 for space. */
+function withoutSpaceAround(text: string): string {
+  let start = 0;
+  let end = text.length;
+  while (isSpace(text.charCodeAt(start))) start += 1;
+  while (end > start && isSpace(text.charCodeAt(end - 1))) end -= 1;
+  return text.slice(start, end);
+}
+
+function isSpace(code: number): boolean {
+  return code === 0x20 || code === 0x09;
 }
