@@ -2,20 +2,21 @@ import { expect, it } from 'vitest';
 import { ReportQueue } from './report-queue.ts';
 import { reportItem } from './schema.ts';
 
+const item = reportItem.parse({
+  report_id: 'r',
+  account_id: 'a',
+  fence: 1,
+  token_version: 1,
+  outcome: 'success',
+  at: '2030-01-01T00:00:00Z',
+});
+
 it('sessions whose reports were dropped leave nothing behind', async () => {
   let isReachable = false;
   const queue = new ReportQueue({
     timing: { now: () => 0, monotonic: () => 0, after: () => () => {} },
     send: () => Promise.resolve(isReachable ? [] : undefined),
     onDropped: () => {},
-  });
-  const item = reportItem.parse({
-    report_id: 'r',
-    account_id: 'a',
-    fence: 1,
-    token_version: 1,
-    outcome: 'success',
-    at: '2030-01-01T00:00:00Z',
   });
   for (let count = 0; count < 20_000; count++) void queue.queue(`s${count}`, item);
   expect(queue.pending).toBe(1_000);
@@ -34,4 +35,27 @@ it('sessions whose reports were dropped leave nothing behind', async () => {
   await queue.flush();
   isOver = true;
   expect(steps).toBeLessThan(100);
+});
+
+it('nothing is added to a report that was dropped as soon as it came', async () => {
+  let isReachable = false;
+  let sent = 0;
+  let dropped = 0;
+  const queue = new ReportQueue({
+    timing: { now: () => 0, monotonic: () => 0, after: () => () => {} },
+    async send(_sessionId, _items, count) {
+      if (!isReachable) return undefined;
+      sent += count;
+      return [];
+    },
+    onDropped: (count) => {
+      dropped += count;
+    },
+  });
+  for (let count = 0; count < 1_000; count++) await queue.send('s', { ...item, outcome: 'unavailable' });
+  for (let count = 0; count < 10; count++) void queue.queue('s', item);
+  expect(queue.pending).toBe(1_000);
+  isReachable = true;
+  await queue.flush();
+  expect([queue.pending, sent, dropped]).toEqual([0, 1_000, 10]);
 });

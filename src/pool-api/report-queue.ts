@@ -136,7 +136,7 @@ export class ReportQueue {
       return undefined;
     }
     const queued: Queued = { item, count: 1, result: undefined };
-    this.#push(sessionId, queued).open.set(kindOf(item), queued);
+    this.#push(sessionId, queued, kindOf(item));
     if (this.#kept >= flushAtCount && !this.#isHeldUp && !this.#flushing) void this.flush();
     return undefined;
   }
@@ -165,13 +165,15 @@ export class ReportQueue {
     this.#cancelFlush?.();
   }
 
-  #push(sessionId: string, queued: Queued): Lane {
+  /** `kind`: further reports of it may be added, unless this very one is dropped. */
+  #push(sessionId: string, queued: Queued, kind?: string): Lane {
     let lane = this.#lanes.get(sessionId);
     if (lane === undefined) {
       lane = { sessionId, items: [], open: new Map(), underWay: 0, sending: undefined };
       this.#lanes.set(sessionId, lane);
     }
     lane.items.push(queued);
+    if (kind !== undefined) lane.open.set(kind, queued);
     this.#pending += 1;
     this.#kept += 1;
     if (this.#kept > maxKept) this.#drop();

@@ -57,6 +57,8 @@ export interface RoutedTurn {
 /** What was worked out for a list, by a catalogue: both are replaced where anything of them changes. */
 const knownIn = new WeakMap<ModelList, { catalogue: Catalogue; routes: Map<string, Route> }>();
 const mostKnown = 1_000;
+/** Clients write efforts and may write much: what no upstream means by one is worked out each time. */
+const longestKnownEffort = 64;
 
 /** The route to a model that was found, which may be another one for the request's effort. */
 export function routeTo(found: Found, effort: string | undefined, catalogue: Catalogue): Route {
@@ -65,7 +67,9 @@ export function routeTo(found: Found, effort: string | undefined, catalogue: Cat
     known = { catalogue, routes: new Map() };
     knownIn.set(found.list, known);
   }
-  const name = `${found.provider.name}\n${found.isPinned}\n${effort}\n${found.model}`;
+  if (effort !== undefined && effort.length > longestKnownEffort) return workOut(found, effort, catalogue);
+  // With the effort's length no other effort and model make the same name: keys are for models.
+  const name = `${found.provider.name}\n${found.isPinned}\n${effort?.length}\n${effort}\n${found.model}`;
   let route = known.routes.get(name);
   if (!route) {
     route = workOut(found, effort, catalogue);

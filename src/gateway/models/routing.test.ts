@@ -1,6 +1,7 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { AppError } from '../../core/errors.ts';
 import type { ProviderModel } from '../../core/provider.ts';
+import type { ManagedKey } from '../keys/client-key.ts';
 import { createLineProvider } from '../testing/fake-upstream.ts';
 import type { ModelList, ModelLists } from './model-lists.ts';
 import { Routes } from './routing.ts';
@@ -107,6 +108,42 @@ describe('the effort a request asks for', () => {
     expect(await resolve('deep', 'xhigh')).toEqual(['think-xhigh', true]);
     expect(await resolve('claude-5', 'low')).toEqual(['think-low', true]);
   });
+});
+
+it('what one client has asked for decides nothing for another name, nor for a key of other models', async () => {
+  withModels([{ id: 'dear' }, { id: 'mini' }]);
+  const found = { ...createLineProvider(() => ''), isFoundByList: true as const };
+  const options = { isReachable: true, isSandbox: false, accounts: undefined, hasAccounts: () => true };
+  routes = new Routes({
+    providers: [found],
+    sandbox: createLineProvider(() => '', 'sandbox'),
+    models: lists,
+    poolWatch: { ...options, look: async () => {} },
+    routing: { aliases: {}, routes: [], models: {} },
+    clock: { monotonic: () => 0 },
+    isStrict: false,
+  });
+  const managed = {
+    name: 'small',
+    models: ['mini*'],
+    providers: null,
+    labels: null,
+  } as unknown as ManagedKey;
+  const turn = { client: { id: 'c', managed }, affinityKey: undefined, decoded: {} };
+  const plan = (model: string, effort: string) =>
+    routes.plan({ model, messages: [], reasoning: { effort } }, turn);
+  await expect(plan('dear', 'high\nmini')).rejects.toThrow('may not use');
+  const { candidates } = await plan('warp/mini\ndear', 'high');
+  expect(candidates.map(({ model }) => model)).toEqual(['mini\ndear']);
+});
+
+it('keeps nothing of what a client has written in place of an effort', async () => {
+  withModels([{ id: 'think', contextWindow: 1 }]);
+  const routeFor = async (effort: string) =>
+    (await routes.plan({ model: 'think', messages: [], reasoning: { effort } })).candidates[0];
+  expect(await routeFor('high')).toBe(await routeFor('high'));
+  const long = 'high'.repeat(100);
+  expect(await routeFor(long)).not.toBe(await routeFor(long));
 });
 
 describe('a family of models whose ids spell their efforts', () => {
