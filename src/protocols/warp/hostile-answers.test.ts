@@ -102,22 +102,27 @@ it.each<[string, string, () => readonly Uint8Array[]]>([
   [
     'the answer has too many fields that cannot be read',
     'a wire type of something else',
-    () => [actions(add('T', fieldsOf(1_001, [14, 7])))],
+    () => [actions(add('T', fieldsOf(10_001, [14, 7])))],
   ],
   [
     'the answer has too many fields that cannot be read',
     'texts that reach far beyond their message',
-    () => [actions(add('T', fieldsOf(1_001, overlong(15))))],
+    () => [actions(add('T', fieldsOf(10_001, overlong(15))))],
   ],
   [
     'the answer has too many fields that cannot be read',
     'groups that end nowhere',
-    () => [actions(add('T', fieldsOf(1_001, asGroup(15))))],
+    () => [actions(add('T', fieldsOf(10_001, asGroup(15))))],
   ],
   [
     'the answer has too many fields that cannot be read',
     'broken replacements of moved messages',
-    () => [actions(raw([14, raw([1, 'T'], [2, task('N')], [6, fieldsOf(1_001, [14, 7])])]))],
+    () => [actions(raw([14, raw([1, 'T'], [2, task('N')], [6, fieldsOf(10_001, [14, 7])])]))],
+  ],
+  [
+    'the answer has too many fields that cannot be read',
+    'a few in each of countless events',
+    () => many(1_001, () => actions(add('T', fieldsOf(100, [14, 7])))),
   ],
   [
     'the answer asks for too many steps',
@@ -149,9 +154,20 @@ it.each<[string, string, () => readonly Uint8Array[]]>([
   expect(error).toMatchObject({ code: 'upstream_protocol', cause: new RangeError(cause) });
 });
 
-it('passes over as many fields as may be unreadable', () => {
-  const message = raw([1, 'm'], [3, raw([1, 'Hi'])], ...many(1_000, (): Field => [14, 7]));
-  const { events } = decodeAnswer([...opening, actions(add('T', message)), finished()]);
+/** Its time is no message. */
+const odd = (id: string) => raw([1, id], [3, raw([1, 'x'])], [14, 7]);
+
+it.each([
+  ['of each message of a long echo', () => [actions(add('T', ...many(10_000, (index) => odd(`m${index}`))))]],
+  [
+    'of each event of a long answer',
+    () => [
+      actions(add('T', odd('m'))),
+      ...many(3_000, () => actions(append('T', odd('m'), 'agent_output.text'))),
+    ],
+  ],
+])('passes over a field that cannot be read: %s', { timeout: 120_000 }, (_name, eventsOf) => {
+  const { events } = decodeAnswer([...opening, ...eventsOf(), finished()]);
   expect(events.at(-1)).toEqual({ type: 'finish', reason: 'stop' });
 });
 

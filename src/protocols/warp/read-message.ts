@@ -16,8 +16,9 @@ type OnUnreadable = (field: string) => void;
 /** Of one event: as many as an echo of ten thousand messages has. */
 const mostFieldsOfEvent = 250_000;
 const mostFieldsOfAnswer = 2_000_000;
-/** Each costs a caught error. */
-const mostUnreadable = 1_000;
+/** Each costs a caught error. One for each message of such an echo, and of every event of a long answer, is a field that has changed. */
+const mostUnreadableOfEvent = 10_000;
+const mostUnreadableOfAnswer = 100_000;
 /** The least that a field takes on the wire. */
 const bytesAField = 2;
 
@@ -26,7 +27,8 @@ export class FieldBudget {
   readonly #onUnreadable: OnUnreadable;
   #fieldsOfEvent = 0;
   #fieldsOfAnswer = 0;
-  #unreadable = 0;
+  #unreadableOfEvent = 0;
+  #unreadableOfAnswer = 0;
 
   constructor(onUnreadable: OnUnreadable = () => {}) {
     this.#onUnreadable = onUnreadable;
@@ -34,6 +36,7 @@ export class FieldBudget {
 
   beginEvent(): void {
     this.#fieldsOfEvent = 0;
+    this.#unreadableOfEvent = 0;
   }
 
   spend(fields: number): void {
@@ -44,8 +47,12 @@ export class FieldBudget {
   }
 
   passOver(field: string): void {
-    this.#unreadable += 1;
-    if (this.#unreadable > mostUnreadable) {
+    this.#unreadableOfEvent += 1;
+    this.#unreadableOfAnswer += 1;
+    if (
+      this.#unreadableOfEvent > mostUnreadableOfEvent ||
+      this.#unreadableOfAnswer > mostUnreadableOfAnswer
+    ) {
       throw new TooManyFields('the answer has too many fields that cannot be read');
     }
     this.#onUnreadable(field);
