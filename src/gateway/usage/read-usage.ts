@@ -187,7 +187,8 @@ export async function recordOf(db: Queries, requestId: string): Promise<string |
   const batches = await db.all<{ records: string }>(
     `SELECT r.records FROM usage_requests AS q CROSS JOIN usage_records AS r
      WHERE q.requests LIKE $1 AND r.id = q.id ORDER BY q.id DESC LIMIT 3`,
-    `%${requestDigests([requestId])}%`,
+    // Earlier releases wrote no space after the last one.
+    `%${requestDigests([requestId]).trimEnd()}%`,
   );
   for (const { records } of batches) {
     const found = (JSON.parse(records) as KeptRecord[]).findLast(
