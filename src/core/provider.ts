@@ -214,10 +214,9 @@ export function relayingOutbound(
   { outbound, furtherOutbounds = [] }: UpstreamProvider,
   { dialect }: Pick<RelayedRequest, 'dialect'>,
 ): RelayingOutbound | undefined {
-  if (!outbound) return undefined;
-  return [outbound, ...furtherOutbounds].find(
-    (candidate): candidate is RelayingOutbound => candidate.relay?.dialect === dialect,
-  );
+  const relays = (candidate: Outbound): candidate is RelayingOutbound => candidate.relay?.dialect === dialect;
+  if (!outbound || relays(outbound)) return outbound;
+  return furtherOutbounds.find(relays);
 }
 
 export function isUpstream(provider: Provider): provider is UpstreamProvider {

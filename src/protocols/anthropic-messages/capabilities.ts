@@ -1,5 +1,5 @@
 import { type Ability, type Capabilities, without } from '../../core/capabilities.ts';
-import { factsOf } from './claude-models.ts';
+import { factsOf, type ModelFacts } from './claude-models.ts';
 
 /**
  * What Anthropic Messages has a field for. Not `stop`, although stop sequences are sent: it refuses those that are blank, so that the
@@ -19,9 +19,21 @@ export const messagesCapabilities: Capabilities = new Set<Ability>([
   'strictTools',
 ]);
 
+const known = new WeakMap<ModelFacts, Capabilities>();
+
 /** What one of the models does of it. */
 export function messagesCapabilitiesOf(model: string): Capabilities {
-  const { takesSampling, takesForcedTools, followsSchemas, thinking, efforts } = factsOf(model);
+  const facts = factsOf(model);
+  let native = known.get(facts);
+  if (!native) {
+    native = capabilitiesBy(facts);
+    known.set(facts, native);
+  }
+  return native;
+}
+
+function capabilitiesBy(facts: ModelFacts): Capabilities {
+  const { takesSampling, takesForcedTools, followsSchemas, thinking, efforts } = facts;
   const lacks: Ability[] = [
     ...(takesSampling ? [] : (['temperature', 'topP', 'topK'] as const)),
     ...(takesForcedTools ? [] : (['toolChoice'] as const)),

@@ -1,3 +1,5 @@
+import { LRUCache } from 'lru-cache';
+
 /** How thinking is asked for: not at all, with a budget of tokens, or by leaving it to the model. */
 type ThinkingForm = 'none' | 'budget' | 'adaptive';
 
@@ -39,8 +41,14 @@ const unversionedModel: ModelFacts = { ...unknownModel, takesBothSampling: false
 
 const firstEfforts = ['low', 'medium', 'high'];
 
-/** By the version in its name, so that the next of a family is known, too. */
+const known = new LRUCache<string, ModelFacts>({ max: 200, memoMethod: factsIn });
+
+/** By the version in its name, so that the next of a family is known, too. Each turn asks several times. */
 export function factsOf(model: string): ModelFacts {
+  return known.memo(model);
+}
+
+function factsIn(model: string): ModelFacts {
   const named = versionIn(model);
   if (!named) return model.startsWith('claude-') ? unversionedModel : unknownModel;
   const { family, version } = named;

@@ -22,14 +22,16 @@ export const anthropicMessagesInbound: Inbound<MessagesOptions> = {
     vendorAnswerIn(error, 'messages')?.body ?? encodeMessagesError(error, requestId),
 };
 
-const ownHeaders = ['anthropic-beta', 'anthropic-version'];
+const ownHeaders = ['anthropic-beta', 'anthropic-version'] as const;
 
 /** What of a request the dialect has in headers. */
 export function messagesHeaders(headers: UpstreamHeaders): Record<string, string> {
-  const given = ownHeaders.map((name) => [name, headers[name]] as const);
-  return Object.fromEntries(
-    given.filter((pair): pair is readonly [string, string] => typeof pair[1] === 'string'),
-  );
+  const own: Record<string, string> = {};
+  for (const name of ownHeaders) {
+    const value = headers[name];
+    if (typeof value === 'string') own[name] = value;
+  }
+  return own;
 }
 
 /**

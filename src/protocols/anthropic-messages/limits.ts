@@ -9,7 +9,12 @@ const kinds = ['requests', 'tokens', 'input-tokens', 'output-tokens'].map((kind)
   reset: `${prefix}${kind}-reset`,
 }));
 /** Of the whole account, where its plan has them. */
-const windows = ['5h', '7d'];
+const windows = ['5h', '7d'].map((name) => ({
+  name,
+  utilization: `${prefix}unified-${name}-utilization`,
+  status: `${prefix}unified-${name}-status`,
+  reset: `${prefix}unified-${name}-reset`,
+}));
 
 /** Headers that Anthropic sends with every answer. Source: its documentation, "Rate limits". */
 export function readMessagesLimits(headers: UpstreamHeaders): readonly LimitReading[] {
@@ -26,12 +31,12 @@ export function readMessagesLimits(headers: UpstreamHeaders): readonly LimitRead
       ...(resetAt !== undefined && { resetAt }),
     });
   }
-  for (const name of windows) {
-    const used = amountIn(headers[`${prefix}unified-${name}-utilization`]);
+  for (const window of windows) {
+    const used = amountIn(headers[window.utilization]);
     if (used === undefined) continue;
-    const resetAt = timeIn(headers[`${prefix}unified-${name}-reset`]);
+    const resetAt = timeIn(headers[window.reset]);
     readings.push({
-      name,
+      name: window.name,
       usedPercent: used * 100,
       isOfAccount: true,
       ...(resetAt !== undefined && { resetAt }),
@@ -43,8 +48,8 @@ export function readMessagesLimits(headers: UpstreamHeaders): readonly LimitRead
 /** How long to wait for the last of the windows that are used up, in milliseconds; undefined where none is. */
 export function spentUntil(headers: UpstreamHeaders, now: number): number | undefined {
   const resets = windows
-    .filter((name) => headers[`${prefix}unified-${name}-status`] === 'rejected')
-    .flatMap((name) => timeIn(headers[`${prefix}unified-${name}-reset`]) ?? []);
+    .filter(({ status }) => headers[status] === 'rejected')
+    .flatMap(({ reset }) => timeIn(headers[reset]) ?? []);
   return resets.length === 0 ? undefined : Math.max(0, Math.max(...resets) - now);
 }
 

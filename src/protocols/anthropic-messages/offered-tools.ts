@@ -22,8 +22,11 @@ export interface OfferedTools {
   readonly leftOut: readonly LeftOutTool[];
 }
 
+const withoutTools: OfferedTools = { tools: [], toolChoice: { type: 'auto' }, leftOut: [] };
+
 /** Throws AppError `invalid_request` for tools and choices that cannot be carried. */
 export function offeredTools({ tools: asked, tool_choice: choice, messages }: CountRequest): OfferedTools {
+  if (!asked && !choice && !messages.some((message) => listIn(message))) return withoutTools;
   const known = new Map<string, Tool>();
   const offered = new Set<string>();
   const leftOut: (LeftOutTool & { readonly name: unknown })[] = [];
@@ -206,11 +209,17 @@ type ToolChange =
 
 /** The changes that system messages hold, in their order. Throws AppError `invalid_request` for an invalid definition. */
 function toolChanges(messages: readonly unknown[]): ToolChange[] {
-  return messages.flatMap((message, index) => {
-    const { role, content } = (message ?? {}) as { readonly role?: unknown; readonly content?: unknown };
-    if (role !== 'system' || !Array.isArray(content)) return [];
-    return content.flatMap((block, position) => changeOf(block, `messages.${index}.content.${position}`));
-  });
+  return messages.flatMap((message, index) =>
+    (listIn(message) ?? []).flatMap((block, position) =>
+      changeOf(block, `messages.${index}.content.${position}`),
+    ),
+  );
+}
+
+/** The blocks of a system message. */
+function listIn(message: unknown): readonly unknown[] | undefined {
+  const { role, content } = (message ?? {}) as { readonly role?: unknown; readonly content?: unknown };
+  return role === 'system' && Array.isArray(content) ? content : undefined;
 }
 
 function changeOf(block: unknown, path: string): ToolChange[] {

@@ -10,6 +10,8 @@ import {
   jsonFormat,
   limitsOf,
   parseBody,
+  plain,
+  plainBodies,
   samplingOf,
 } from '../shared/request.ts';
 import { customArguments, customInput } from '../shared/tools.ts';
@@ -25,9 +27,18 @@ export interface ChatOptions {
 }
 
 const checkFields = createFieldCheck(chatFields);
+const isPlain = plainBodies(chatRequest, {
+  model: plain.modelName,
+  messages: plain.list,
+  max_tokens: plain.count,
+  max_completion_tokens: plain.count,
+  stream: plain.flag,
+  temperature: plain.upTo(2),
+  top_p: plain.upTo(1),
+});
 
 export function decodeChatRequest(body: unknown): DecodedTurn<ChatOptions> {
-  const chat = parseBody(chatRequest, body, '"model" and "messages"');
+  const chat = parseBody(chatRequest, body, '"model" and "messages"', isPlain);
   const fields = checkFields(body as object);
   const { tools, toolChoice, customTools, ignored: leftOut } = offeredTools(chat);
   const { messages, ignored: notShown, wishes } = decodeMessages(chat.messages);

@@ -88,20 +88,34 @@ function placesOf(table: FieldTable): Place {
   return root;
 }
 
-function lookInto(place: Place, value: unknown, path: readonly (string | number)[], found: Found): void {
+/** `path` is that of the value; it grows and shrinks on the way through. */
+function lookInto(place: Place, value: unknown, path: (string | number)[], found: Found): void {
   if (value === null || value === undefined || isSettled(place, value, path, found)) return;
   if (place.fields.size === 0 || typeof value !== 'object') return;
   const items = place.fields.get('[]');
   if (Array.isArray(value)) {
-    if (items) for (const [index, item] of value.entries()) lookInto(items, item, [...path, index], found);
+    if (items) for (const [index, item] of value.entries()) lookBelow(items, index, item, path, found);
     return;
   }
   const isInList = path.some((step) => typeof step === 'number');
-  for (const [name, inner] of Object.entries(value)) {
+  for (const name of Object.keys(value)) {
+    const inner: unknown = value[name as keyof typeof value];
     const known = place.fields.get(name);
-    if (known) lookInto(known, inner, [...path, name], found);
+    if (known) lookBelow(known, name, inner, path, found);
     else if (!isInList && inner !== null) addName(found, [...path, name]);
   }
+}
+
+function lookBelow(
+  place: Place,
+  step: string | number,
+  value: unknown,
+  path: (string | number)[],
+  found: Found,
+): void {
+  path.push(step);
+  lookInto(place, value, path, found);
+  path.pop();
 }
 
 function isSettled(

@@ -190,7 +190,7 @@ function reasonOf({ type, isUnknown }: LeftOutTool): string {
 
 /** As they are named in `x-warp2api-ignored`. */
 export function leftOutNames(left: readonly LeftOutTool[]): string[] {
-  return [...new Set(left.map(({ type }) => `tools.${type.slice(0, 64)}`))];
+  return left.length === 0 ? [] : [...new Set(left.map(({ type }) => `tools.${type.slice(0, 64)}`))];
 }
 
 /** A tool as upstreams know it: without a schema it takes no parameters. */
