@@ -1,9 +1,12 @@
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
+import { Duplex } from 'node:stream';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { createManualClock, type ManualClock } from '../../gateway/testing/manual-clock.ts';
+import { Http1Connection } from './http1-connection.ts';
 import { createNetwork, type Network } from './network.ts';
 import { noProxies } from './proxy-rules.ts';
 import { send } from './testing/send.ts';
+import { isConnectionLoss, isSurelyUnsent } from './transport-errors.ts';
 
 let clock: ManualClock;
 let network: Network;
@@ -148,3 +151,35 @@ it('makes an error of an answer that is none, and of one that is cut, and of eit
   }
   expect(requests.length).toBe(2);
 });
+
+it.each(['EHOSTUNREACH', 'ENETDOWN', 'ECONNRESET'])(
+  'does not take a request for unsent whose connection breaks with %s',
+  async (code) => {
+    const written: string[] = [];
+    const stream = new Duplex({
+      read() {},
+      write(chunk, _encoding, done) {
+        written.push(String(chunk));
+        done();
+      },
+    });
+    const socket = Object.assign(stream, { ref() {}, unref() {} }) as unknown as Socket;
+    const connection = new Http1Connection(socket, {
+      origin: new URL(url),
+      isKept: true,
+      clock,
+      serial: 1,
+      listener: { onChange() {}, onClosed() {} },
+      forwardProxy: undefined,
+    });
+    const error = await new Promise<Error>((resolve) => {
+      connection.send(
+        { origin: url, path: '/', method: 'POST', body: 'turn' },
+        { onResponseError: (_controller, given) => resolve(given) },
+      );
+      socket.destroy(Object.assign(new Error('read'), { code }));
+    });
+    expect(written.length).toBe(1);
+    expect([isSurelyUnsent(error), isConnectionLoss(error)]).toEqual([false, true]);
+  },
+);

@@ -3,7 +3,7 @@ import type { Socket } from 'node:net';
 import type { Dispatcher } from 'undici';
 import { connectionHeaders, type NetworkDispatchOptions } from './exchange.ts';
 import { type Http1Listener, Http1Reader } from './http1-reader.ts';
-import { ConnectionLostError, closedBefore } from './transport-errors.ts';
+import { ConnectionLostError, closedBefore, isSurelyUnsent } from './transport-errors.ts';
 
 /** Head and body up to this size leave in one piece. */
 const mostAtOnce = 64 * 1024;
@@ -116,7 +116,9 @@ export class Http1Exchange implements Dispatcher.DispatchController, Http1Listen
 
   /** The connection is lost. */
   lose(error: Error): void {
-    this.#fail(this.#isSent ? error : closedBefore(error), false);
+    if (!this.#isSent) this.#fail(closedBefore(error), false);
+    else if (isSurelyUnsent(error)) this.#fail(new ConnectionLostError(error.message, error), false);
+    else this.#fail(error, false);
   }
 
   onHead(status: number, headers: IncomingHttpHeaders): void {

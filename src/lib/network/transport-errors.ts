@@ -94,6 +94,8 @@ const neverConnected = new Set([
 export function isSurelyUnsent(error: unknown, depth = 0): boolean {
   if (!(error instanceof Error) || depth > 5) return false;
   if (error instanceof UnsentError) return true;
+  // A connection that was there may break with the code of one that is never made, as where a network goes away.
+  if (error instanceof ConnectionLostError) return false;
   // Several addresses were tried: each of them must have failed so.
   if (error instanceof AggregateError) {
     return error.errors.length > 0 && error.errors.every((one) => isSurelyUnsent(one, depth + 1));
