@@ -53,9 +53,9 @@ export interface CheckedFields {
 }
 
 interface Found {
-  readonly names: Set<string>;
+  names?: Set<string>;
   /** By name: in a list the first one. */
-  readonly wishes: Map<string, Wish>;
+  wishes?: Map<string, Wish>;
 }
 
 /**
@@ -65,9 +65,10 @@ interface Found {
 export function createFieldCheck(table: FieldTable): (body: object) => CheckedFields {
   const root = placesOf(table);
   return (body) => {
-    const found: Found = { names: new Set(), wishes: new Map() };
+    const found: Found = {};
     lookInto(root, body, [], found);
-    return { ignored: [...found.names], wishes: [...found.wishes.values()] };
+    const { names, wishes } = found;
+    return { ignored: names ? [...names] : [], wishes: wishes ? [...wishes.values()] : [] };
   };
 }
 
@@ -133,6 +134,7 @@ function isSettled(
   if (wish) {
     const param = handling === 'refused' ? path.join('.') : name;
     const otherwise = isHonoured ? 'silent' : handling;
+    found.wishes ??= new Map();
     if (!found.wishes.has(name)) found.wishes.set(name, { ability: wish, param, value, otherwise, says });
   }
   if (handling === 'ignored') addName(found, path);
@@ -140,8 +142,9 @@ function isSettled(
   return true;
 }
 
-function addName({ names }: Found, path: readonly (string | number)[]): void {
-  if (names.size < maxNames) names.add(nameOf(path));
+function addName(found: Found, path: readonly (string | number)[]): void {
+  found.names ??= new Set();
+  if (found.names.size < maxNames) found.names.add(nameOf(path));
 }
 
 function nameOf(path: readonly (string | number)[]): string {

@@ -123,7 +123,11 @@ export function ifSet<Name extends string, Value>(
   name: Name,
   value: Value | null | undefined,
 ): { [Key in Name]?: Value } {
-  return value === null || value === undefined ? {} : ({ [name]: value } as { [Key in Name]?: Value });
+  return isGiven(value) ? ({ [name]: value } as { [Key in Name]?: Value }) : {};
+}
+
+function isGiven<Value>(value: Value): value is NonNullable<Value> {
+  return value !== null && value !== undefined;
 }
 
 /**
@@ -172,13 +176,13 @@ export function samplingOf(
     readonly [Name in SamplingName]?: number | null | undefined;
   },
 ): Sampling {
-  return {
-    ...ifSet('temperature', given.temperature),
-    ...ifSet('topP', given.top_p),
-    ...ifSet('seed', given.seed),
-    ...ifSet('presencePenalty', given.presence_penalty || undefined),
-    ...ifSet('frequencyPenalty', given.frequency_penalty || undefined),
-  };
+  const sampling: { -readonly [Name in keyof Sampling]: Sampling[Name] } = {};
+  if (isGiven(given.temperature)) sampling.temperature = given.temperature;
+  if (isGiven(given.top_p)) sampling.topP = given.top_p;
+  if (isGiven(given.seed)) sampling.seed = given.seed;
+  if (given.presence_penalty) sampling.presencePenalty = given.presence_penalty;
+  if (given.frequency_penalty) sampling.frequencyPenalty = given.frequency_penalty;
+  return sampling;
 }
 
 /** Empty sequences stop nothing. */
@@ -186,7 +190,8 @@ export function limitsOf(
   maxOutputTokens: number | null | undefined,
   stop?: string | readonly string[] | null,
 ): Limits {
-  const stopSequences = [stop ?? []].flat().filter((sequence) => sequence !== '');
+  if (!isGiven(stop)) return ifSet('maxOutputTokens', maxOutputTokens);
+  const stopSequences = [stop].flat().filter((sequence) => sequence !== '');
   return {
     ...ifSet('maxOutputTokens', maxOutputTokens),
     ...(stopSequences.length > 0 ? { stopSequences } : {}),

@@ -11,18 +11,22 @@ const texts = fc.array(
 );
 const pieces = fc.array(fc.nat({ max: 6 }));
 
-it('reads as one decoder does that gets all at once, wherever the bytes are cut', () => {
+it('reads as a decoder does that gets the same pieces, wherever the bytes are cut', () => {
   fc.assert(
     fc.property(texts, pieces, (parts, lengths) => {
       const bytes = Buffer.concat(parts.map((part) => Buffer.from(part as string)));
       const reader = new Utf8Reader();
+      const decoder = new TextDecoder();
       let text = '';
+      let expected = '';
       let at = 0;
       for (const length of [...lengths, bytes.length]) {
-        text += reader.read(bytes.subarray(at, at + length));
+        const piece = bytes.subarray(at, at + length);
+        text += reader.read(piece);
+        expected += decoder.decode(piece, { stream: true });
         at += length;
       }
-      expect(text).toBe(new TextDecoder().decode(bytes, { stream: true }));
+      expect(text).toBe(expected);
     }),
   );
 });
