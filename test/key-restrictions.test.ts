@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { expect, test } from 'vitest';
+import { sendJson, withScripted } from './support/scripted-vendor.ts';
 import { eventually, servicesForTest, type TestServices, userTurn } from './support/services.ts';
 import { withUpstreams } from './support/upstreams.ts';
 
@@ -148,4 +149,28 @@ test("a refused model is said in the dialect's own words, also where no turn beg
     expect(JSON.parse(String(data))).toMatchObject({ type: 'error', error: { code: 'model_not_allowed' } });
   }
   socket.close();
+});
+
+test('a key for some models has no other one named to the upstream, in whatever field', async () => {
+  const said = { role: 'assistant', content: 'Hi' };
+  const choices = [{ index: 0, message: said, delta: said, finish_reason: 'stop' }];
+  // A stream where it is asked for one: of one event.
+  const services = await withScripted(
+    ({ json }, response) => {
+      response.setHeader('content-type', 'text/event-stream');
+      if (json['stream'] === true) response.end(`data: ${JSON.stringify({ choices })}\n\ndata: [DONE]\n\n`);
+      else sendJson(response, { id: 'x', object: 'chat.completion', choices });
+    },
+    { models: ['m', 'dear'] },
+  );
+  const some = await makeKey(services, { name: 'some', models: ['m'] });
+  const all = await makeKey(services, { name: 'all' });
+  for (const more of [{ models: ['dear'] }, { fallbacks: [{ model: 'dear' }] }, { MODEL: 'dear' }]) {
+    const body = { ...userTurn('m', 'Hi'), ...more };
+    expect((await asker(services, all)('/v1/chat/completions', body)).status).toBe(200);
+    expect(services.requests.at(-1)?.json).toEqual(body);
+    expect((await asker(services, some)('/v1/chat/completions', body)).status).toBe(200);
+    expect(services.requests.at(-1)?.json['model']).toBe('m');
+    expect(services.requests.at(-1)?.text).not.toContain('dear');
+  }
 });

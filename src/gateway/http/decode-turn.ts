@@ -1,6 +1,7 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import type { DecodedTurn, Inbound } from '../../core/protocol.ts';
 import { relayingOutbound } from '../../core/provider.ts';
+import { isJsonObject } from '../../lib/parse-json.ts';
 import type { ClientKey } from '../keys/client-key.ts';
 import type { RoutePlan } from '../models/route.ts';
 import type { Routes } from '../models/routing.ts';
@@ -32,7 +33,8 @@ export function decodeTurn<Options>(
 ): DecodedBody<Options> | Promise<DecodedBody<Options>> {
   const { body, heldBody, client, headers } = asked;
   const text = heldBody?.text;
-  const open = text === undefined ? undefined : inbound.readRelayed?.(body, text, headers);
+  const isRelayable = text !== undefined && !namesOthers(client, body);
+  const open = isRelayable ? inbound.readRelayed?.(body, text, headers) : undefined;
   if (!open) return decodedFor(undefined, inbound, asked);
   const affinityKey = affinityKeyOf(headers) ?? open.affinityKey;
   const turn = { client, affinityKey, decoded: open, body };
@@ -45,6 +47,15 @@ export function decodeTurn<Options>(
   if (plan) return decodedFor(plan, inbound, asked, open);
   const planned = routes.plan(open.request, turn, random).catch(() => undefined);
   return planned.then((found) => decodedFor(found, inbound, asked, open));
+}
+
+/** What upstreams read further models in, and those that take a name in any case read `model` in. */
+const modelFields = /^(models?|fallbacks)$/iu;
+
+/** A key that is for some models reaches no other one by such fields: its body is not passed on as it is, and they go nowhere. */
+function namesOthers({ managed }: ClientKey, body: unknown): boolean {
+  if (!managed?.models || !isJsonObject(body)) return false;
+  return Object.keys(body).some((name) => name !== 'model' && modelFields.test(name));
 }
 
 function decodedFor<Options>(
