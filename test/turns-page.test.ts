@@ -281,17 +281,27 @@ test.skipIf(withoutBrowser)('a turn that runs long is seen to end behind the lat
   await badge.filter({ hasText: 'Success' }).waitFor();
 });
 
-test.skipIf(withoutBrowser)('a turn that runs is listed however many came after it', async () => {
-  const services = await withUpstreams({ one: { protocol: 'chat', options: { slowMs: 60_000 } } });
-  const running = services.chat(userTurn('one/chat-text-slow', 'Hello', { stream: true }));
+test.skipIf(withoutBrowser)('all turns that run are listed however many came after them', async () => {
+  const keys = Array.from({ length: 8 }, (_, at) => `sk-${at}-1234567890`);
+  const services = await withUpstreams({
+    // Sixteen turns run on each account.
+    one: { protocol: 'chat', options: { slowMs: 300_000 }, keys },
+    two: { protocol: 'chat' },
+  });
+  const running = Array.from({ length: 120 }, () =>
+    services.chat(userTurn('one/chat-text-slow', 'Hello', { stream: true })),
+  );
+  const list = `${services.gatewayUrl}/api/turns?outcome=running&limit=500`;
+  const countRunning = async () => ((await (await fetch(list)).json()) as { turns: unknown[] }).turns.length;
+  await expect.poll(countRunning).toBe(running.length);
   for (let turn = 0; turn < 105; turn += 1)
-    await (await services.chat(userTurn('one/chat-text', 'Hello'))).text();
+    await (await services.chat(userTurn('two/chat-text', 'Hello'))).text();
   const page = await openPage(services, { path: '#/turns' });
-  await expect.poll(() => rowCount(page)).toBe(101);
-  // It is the last by its name, and the table draws the first.
-  await page.locator('th').getByRole('button', { name: 'Model' }).dblclick();
-  await row(page, 'chat-text-slow').locator('.badge').filter({ hasText: 'Running' }).waitFor();
-  await (await running).body?.cancel();
+  await expect.poll(() => rowCount(page)).toBe(220);
+  // They are the first by their name, and the table draws the first.
+  await page.locator('th').getByRole('button', { name: 'Model' }).click();
+  await row(page, 'chat-text-slow').first().locator('.badge').filter({ hasText: 'Running' }).waitFor();
+  for (const { body } of await Promise.all(running)) await body?.cancel();
 });
 
 test.skipIf(withoutBrowser)('rows keep their place while one is pointed at', async () => {

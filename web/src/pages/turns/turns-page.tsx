@@ -22,6 +22,8 @@ interface TurnList {
 }
 
 const latest = 100;
+/** One answer has no more. */
+const mostRunning = 500;
 /** Turns that run change without an event. */
 const everyMs = 3_000;
 
@@ -39,16 +41,16 @@ function AllTurns() {
   const older = useOlder((before: string, abort) => loadOlder(query, before, listed.current, abort), [asked]);
   const loaded = useLoaded(
     async (abort) => {
-      const list = async (which: typeof query) =>
-        (await api.get<TurnList>('/api/turns', { ...which, limit: latest }, abort)).turns;
-      const found = await list(query);
+      const list = async (which: typeof query, limit: number) =>
+        (await api.get<TurnList>('/api/turns', { ...which, limit }, abort)).turns;
+      const found = await list(query, query.outcome === 'running' ? mostRunning : latest);
       const turns = [...found];
       const ids = new Set(found.map(({ request_id }) => request_id));
       // After a while without a look there are turns between these and those that are listed.
-      if (older.pages.peek() && found.length === latest && !listed.current.some(({ id }) => ids.has(id)))
+      if (older.pages.peek() && found.length >= latest && !listed.current.some(({ id }) => ids.has(id)))
         older.forget();
       if (found.length === latest && query.outcome === undefined) {
-        const behind = await list({ ...query, outcome: 'running' });
+        const behind = await list({ ...query, outcome: 'running' }, mostRunning);
         turns.push(...behind.filter(({ request_id }) => !ids.has(request_id)));
         for (const { request_id } of behind) ids.add(request_id);
       }
