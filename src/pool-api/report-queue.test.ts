@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import { expect, it } from 'vitest';
 import { ReportQueue } from './report-queue.ts';
 import { reportItem } from './schema.ts';
@@ -58,4 +59,34 @@ it('nothing is added to a report that was dropped as soon as it came', async () 
   isReachable = true;
   await queue.flush();
   expect([queue.pending, sent, dropped]).toEqual([0, 1_000, 10]);
+});
+
+it('goes on after a flush that found nothing, as a second after an incident that was sent at once', async () => {
+  const sent: string[] = [];
+  let ring = (): void => {};
+  const queue = new ReportQueue({
+    timing: {
+      now: () => 0,
+      monotonic: () => 0,
+      after(_ms, callback) {
+        ring = callback;
+        return () => {};
+      },
+    },
+    async send(_sessionId, items) {
+      sent.push(...items.map(({ outcome }) => outcome));
+      return [];
+    },
+    onDropped: () => {},
+  });
+  await queue.send('s', { ...item, outcome: 'rate_limited' });
+  ring();
+  await setImmediate();
+  for (let count = 0; count < 3; count += 1) {
+    void queue.queue('s', item);
+    ring();
+    await setImmediate();
+  }
+  expect(sent).toEqual(['rate_limited', 'success', 'success', 'success']);
+  expect(queue.pending).toBe(0);
 });

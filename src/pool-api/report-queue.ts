@@ -155,7 +155,10 @@ export class ReportQueue {
   async flush(): Promise<void> {
     // One that is running may have passed what came since.
     await this.#flushing;
-    this.#flushing ??= this.#flush();
+    // One that has nothing to send is over before it is known here.
+    this.#flushing ??= this.#flush().finally(() => {
+      this.#flushing = undefined;
+    });
     await this.#flushing;
   }
 
@@ -206,7 +209,6 @@ export class ReportQueue {
       this.#isHeldUp = !(await this.#drain(lane));
       if (this.#isHeldUp) break;
     }
-    this.#flushing = undefined;
     if (this.#pending > 0)
       this.#cancelFlush ??= this.#options.timing.after(flushAfterMs, () => void this.flush());
     if (this.#dropped > 0) this.#options.onDropped(this.#dropped);
