@@ -143,7 +143,7 @@ function hasLongList(values: readonly Value[]): boolean {
   return false;
 }
 
-/** What it is made of is asked of objects only: a batch binds many thousand numbers. */
+/** `typeof` first, since it is the cheaper look: a batch binds many thousands of numbers. */
 function isList(value: Value | undefined): value is Extract<Value, readonly unknown[]> {
   return typeof value === 'object' && Array.isArray(value);
 }

@@ -101,13 +101,15 @@ export function reportOn(
 
 /**
  * Reports on their way to the pool: sent in batches, and again with the same ids. Those that change no account are added up
- * by lease, so that a turn costs the pool nothing of its own. While the pool is unreachable it keeps at most 1,000 of these
+ * by lease, so that the pool has no work for each turn. While the pool is unreachable it keeps at most 1,000 of these
  * sums and incidents, dropping successes first.
  */
 export class ReportQueue {
   readonly #options: ReportQueueOptions;
   readonly #lanes = new Map<string, Lane>();
+  /** Reports that were queued and are not delivered. */
   #pending = 0;
+  /** What these are added up to. */
   #kept = 0;
   #dropped = 0;
   /** The last flush found the pool unreachable: only the timer tries again. */
@@ -119,7 +121,6 @@ export class ReportQueue {
     this.#options = options;
   }
 
-  /** Waiting or being sent. */
   get pending(): number {
     return this.#pending;
   }

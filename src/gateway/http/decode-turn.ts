@@ -1,6 +1,7 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import type { DecodedTurn, Inbound } from '../../core/protocol.ts';
 import { relayingOutbound } from '../../core/provider.ts';
+import { onceKnown } from '../../lib/once-known.ts';
 import { isJsonObject } from '../../lib/parse-json.ts';
 import type { ClientKey } from '../keys/client-key.ts';
 import type { RoutePlan } from '../models/route.ts';
@@ -38,15 +39,20 @@ export function decodeTurn<Options>(
   if (!open) return decodedFor(undefined, inbound, asked);
   const affinityKey = affinityKeyOf(headers) ?? open.affinityKey;
   const turn = { client, affinityKey, decoded: open, body };
-  let plan: RoutePlan | undefined;
+  const planned = planOf(routes, open.request, turn, random);
+  return onceKnown(planned, (plan) => decodedFor(plan, inbound, asked, open));
+}
+
+/** Undefined where planning fails: the error shows when the decoded request is planned. */
+function planOf(
+  routes: Routes,
+  ...[request, turn, random]: Parameters<Routes['plan']>
+): RoutePlan | undefined | Promise<RoutePlan | undefined> {
   try {
-    plan = routes.planNow(open.request, turn);
+    return routes.planNow(request, turn) ?? routes.plan(request, turn, random).catch(() => undefined);
   } catch {
-    return decodedFor(undefined, inbound, asked, open);
+    return undefined;
   }
-  if (plan) return decodedFor(plan, inbound, asked, open);
-  const planned = routes.plan(open.request, turn, random).catch(() => undefined);
-  return planned.then((found) => decodedFor(found, inbound, asked, open));
 }
 
 /** What upstreams read further models in, and those that take a name in any case read `model` in. */

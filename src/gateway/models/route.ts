@@ -68,7 +68,7 @@ export function routeTo(found: Found, effort: string | undefined, catalogue: Cat
     knownIn.set(found.list, known);
   }
   if (effort !== undefined && effort.length > longestKnownEffort) return workOut(found, effort, catalogue);
-  // With the effort's length no other effort and model make the same name: keys are for models.
+  // The effort's length keeps the parts apart: no effort that a client writes can lead to the route of another model.
   const name = `${found.provider.name}\n${found.isPinned}\n${effort?.length}\n${effort}\n${found.model}`;
   let route = known.routes.get(name);
   if (!route) {

@@ -34,6 +34,7 @@ export class RecordedAnswer extends Writable {
   constructor(isNumbered: boolean) {
     super({ decodeStrings: false });
     this.#isNumbered = isNumbered;
+    // One that is destroyed with an error must not end the process; `close` says the rest.
     this.on('error', () => {});
     this.#head.promise.catch(() => {});
     this.#whole.promise.catch(() => {});

@@ -2,8 +2,8 @@ const longestModelName = 1_000;
 const longestRoute = 1_000;
 const mostInRoute = 8;
 
-/** What of a record says where its turn went. */
-interface NotedWay {
+/** The part of a record that its summary is made of. */
+interface RoutedRecord {
   readonly attempts: readonly NotedAttempt[];
   readonly candidates: readonly {
     readonly route: NamedRoute;
@@ -23,7 +23,7 @@ interface NamedRoute {
 }
 
 /** `openai/gpt-5-mini#acc_0a1b2c3d; attempts=2; tried=openai/gpt-5-mini#acc_4e5f6071:upstream_rate_limited` */
-export function routeSummary({ attempts, candidates }: NotedWay): string {
+export function routeSummary({ attempts, candidates }: RoutedRecord): string {
   const last = attempts.at(-1);
   const looked = candidates.at(-1);
   const reached = last ? attemptName(last) : looked ? modelOf(looked.route) : 'none';

@@ -11,7 +11,7 @@ const mostNamed = 5;
 
 /**
  * A record by places instead of names: a third of the text in the ledger. Rows of earlier releases are read by the same
- * places, so a new value comes last. No text is put together here: JSON.stringify takes thrice as long where one was.
+ * places, so a new value comes last. No strings are concatenated here: JSON.stringify takes three times as long for those.
  */
 export function keptTurn({ asked, at, ended, trace, candidates, attempts, omitted }: TurnRecord) {
   return [

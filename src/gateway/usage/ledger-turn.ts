@@ -62,13 +62,13 @@ export function rowOf(turn: LedgerTurn) {
     Number(turn.isStream),
     turn.status,
     turn.attempts,
-    within(turn.inputTokens, mostTokens),
-    within(turn.outputTokens, mostTokens),
-    within(turn.cachedTokens, mostTokens),
-    within(turn.cacheWriteTokens, mostTokens),
-    within(turn.reasoningTokens, mostTokens),
-    within(turn.costNanos, mostMoney),
-    within(turn.creditMicros, mostMoney),
+    bounded(turn.inputTokens, mostTokens),
+    bounded(turn.outputTokens, mostTokens),
+    bounded(turn.cachedTokens, mostTokens),
+    bounded(turn.cacheWriteTokens, mostTokens),
+    bounded(turn.reasoningTokens, mostTokens),
+    bounded(turn.costNanos, mostMoney),
+    bounded(turn.creditMicros, mostMoney),
     Number(turn.isEstimated),
     turn.firstContentMs,
     turn.durationMs,
@@ -105,7 +105,7 @@ export function turnOf(row: LedgerRow): LedgerTurn {
   };
 }
 
-function within(value: number | null, most: number): number | null {
+function bounded(value: number | null, most: number): number | null {
   return value === null ? null : Math.round(amount(value, most));
 }
 

@@ -42,8 +42,8 @@ const firstPruneMs = 1_000;
 const pruneEveryMs = 60_000;
 const mostPortions = 50;
 
-/** What becomes of a turn in the ledger. */
-interface NotedTurn {
+/** A turn that waits for its batch, as the functions that make its row and its record. */
+interface WaitingTurn {
   readonly turn: () => LedgerTurn;
   readonly record: (() => unknown) | undefined;
 }
@@ -56,7 +56,7 @@ export class UsageLedger {
   readonly #options: LedgerOptions;
   readonly #sayDropped: (reason: string) => void;
   /** Of the next batch. */
-  #noted: NotedTurn[] = [];
+  #noted: WaitingTurn[] = [];
   /** Full ones that wait for the batch before them. */
   #full: Batch[] = [];
   #fullBytes = 0;
@@ -169,10 +169,10 @@ export class UsageLedger {
     const requestIds: string[] = [];
     const records: unknown[] = [];
     for (const { turn, record } of noted) {
-      const row = turn();
-      turns.push(rowOf(row));
+      const ended = turn();
+      turns.push(rowOf(ended));
       if (!record) continue;
-      requestIds.push(row.requestId);
+      requestIds.push(ended.requestId);
       records.push(record());
     }
     const kept = records.length === 0 ? undefined : { requestIds, json: JSON.stringify(records) };

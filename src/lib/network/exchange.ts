@@ -23,6 +23,9 @@ export const connectionHeaders: ReadonlySet<string> = new Set([
   'upgrade',
 ]);
 
+/** Interim answers such as 103 (Early Hints): a server sends one or two before its real answer. */
+export const mostAnnouncements = 100;
+
 /** One connection to an origin. */
 export interface Connection {
   /** Increases with each connection to an origin. */

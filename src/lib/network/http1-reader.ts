@@ -1,6 +1,7 @@
 import type { IncomingHttpHeaders } from 'node:http';
+import { mostAnnouncements } from './exchange.ts';
 
-/** Told what one answer over HTTP/1.1 says. */
+/** Hears what one answer over HTTP/1.1 says. */
 export interface Http1Listener {
   /** An interim answer, of a status below 200, may come before the answer itself. */
   onHead(status: number, headers: IncomingHttpHeaders): void;
@@ -21,8 +22,6 @@ export class UnreadableAnswerError extends Error {
 const mostHeadBytes = 16 * 1024;
 const mostChunkLineBytes = 4 * 1024;
 const mostChunkBytes = 2 ** 48;
-/** Interim answers such as 103 (Early Hints): a server sends one or two before its real answer. */
-const mostAnnouncements = 100;
 
 const statusLine = /^HTTP\/1\.([01]) ([1-9]\d\d)(?: [\t\x20-\x7e\x80-\xff]*)?$/;
 /** Space around the value is in it: a pattern that leaves it out takes the cube of the length of a line of spaces. */
@@ -65,7 +64,7 @@ export class Http1Reader {
     try {
       while (at < bytes.length && this.#state !== 'over') at = this.#step(bytes, at);
     } catch (error) {
-      // What came before the fault was said all the same.
+      // The listener still gets what came before the fault.
       this.#tell();
       throw error;
     }

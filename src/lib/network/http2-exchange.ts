@@ -6,11 +6,8 @@ import {
   type OutgoingHttpHeaders,
 } from 'node:http2';
 import type { Dispatcher } from 'undici';
-import { connectionHeaders, type NetworkDispatchOptions } from './exchange.ts';
+import { connectionHeaders, mostAnnouncements, type NetworkDispatchOptions } from './exchange.ts';
 import { ConnectionLostError, closedBefore, StreamResetError, UnsentError } from './transport-errors.ts';
-
-/** Interim answers such as 103 (Early Hints): a server sends one or two before its real answer. */
-const mostAnnouncements = 100;
 
 /** One request and its answer on a stream of an HTTP/2 session. Its handler hears exactly one end. */
 export class Http2Exchange implements Dispatcher.DispatchController {
