@@ -60,7 +60,6 @@ const noCalls: Stage = {
 
 function createFirstCallOnly(): Stage {
   let first: number | undefined;
-  let hasDropped = false;
 
   function isTooMany(event: TurnEvent): boolean {
     switch (event.type) {
@@ -75,15 +74,14 @@ function createFirstCallOnly(): Stage {
     }
   }
 
-  return {
-    get hasDropped() {
-      return hasDropped;
-    },
-    apply(events) {
+  const stage = {
+    hasDropped: false,
+    apply(events: readonly TurnEvent[]): readonly TurnEvent[] {
       const kept = events.filter((event) => !isTooMany(event));
       if (kept.length === events.length) return events;
-      hasDropped = true;
+      stage.hasDropped = true;
       return kept;
     },
   };
+  return stage;
 }

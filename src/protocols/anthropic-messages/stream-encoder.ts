@@ -26,6 +26,8 @@ const heads = {
   thinking: '{"type":"thinking","thinking":"","signature":""}',
 };
 
+const ping = sse('ping', '');
+
 /**
  * Events in the dialect's order: message_start, blocks one after another, message_delta, message_stop. Blocks never
  * overlap and none is opened again, so whatever comes while a call is open waits until that call has ended.
@@ -184,23 +186,26 @@ export function createMessagesStreamEncoder(
     }
   }
 
-  return {
-    // A ping is part of the dialect, but not before message_start.
-    get keepAlive() {
-      return isStarted ? sse('ping', '') : ': keep-alive\n\n';
-    },
-    encode(events) {
+  function start(): void {
+    isStarted = true;
+    encoder.keepAlive = ping;
+  }
+
+  const encoder = {
+    // A ping is part of the dialect, but not before message_start. No getter: see the decoder of Warp's answers.
+    keepAlive: ': keep-alive\n\n',
+    encode(events: readonly TurnEvent[]): string {
       let text = '';
       for (const event of events) {
         if (event.type === 'relayed') {
-          isStarted = true;
+          start();
           isRelayed = true;
           text += event.text;
           continue;
         }
         if (isRelayed && event.type !== 'error') continue;
         if (!isStarted && !beginsNothing(event)) {
-          isStarted = true;
+          start();
           text += messageStart(
             identity,
             usage ?? { inputTokens: options.estimatedInputTokens, outputTokens: 0 },
@@ -211,6 +216,7 @@ export function createMessagesStreamEncoder(
       return text;
     },
   };
+  return encoder;
 }
 
 function messageStart(identity: AnswerIdentity, usage: Usage): string {

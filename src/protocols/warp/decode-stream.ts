@@ -70,7 +70,6 @@ export function createDecoder(options: DecoderOptions): TurnDecoder {
   let requestId = '';
   let isStarted = false;
   let totals: UsageTotals | undefined;
-  let isModelListOutdated = false;
 
   const fields = new FieldBudget((field) => note('unreadable-field', field));
   const readAppend = createAppendReader();
@@ -103,7 +102,7 @@ export function createDecoder(options: DecoderOptions): TurnDecoder {
   }
 
   function finish(finished: StreamFinished): void {
-    isModelListOutdated = finished.shouldRefreshModelConfig;
+    decoder.isModelListOutdated = finished.shouldRefreshModelConfig;
     const figures = usageOf(finished, options.remembered?.totals ?? noTotals);
     const usage: TurnEvent[] = figures.usage ? [{ type: 'usage', usage: figures.usage }] : [];
     try {
@@ -120,8 +119,11 @@ export function createDecoder(options: DecoderOptions): TurnDecoder {
     }
   }
 
-  return {
-    push(bytes) {
+  // No getter: with one that is a closure each decoder gets a hidden class of its own. V8 makes these among old objects, and they
+  // hold all of the answer until it next collects those.
+  const decoder = {
+    isModelListOutdated: false,
+    push(bytes: Uint8Array): readonly TurnEvent[] {
       if (answer.isOver) return [];
       try {
         // Framing and payload are ASCII, and one byte a character needs no state between reads.
@@ -132,12 +134,9 @@ export function createDecoder(options: DecoderOptions): TurnDecoder {
       }
       return answer.take();
     },
-    end() {
+    end(): readonly TurnEvent[] {
       answer.fail(noEnd());
       return answer.take();
-    },
-    get isModelListOutdated() {
-      return isModelListOutdated;
     },
     memory(): ConversationMemory | undefined {
       if (!totals || !isMemoryTrue || conversationId === '') return undefined;
@@ -148,6 +147,7 @@ export function createDecoder(options: DecoderOptions): TurnDecoder {
       return active.length > 0 ? encodeMemory(conversationId, active, totals) : undefined;
     },
   };
+  return decoder;
 }
 
 function undecodable(cause?: unknown): AppError {

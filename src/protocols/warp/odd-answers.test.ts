@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { createDecoder } from './decode-stream.ts';
 import { decodeMemory } from './memory.ts';
 import { decodeAnswer } from './testing/decode.ts';
 import {
@@ -224,5 +225,11 @@ describe('what the upstream tells beside the answer', () => {
     expect(decodeAnswer([...opening, hello, finished(2, [9, true])]).isModelListOutdated).toBe(true);
     expect(decodeAnswer([...opening, hello, finished()]).isModelListOutdated).toBe(false);
     expect(decodeAnswer([init(), finished(4, [9, true])]).isModelListOutdated).toBe(true);
+  });
+
+  it('is let go of with its decoder, which has no getter for V8 to make a lasting shape of', () => {
+    const decoder = createDecoder({ offeredTools: new Set(), remembered: undefined });
+    const getters = Object.values(Object.getOwnPropertyDescriptors(decoder)).filter(({ get }) => get);
+    expect(getters).toEqual([]);
   });
 });
