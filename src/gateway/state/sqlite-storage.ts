@@ -7,9 +7,6 @@ import { maxEntryBytesIn } from './sqlite-entries.ts';
 import type { ThreadVerbs } from './sqlite-thread.ts';
 import { type Storage, sealingOf, type Totals } from './state-store.ts';
 
-/** More than nearly all batches need; what a larger one took is given back. */
-const mostSpareBytes = 4 * 1024 * 1024;
-
 /** Entries in a file of this process alone, whose work runs on its own thread. Throws DatabaseError. */
 export async function openSqliteStorage(
   path: string,
@@ -39,8 +36,6 @@ export async function openSqliteStorage(
   }
 
   let totals: Totals = { entries: 0, bytes: 0 };
-  /** What the values of a batch lie in: the thread reads them there, and the next batch takes their place. */
-  let spare: SharedArrayBuffer | undefined;
   return {
     name: 'sqlite',
     isShared: false,
@@ -52,24 +47,14 @@ export async function openSqliteStorage(
     read: (secret) => opened(secret, 'read'),
     take: (secret) => opened(secret, 'take'),
     async write(changes) {
-      const lengths = changes.map(([, entry]) => entry?.value.length ?? 0);
-      const size = lengths.reduce((sum, length) => sum + length, 0);
-      const memory = spare && spare.byteLength >= size ? spare : new SharedArrayBuffer(size);
-      spare = undefined;
-      const values = new Uint8Array(memory);
-      let end = 0;
-      for (const [, entry] of changes) {
-        if (entry === undefined) continue;
-        values.set(entry.value, end);
-        end += entry.value.length;
-      }
+      const values = changes.map(([, entry]) => entry?.value ?? new Uint8Array());
       totals = await thread.write(clock.now(), {
         secrets: changes.map(([secret]) => secret),
         expiresAt: changes.map(([, entry]) => entry?.expiresAt ?? 0),
-        lengths,
-        values,
+        lengths: values.map(({ length }) => length),
+        // Not from the pool, which would go along as a whole.
+        values: new Uint8Array(Buffer.concat(values)),
       });
-      if (memory.byteLength <= mostSpareBytes) spare = memory;
     },
     close: () => thread.close(),
   };

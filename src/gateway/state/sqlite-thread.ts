@@ -3,7 +3,7 @@ import { serveVerbs } from '../../db/verbs.ts';
 import { openSqliteEntries } from './sqlite-entries.ts';
 import { type Change, sealingOf, type Totals } from './state-store.ts';
 
-/** Changes as they go to the thread: all values in one piece of shared memory, one after another. */
+/** Changes as they go to the thread: all values in one piece of memory. */
 export interface Batch {
   readonly secrets: readonly string[];
   /** By secret; 0: the entry is to be removed. */
