@@ -36,7 +36,9 @@ function asker({ gatewayUrl }: TestServices, key: string) {
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),
     });
     const text = await answer.text();
-    return { status: answer.status, text, model: answer.headers.get('x-warp2api-model') };
+    const { headers: told } = answer;
+    const ignored = told.get('x-warp2api-ignored');
+    return { status: answer.status, text, model: told.get('x-warp2api-model'), ignored };
   };
 }
 
@@ -169,8 +171,14 @@ test('a key for some models has no other one named to the upstream, in whatever 
     const body = { ...userTurn('m', 'Hi'), ...more };
     expect((await asker(services, all)('/v1/chat/completions', body)).status).toBe(200);
     expect(services.requests.at(-1)?.json).toEqual(body);
-    expect((await asker(services, some)('/v1/chat/completions', body)).status).toBe(200);
+    const answer = await asker(services, some)('/v1/chat/completions', body);
+    expect(answer).toMatchObject({ status: 200, ignored: Object.keys(more).join() });
     expect(services.requests.at(-1)?.json['model']).toBe('m');
     expect(services.requests.at(-1)?.text).not.toContain('dear');
+    const { length } = services.requests;
+    const prompt = { model: 'm', prompt: 'Hi', ...more };
+    expect((await asker(services, some)('/v1/completions', prompt)).status).toBe(403);
+    expect(services.requests).toHaveLength(length);
+    expect((await asker(services, all)('/v1/completions', prompt)).status).toBe(200);
   }
 });

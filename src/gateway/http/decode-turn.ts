@@ -34,7 +34,7 @@ export function decodeTurn<Options>(
 ): DecodedBody<Options> | Promise<DecodedBody<Options>> {
   const { body, heldBody, client, headers } = asked;
   const text = heldBody?.text;
-  const isRelayable = text !== undefined && !namesOthers(client, body);
+  const isRelayable = text !== undefined && fieldOfOthers(client, body) === undefined;
   const open = isRelayable ? inbound.readRelayed?.(body, text, headers) : undefined;
   if (!open) return decodedFor(undefined, inbound, asked);
   const affinityKey = affinityKeyOf(headers) ?? open.affinityKey;
@@ -58,10 +58,10 @@ function planOf(
 /** What upstreams read further models in, and those that take a name in any case read `model` in. */
 const modelFields = /^(models?|fallbacks)$/iu;
 
-/** A key that is for some models reaches no other one by such fields: its body is not passed on as it is, and they go nowhere. */
-function namesOthers({ managed }: ClientKey, body: unknown): boolean {
-  if (!managed?.models || !isJsonObject(body)) return false;
-  return Object.keys(body).some((name) => name !== 'model' && modelFields.test(name));
+/** The field of a body by which a key that is for some models could reach another one: such a body is not passed on as it is. */
+export function fieldOfOthers({ managed }: ClientKey, body: unknown): string | undefined {
+  if (!managed?.models || !isJsonObject(body)) return undefined;
+  return Object.keys(body).find((name) => name !== 'model' && modelFields.test(name));
 }
 
 function decodedFor<Options>(

@@ -1,10 +1,12 @@
 import { z } from 'zod';
+import { AppError } from '../../core/errors.ts';
 import type { Endpoint } from '../../core/protocol.ts';
 import type { Route } from '../../lib/api/api-routes.ts';
 import { endpointNames, endpoints } from '../../protocols/openai-chat/endpoints/endpoints.ts';
 import type { FormBody } from '../../protocols/openai-chat/endpoints/form-data.ts';
 import { createEndpointInbound, readEndpointRequest } from '../../protocols/openai-chat/endpoints/inbound.ts';
 import type { Routes } from '../models/routing.ts';
+import { fieldOfOthers } from './decode-turn.ts';
 import { type AnswerTurn, answeredBy } from './turn-answers.ts';
 
 /** What the routes of endpoints answer from. */
@@ -44,7 +46,17 @@ function routeOf(endpoint: Endpoint): Route<EndpointService> {
     body: defaultModel === undefined ? endpointRequest : modellessRequest,
     answers: { 200: { description: "The provider's own answer.", headers: answeredBy } },
     handle({ routes, answerTurn }, request, reply) {
-      const { body, heldBody } = request;
+      const { body, heldBody, client } = request;
+      const param = fieldOfOthers(client, body);
+      if (param !== undefined) {
+        throw new AppError(
+          'forbidden',
+          `A key that is for some models may not name others: leave ${param} out.`,
+          {
+            param,
+          },
+        );
+      }
       const text = heldBody?.text;
       if (heldBody) heldBody.text = undefined;
       const given = isForm ? { body, text, form: body as FormBody } : { body, text };
