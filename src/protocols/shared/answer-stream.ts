@@ -1,8 +1,8 @@
 import { createParser, type EventSourceParser } from 'eventsource-parser';
 import type { AppError } from '../../core/errors.ts';
 import type { TurnEvent } from '../../core/turn.ts';
+import { Utf8Reader } from '../../lib/utf8-reader.ts';
 import { maxAnswerBytes, maxEventBytes, mostCalls, noEnd, tooLong, tooManyCalls } from './failed-answer.ts';
-import { Utf8Reader } from './utf8-reader.ts';
 
 /** A line that is no field of an event costs an error object: it counts like so many bytes. */
 const oddLineBytes = 1_000;

@@ -2,8 +2,8 @@ import { AppError } from '../../core/errors.ts';
 import type { TurnDecoder, UpstreamAnswer } from '../../core/protocol.ts';
 import type { FinishReason, TurnEvent, Usage } from '../../core/turn.ts';
 import { type JsonObject, parseJson, parseJsonObject } from '../../lib/parse-json.ts';
+import { Utf8Reader } from '../../lib/utf8-reader.ts';
 import { maxAnswerBytes, maxEventBytes, noEnd, tooLong } from './failed-answer.ts';
-import { Utf8Reader } from './utf8-reader.ts';
 
 /**
  * The text of a JSON object with other values for some members: each function gets the text of the value that is there, and a member
