@@ -154,12 +154,14 @@ async function folderWithLedger(count: number, modelOf = (_turn: number) => 'old
 async function countAll(page: Page): Promise<number> {
   const older = page.getByRole('button', { name: 'Show older turns' });
   const end = page.getByText('The usage ledger has no older ones.');
+  const fault = page.getByRole('alert');
   for (;;) {
     await older.or(end).waitFor();
     if (await end.isVisible()) break;
     const before = await rowCount(page);
-    await older.click();
-    await expect.poll(async () => (await end.isVisible()) || (await rowCount(page)) > before).toBe(true);
+    await older.press('Enter');
+    const hasMore = async () => (await end.isVisible()) || (await rowCount(page)) > before;
+    await expect.poll(async () => [await hasMore(), await fault.allInnerTexts()]).toEqual([true, []]);
   }
   return rowCount(page);
 }
