@@ -46,7 +46,7 @@ async function quiet(): Promise<void> {
   while (pending.size > 0) await Promise.allSettled(pending);
 }
 
-/** Until what turns have used is told to the database: gateways gather it for less than this. */
+/** Until the database has what turns used: gateways gather it for less than this. */
 async function told(): Promise<void> {
   await new Promise((resolve) => setTimeout(resolve, 100));
   await quiet();
