@@ -138,7 +138,7 @@ export class Http1Exchange implements Dispatcher.DispatchController, Http1Listen
     this.rawTrailers = trailers;
     if (this.#isPaused) this.resume();
     this.#handler.onResponseEnd?.(this, trailers);
-    // A request that was answered before it was read to its end stands in the way of the next one.
+    // The rest of a request that was answered early would come before the next one.
     const { isKept, keepAlive } = this.#reader;
     this.#onOver(isKept && this.#socket.writableLength === 0, keepAlive);
   }
