@@ -4,7 +4,6 @@ import type undici from 'undici';
 // The package as a whole loads its fetch, caches, cookies and mocks as well, which takes 50 ms and 7 MiB. Without it a
 // dispatcher has no other method than `dispatch`, whatever its type says.
 const require = createRequire(import.meta.url);
-export const Agent = require('undici/lib/dispatcher/agent') as typeof undici.Agent;
 export const Dispatcher = require('undici/lib/dispatcher/dispatcher') as typeof undici.Dispatcher;
 export const buildConnector = require('undici/lib/core/connect') as typeof undici.buildConnector;
 const send = require('undici/lib/api/api-request') as (

@@ -1,15 +1,14 @@
-import { lookup as systemLookup } from 'node:dns';
 import type { Dispatcher } from 'undici';
 import { AppError } from '../../core/errors.ts';
 import type { ImagePart, ImageUrlPart } from '../../core/turn.ts';
-import { createGuardedAgent, PrivateAddressError } from '../../lib/addresses/guarded-agent.ts';
-import { isServerAddress } from '../../lib/addresses/ip-addresses.ts';
-import { judgedLookup, type LookupAll } from '../../lib/addresses/judged-lookup.ts';
 import type { Clock } from '../../lib/clock.ts';
 import type { BodyBudget, HeldBody } from '../../lib/http/body-budget.ts';
 import { createLimit } from '../../lib/limit.ts';
+import type { LookupAll } from '../../lib/network/connector.ts';
+import { createDirectDispatcher } from '../../lib/network/network.ts';
+import { unsentIn } from '../../lib/network/transport-errors.ts';
 import { readBytes } from '../../lib/read-bytes.ts';
-import { Agent, request } from '../../lib/undici.ts';
+import { request } from '../../lib/undici.ts';
 import { imageTypeOf } from '../../protocols/shared/files.ts';
 
 /** Fetches images that clients name by their address. */
@@ -45,17 +44,10 @@ const fetchesAtOnce = 16;
 export function createImageFetcher(options: ImageFetcherOptions): ImageFetcher {
   const { clock, userAgent } = options;
   const allowed = new Set(options.allowedHosts);
-  const guarded = createGuardedAgent(timeLimitMs, options.lookup);
-  const open = new Agent({
-    pipelining: 0,
-    connect: {
-      timeout: timeLimitMs,
-      // The owner allowed a server, not whatever its name is made to lead to.
-      lookup: judgedLookup(options.lookup ?? systemLookup, (addresses) =>
-        addresses.every(isServerAddress) ? undefined : new PrivateAddressError(),
-      ),
-    },
-  });
+  const { lookup } = options;
+  const connecting = { timeoutMs: timeLimitMs, userAgent, ...(lookup && { lookup }) };
+  const guarded = createDirectDispatcher(clock, { ...connecting, publicHosts: 'all' });
+  const open = createDirectDispatcher(clock, connecting);
   const limit = createLimit(fetchesAtOnce);
 
   /** A bare host is allowed on the default ports alone. */
@@ -105,7 +97,7 @@ export function createImageFetcher(options: ImageFetcherOptions): ImageFetcher {
           signal.throwIfAborted();
           if (cause instanceof AppError) throw cause;
           if (timeout.signal.aborted) throw refused(image, 'took longer than 10 seconds', cause);
-          if (cause instanceof PrivateAddressError) throw refused(image, notPublic, cause);
+          if (addressFaults.has(unsentIn(cause)?.code ?? '')) throw refused(image, notPublic, cause);
           throw refused(image, 'could not be reached', cause);
         } finally {
           cancel();
@@ -113,11 +105,13 @@ export function createImageFetcher(options: ImageFetcherOptions): ImageFetcher {
       });
     },
     async close() {
-      await Promise.all([guarded.destroy(), open.destroy()]);
+      for (const dispatcher of [guarded, open]) dispatcher.shut(new Error('The program stops.'));
     },
   };
 }
 
+/** The owner allowed a server, not whatever its name is made to lead to. */
+const addressFaults: ReadonlySet<string> = new Set(['PRIVATE_ADDRESS', 'ODD_ADDRESS']);
 const notPublic =
   'is not on the public internet; the operator of this gateway can allow its host (FETCH_IMAGES_ALLOW)';
 

@@ -1,8 +1,7 @@
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { expect, it, onTestFinished } from 'vitest';
-import type { LookupAll } from '../addresses/judged-lookup.ts';
-import { createConnector } from './connector.ts';
+import { createConnector, type LookupAll } from './connector.ts';
 import { noProxies, ProxyRules } from './proxy-rules.ts';
 import { UnsentError } from './transport-errors.ts';
 
@@ -52,4 +51,30 @@ it('connects to no name that leads to a cloud’s metadata, and to names in the 
   expect(connections).toBe(0);
   (await connector.open(new URL(`http://lan.test:${port}`))).destroy();
   expect(connections).toBe(1);
+});
+
+it('connects to the public internet only where it is to, and asks for a name once', async () => {
+  let connections = 0;
+  const server = createServer((_request, response) => response.end());
+  server.on('connection', () => (connections += 1));
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  onTestFinished(() => void server.close());
+  const { port } = server.address() as AddressInfo;
+  let asked = 0;
+  const connector = createConnector(new ProxyRules(noProxies), {
+    timeoutMs: 1_000,
+    userAgent: 'test',
+    publicHosts: 'all',
+    // The second answer would be the rebound one.
+    lookup(_name, _options, callback) {
+      asked += 1;
+      callback(null, [{ address: asked === 1 ? '192.0.2.1' : '127.0.0.1', family: 4 }]);
+    },
+  });
+  const refusal = { phase: 'name', code: 'PRIVATE_ADDRESS' };
+  for (const host of ['127.0.0.1', '[::ffff:127.0.0.1]', '[::127.0.0.1]', '2130706433'])
+    await expect(connector.open(new URL(`http://${host}:${port}`))).rejects.toMatchObject(refusal);
+  expect(asked).toBe(0);
+  await expect(connector.open(new URL(`http://name.test:${port}`))).rejects.toMatchObject(refusal);
+  expect([asked, connections]).toEqual([1, 0]);
 });

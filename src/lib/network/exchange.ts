@@ -1,5 +1,7 @@
+import type { IncomingHttpHeaders } from 'node:http';
 import type { Dispatcher } from 'undici';
 import type { Clock } from '../clock.ts';
+import { isConnectionLoss, UnsentError } from './transport-errors.ts';
 
 export interface NetworkDispatchOptions extends Dispatcher.DispatchOptions {
   readonly body?: string | Uint8Array | null;
@@ -37,7 +39,7 @@ export interface Connection {
   readonly used: number;
   /** Counts what has come from the other side. */
   readonly heard: number;
-  send(options: NetworkDispatchOptions, handler: Dispatcher.DispatchHandler): void;
+  send(request: PendingRequest): void;
   destroy(error: Error): void;
 }
 
@@ -55,12 +57,143 @@ export interface OriginOptions {
 /** How one of them is known to the pool it is in. */
 export interface PooledConnection {
   readonly serial: number;
-  readonly listener: ConnectionListener;
+  readonly pool: {
+    /** Its room may have changed. */
+    changed(connection: Connection): void;
+    closed(connection: Connection): void;
+  };
 }
 
-/** What a connection says to the pool it is in. */
-export interface ConnectionListener {
-  /** Its room may have changed. */
-  onChange(connection: Connection): void;
-  onClosed(connection: Connection): void;
+/** One request and its answer on a connection. The request's handler hears exactly one end. */
+export abstract class Exchange implements Dispatcher.DispatchController {
+  rawHeaders: IncomingHttpHeaders | null = null;
+  rawTrailers: IncomingHttpHeaders | null = null;
+  paused = false;
+  reason: Error | null = null;
+  protected isOver = false;
+  protected readonly request: PendingRequest;
+
+  constructor(request: PendingRequest) {
+    this.request = request;
+  }
+
+  get aborted(): boolean {
+    return this.reason !== null;
+  }
+
+  abort(reason: Error): void {
+    if (this.isDeaf) return;
+    this.reason = reason;
+    this.cut();
+  }
+
+  abstract pause(): void;
+  abstract resume(): void;
+
+  /** The handler has aborted it. */
+  protected abstract cut(): void;
+
+  /** Its handler hears nothing more but that it has failed, if that is still to come. */
+  protected get isDeaf(): boolean {
+    return this.isOver || this.reason !== null;
+  }
+
+  /** False: the handler has aborted it already. */
+  protected begin(): boolean {
+    this.request.handler.onRequestStart?.(this, null);
+    return this.reason === null;
+  }
+
+  onHead(status: number, headers: IncomingHttpHeaders): void {
+    if (this.isDeaf) return;
+    this.rawHeaders = headers;
+    this.request.hasAnswer = true;
+    this.request.handler.onResponseStart?.(this, status, headers, '');
+  }
+
+  onBody(bytes: Buffer): void {
+    if (!this.isDeaf) this.request.handler.onResponseData?.(this, bytes);
+  }
 }
+
+/** Against a peer that refuses every time. */
+const maxResends = 3;
+/** A kept connection that closes later than this after the request was written was not stale. */
+const staleWithinMs = 2_000;
+
+/** A request that waits for a connection, or is on one. If that turns out to be dead, it is given back to be sent on another. */
+export class PendingRequest {
+  readonly options: NetworkDispatchOptions;
+  readonly handler: Dispatcher.DispatchHandler;
+  /** Only a connection younger than this one will do. */
+  afterSerial = 0;
+  /** Stops listening for the caller's signal. */
+  stopWaiting: (() => void) | undefined;
+  /** Some of the answer has come. */
+  hasAnswer = false;
+  /** A monotonic time in milliseconds. */
+  readonly #now: () => number;
+  #resends = 0;
+  #hasMetStaleConnection = false;
+  #connection: Connection | undefined;
+  #resend: ((request: PendingRequest) => void) | undefined;
+  #isReuse = false;
+  #heardBefore = 0;
+  #sentAt = 0;
+
+  constructor(options: NetworkDispatchOptions, handler: Dispatcher.DispatchHandler, now: () => number) {
+    this.options = options;
+    this.handler = handler;
+    this.#now = now;
+  }
+
+  suits(connection: Connection): boolean {
+    return connection.serial > this.afterSerial && (connection.isHttp2 || this.options.needsHttp2 !== true);
+  }
+
+  /** It gets no connection. */
+  fail(error: Error): void {
+    this.stopWaiting?.();
+    this.handler.onResponseError?.(neverStarted, error);
+  }
+
+  /** Without `resend` the request is sent once, whatever happens. */
+  sendOn(connection: Connection, resend: ((request: PendingRequest) => void) | undefined): void {
+    this.#connection = connection;
+    this.#resend = resend;
+    this.#isReuse = connection.used > 0;
+    this.#heardBefore = connection.heard;
+    this.#sentAt = this.#now();
+    connection.send(this);
+  }
+
+  /** Its exchange has failed. */
+  lose(exchange: Exchange, error: Error): void {
+    if (!this.#resend || this.hasAnswer || exchange.aborted || !this.#mayResend(error)) {
+      this.handler.onResponseError?.(exchange, error);
+      return;
+    }
+    this.#resends += 1;
+    this.#resend(this);
+  }
+
+  #mayResend(error: Error): boolean {
+    if (error instanceof UnsentError) return this.#resends < maxResends;
+    const { method, mayResend } = this.options;
+    const isAllowed = mayResend ?? (method === 'GET' || method === 'HEAD');
+    if (!isAllowed || this.#hasMetStaleConnection || !this.#isReuse || !isConnectionLoss(error)) return false;
+    this.#hasMetStaleConnection = true;
+    const isSilent = this.#connection?.heard === this.#heardBefore;
+    return isSilent && this.#now() - this.#sentAt < staleWithinMs;
+  }
+}
+
+/** For handlers of requests that got no connection. */
+const neverStarted: Dispatcher.DispatchController = {
+  aborted: false,
+  paused: false,
+  reason: null,
+  abort() {},
+  pause() {},
+  resume() {},
+};

@@ -2,6 +2,7 @@ import { type AddressInfo, createServer, type Server, type Socket } from 'node:n
 import { Duplex } from 'node:stream';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { createManualClock, type ManualClock } from '../../gateway/testing/manual-clock.ts';
+import { PendingRequest } from './exchange.ts';
 import { Http1Connection } from './http1-connection.ts';
 import { createNetwork, type Network } from './network.ts';
 import { noProxies } from './proxy-rules.ts';
@@ -169,14 +170,16 @@ it.each(['EHOSTUNREACH', 'ENETDOWN', 'ECONNRESET'])(
       isKept: true,
       clock,
       serial: 1,
-      listener: { onChange() {}, onClosed() {} },
+      pool: { changed() {}, closed() {} },
       forwardProxy: undefined,
     });
     const error = await new Promise<Error>((resolve) => {
-      connection.send(
+      const request = new PendingRequest(
         { origin: url, path: '/', method: 'POST', body: 'turn' },
         { onResponseError: (_controller, given) => resolve(given) },
+        clock.monotonic,
       );
+      connection.send(request);
       socket.destroy(Object.assign(new Error('read'), { code }));
     });
     expect(written.length).toBe(1);

@@ -1,9 +1,20 @@
+import type { IncomingHttpHeaders } from 'node:http';
 import type { Socket } from 'node:net';
-import type { Dispatcher } from 'undici';
-import type { Connection, NetworkDispatchOptions, OriginOptions, PooledConnection } from './exchange.ts';
-import { Http1Exchange } from './http1-exchange.ts';
+import {
+  type Connection,
+  connectionHeaders,
+  Exchange,
+  type NetworkDispatchOptions,
+  type OriginOptions,
+  type PendingRequest,
+  type PooledConnection,
+} from './exchange.ts';
+import { Http1Reader } from './http1-reader.ts';
 import { proxyAuthorization } from './proxy-rules.ts';
-import { ConnectionLostError } from './transport-errors.ts';
+import { ConnectionLostError, closedBefore, isSurelyUnsent } from './transport-errors.ts';
+
+/** Head and body up to this size leave in one piece. */
+const mostAtOnce = 64 * 1024;
 
 const keepAliveMs = 30_000;
 const mostKeepAliveMs = 600_000;
@@ -55,20 +66,14 @@ export class Http1Connection implements Connection {
     return this.used > 0 && !this.#options.isKept ? 0 : 1;
   }
 
-  send(options: NetworkDispatchOptions, handler: Dispatcher.DispatchHandler): void {
-    const { origin, isKept } = this.#options;
-    const exchange = new Http1Exchange(
-      this.#addressed(options),
-      handler,
-      this.#socket,
-      (mayBeKept, keepAlive) => this.#onOver(mayBeKept, keepAlive),
-    );
+  send(request: PendingRequest): void {
+    const exchange = new Http1Exchange(request, this, this.#socket);
     this.#exchange = exchange;
     this.#socket.ref();
     this.used += 1;
-    if (this.used === 1) exchange.start(origin, isKept);
+    if (this.used === 1) exchange.start();
     // What has come unasked since the last answer shows first, as does an end: it must not be taken for the next answer.
-    else setImmediate(() => exchange.start(origin, isKept));
+    else setImmediate(() => exchange.start());
   }
 
   destroy(error: Error): void {
@@ -76,17 +81,17 @@ export class Http1Connection implements Connection {
     this.#socket.destroy();
   }
 
-  #addressed(options: NetworkDispatchOptions): NetworkDispatchOptions {
-    const { origin, forwardProxy } = this.#options;
-    if (forwardProxy === undefined) return options;
-    return {
-      ...options,
-      path: `${origin.origin}${options.path}`,
-      headers: { ...(options.headers as Record<string, string>), ...this.#forwardHeaders },
-    };
+  /** Throws on what would be read as another request than was meant. */
+  headOf(options: NetworkDispatchOptions): string {
+    const { origin, isKept, forwardProxy } = this.#options;
+    if (forwardProxy === undefined) return headOf(origin, options, isKept);
+    const path = `${origin.origin}${options.path}`;
+    const headers = { ...(options.headers as Record<string, string>), ...this.#forwardHeaders };
+    return headOf(origin, { ...options, path, headers }, isKept);
   }
 
-  #onOver(mayBeKept: boolean, keepAlive: string | undefined): void {
+  /** The connection may carry another request, and for how long it is kept in the words of the other side. */
+  onOver(mayBeKept: boolean, keepAlive?: string): void {
     this.#exchange = undefined;
     const idleMs = idleMsOf(keepAlive);
     if (idleMs !== this.#idleMs) {
@@ -101,7 +106,7 @@ export class Http1Connection implements Connection {
       this.#idleSince = clock.monotonic();
       this.#cancelIdle ??= clock.after(this.#idleMs, () => this.#checkIdle());
     }
-    this.#options.listener.onChange(this);
+    this.#options.pool.changed(this);
   }
 
   /** Set again only when it has run: not for each request. */
@@ -119,7 +124,7 @@ export class Http1Connection implements Connection {
     this.#isClosed = true;
     this.#cancelIdle?.();
     this.#exchange?.lose(new ConnectionLostError('The connection was closed.'));
-    this.#options.listener.onClosed(this);
+    this.#options.pool.closed(this);
   }
 }
 
@@ -127,4 +132,141 @@ function idleMsOf(keepAlive: string | undefined): number {
   const [, seconds] = /(?:^|[\s,;])timeout=(\d{1,9})/i.exec(keepAlive ?? '') ?? [];
   if (seconds === undefined) return keepAliveMs;
   return Math.min(Number(seconds) * 1_000 - keepAliveMarginMs, mostKeepAliveMs);
+}
+
+/** One request and its answer. */
+class Http1Exchange extends Exchange {
+  readonly #connection: Http1Connection;
+  readonly #socket: Socket;
+  readonly #reader: Http1Reader;
+  #isSent = false;
+
+  constructor(request: PendingRequest, connection: Http1Connection, socket: Socket) {
+    super(request);
+    this.#connection = connection;
+    this.#socket = socket;
+    this.#reader = new Http1Reader(this, request.options.method);
+  }
+
+  start(): void {
+    if (this.isOver) return;
+    let fault: Error;
+    try {
+      if (this.begin()) {
+        this.#write(this.#connection.headOf(this.request.options));
+        this.#isSent = true;
+        return;
+      }
+      fault = this.reason as Error;
+    } catch (error) {
+      fault = error as Error;
+    }
+    process.nextTick(() => this.#fail(fault, true));
+  }
+
+  #write(head: string): void {
+    const { body } = this.request.options;
+    const socket = this.#socket;
+    if (body == null || body.length === 0) {
+      socket.write(head, 'latin1');
+      return;
+    }
+    const content = typeof body === 'string' ? Buffer.from(body) : body;
+    if (head.length + content.length <= mostAtOnce) {
+      socket.write(Buffer.concat([Buffer.from(head, 'latin1'), content]));
+      return;
+    }
+    socket.cork();
+    socket.write(head, 'latin1');
+    socket.write(content);
+    socket.uncork();
+  }
+
+  override pause(): void {
+    if (this.isOver) return;
+    this.paused = true;
+    this.#socket.pause();
+  }
+
+  override resume(): void {
+    if (!this.paused) return;
+    this.paused = false;
+    this.#socket.resume();
+  }
+
+  protected override cut(): void {
+    if (this.#isSent) this.#socket.destroy();
+  }
+
+  /** Bytes of its connection. */
+  read(bytes: Buffer): void {
+    try {
+      if (!this.#isSent) throw new ConnectionLostError('The other side answered what was not asked.');
+      this.#reader.read(bytes);
+    } catch (error) {
+      this.lose(error as Error);
+      this.#socket.destroy();
+    }
+  }
+
+  /** The other side has closed. */
+  close(): void {
+    if (!this.#reader.end()) this.lose(new ConnectionLostError('The other side closed the connection.'));
+  }
+
+  /** The connection is lost. */
+  lose(error: Error): void {
+    if (!this.#isSent) this.#fail(closedBefore(error), false);
+    else if (isSurelyUnsent(error)) this.#fail(new ConnectionLostError(error.message, error), false);
+    else this.#fail(error, false);
+  }
+
+  onEnd(trailers: IncomingHttpHeaders): void {
+    if (this.isDeaf) return;
+    this.isOver = true;
+    this.rawTrailers = trailers;
+    this.resume();
+    this.request.handler.onResponseEnd?.(this, trailers);
+    // The rest of a request that was answered early would come before the next one.
+    const { isKept, keepAlive } = this.#reader;
+    this.#connection.onOver(isKept && this.#socket.writableLength === 0, keepAlive);
+  }
+
+  /** The end, unless there was one. */
+  #fail(error: Error, isKept: boolean): void {
+    if (this.isOver) return;
+    this.isOver = true;
+    this.request.lose(this, this.reason ?? error);
+    this.#connection.onOver(isKept);
+  }
+}
+
+const token = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
+const headerValue = /^[\t\x20-\x7e\x80-\xff]*$/;
+const target = /^[\x21-\xff]+$/;
+
+function headOf(
+  origin: URL,
+  { method, path, headers, body }: NetworkDispatchOptions,
+  isKept: boolean,
+): string {
+  if (!token.test(method) || !target.test(path)) throw new TypeError('The request has no method or path.');
+  let { host } = origin;
+  let others = '';
+  for (const [name, values] of Object.entries(headers ?? {})) {
+    if (values === undefined || values === null) continue;
+    const lower = name.toLowerCase();
+    const isHost = lower === 'host';
+    if (lower === 'content-length' || (connectionHeaders.has(lower) && !isHost)) continue;
+    for (const value of Array.isArray(values) ? values : [values]) {
+      if (!token.test(name) || !headerValue.test(value))
+        throw new TypeError(`The header ${lower} of the request cannot be sent.`);
+      if (isHost) host = value;
+      else others += `${name}: ${value}\r\n`;
+    }
+  }
+  const takesBody = body != null || method === 'POST' || method === 'PUT' || method === 'PATCH';
+  const length = takesBody ? `content-length: ${Buffer.byteLength(body ?? '')}\r\n` : '';
+  const connection = isKept ? 'keep-alive' : 'close';
+  return `${method} ${path} HTTP/1.1\r\nhost: ${host}\r\nconnection: ${connection}\r\n${others}${length}\r\n`;
 }

@@ -1,9 +1,22 @@
-import { type ClientHttp2Session, connect } from 'node:http2';
+import {
+  type ClientHttp2Session,
+  type ClientHttp2Stream,
+  connect,
+  constants,
+  type OutgoingHttpHeaders,
+} from 'node:http2';
 import type { Socket } from 'node:net';
-import type { Dispatcher } from 'undici';
-import type { Connection, NetworkDispatchOptions, OriginOptions, PooledConnection } from './exchange.ts';
-import { Http2Exchange } from './http2-exchange.ts';
-import { UnsentError } from './transport-errors.ts';
+import {
+  type Connection,
+  connectionHeaders,
+  Exchange,
+  mostAnnouncements,
+  type NetworkDispatchOptions,
+  type OriginOptions,
+  type PendingRequest,
+  type PooledConnection,
+} from './exchange.ts';
+import { ConnectionLostError, closedBefore, StreamResetError, UnsentError } from './transport-errors.ts';
 
 /** How much of an answer the other side may send before we have read it. */
 const streamWindowBytes = 256 * 1024;
@@ -63,12 +76,6 @@ export class Http2Connection implements Connection {
   readonly #session: ClientHttp2Session;
   readonly #options: Http2Options;
   readonly #open = new Set<Http2Exchange>();
-  readonly #hooks = {
-    onHeard: () => {
-      this.heard += 1;
-    },
-    onOver: (exchange: Http2Exchange) => this.#onOver(exchange),
-  };
   #peerMaxStreams: number;
   #isGoingAway = false;
   #cancelTick: () => void;
@@ -77,7 +84,7 @@ export class Http2Connection implements Connection {
   #ticksIdle = 0;
 
   constructor(session: ClientHttp2Session, options: Http2Options) {
-    const { serial, clock, maxStreams, listener } = options;
+    const { serial, clock, maxStreams, pool } = options;
     this.serial = serial;
     this.#session = session;
     this.#options = options;
@@ -86,18 +93,18 @@ export class Http2Connection implements Connection {
     session.unref();
     session.on('remoteSettings', ({ maxConcurrentStreams }) => {
       this.#peerMaxStreams = maxConcurrentStreams ?? maxStreams;
-      listener.onChange(this);
+      pool.changed(this);
     });
     session.on('goaway', (_code, lastStreamId) => {
       this.#isGoingAway = true;
       for (const exchange of this.#open) exchange.goAway(lastStreamId);
-      listener.onChange(this);
+      pool.changed(this);
     });
     session.on('error', (error) => this.#lose(error));
     session.once('close', () => {
       this.#lose(new Error('the session closed'));
       this.#cancelTick();
-      listener.onClosed(this);
+      pool.closed(this);
     });
   }
 
@@ -108,8 +115,8 @@ export class Http2Connection implements Connection {
     return Math.max(0, Math.min(isKept ? maxStreams : 1, this.#peerMaxStreams) - this.#open.size);
   }
 
-  send(options: NetworkDispatchOptions, handler: Dispatcher.DispatchHandler): void {
-    const exchange = new Http2Exchange(handler, this.#hooks);
+  send(request: PendingRequest): void {
+    const exchange = new Http2Exchange(request, this, this.#session);
     this.used += 1;
     if (this.#open.size === 0) {
       this.#session.ref();
@@ -118,7 +125,7 @@ export class Http2Connection implements Connection {
       if (this.#ticksSinceAnswer > 0) this.#ping();
     }
     this.#open.add(exchange);
-    exchange.start(this.#session, this.#options.origin, options);
+    exchange.start(this.#options.origin);
   }
 
   destroy(error: Error): void {
@@ -126,17 +133,17 @@ export class Http2Connection implements Connection {
     this.#session.destroy();
   }
 
-  #onOver(exchange: Http2Exchange): void {
+  onOver(exchange: Http2Exchange): void {
     this.#open.delete(exchange);
     if (!this.#options.isKept) this.#session.close();
     else if (this.#open.size === 0) this.#session.unref();
-    this.#options.listener.onChange(this);
+    this.#options.pool.changed(this);
   }
 
   /** Takes no more streams, and closes when the open ones have ended. */
   #retire(): void {
     this.#isGoingAway = true;
-    this.#options.listener.onChange(this);
+    this.#options.pool.changed(this);
     this.#session.close();
   }
 
@@ -171,4 +178,163 @@ export class Http2Connection implements Connection {
       this.#ticksSinceAnswer = 0;
     });
   }
+}
+
+/** One request and its answer on a stream of the session. */
+class Http2Exchange extends Exchange {
+  readonly #connection: Http2Connection;
+  readonly #session: ClientHttp2Session;
+  #stream: ClientHttp2Stream | undefined;
+  #hasWholeBody = false;
+  #isUnprocessed = false;
+  #error: Error | undefined;
+
+  constructor(request: PendingRequest, connection: Http2Connection, session: ClientHttp2Session) {
+    super(request);
+    this.#connection = connection;
+    this.#session = session;
+  }
+
+  start(origin: URL): void {
+    const { options } = this.request;
+    const { body } = options;
+    const session = this.#session;
+    if (!this.begin()) {
+      process.nextTick(() => this.#fail());
+      return;
+    }
+    try {
+      const stream = session.request(headersOf(origin, options), { endStream: body == null });
+      this.#stream = stream;
+      this.#listen(stream);
+      if (body != null) stream.end(body);
+    } catch (cause) {
+      const isGone = session.closed || session.destroyed;
+      this.#error = isGone ? closedBefore(cause) : (cause as Error);
+      process.nextTick(() => this.#fail());
+    }
+  }
+
+  override pause(): void {
+    this.paused = true;
+    this.#stream?.pause();
+  }
+
+  override resume(): void {
+    this.paused = false;
+    this.#stream?.resume();
+  }
+
+  protected override cut(): void {
+    this.#stream?.close(constants.NGHTTP2_CANCEL);
+  }
+
+  /** The other side goes away: the streams above the last one that it names were not processed. */
+  goAway(lastStreamId: number): void {
+    if (this.#stream?.id !== undefined && this.#stream.id > lastStreamId) this.#isUnprocessed = true;
+  }
+
+  /** The session is lost. */
+  lose(error: Error): void {
+    this.#error ??= new ConnectionLostError('The connection was lost.', error);
+  }
+
+  #listen(stream: ClientHttp2Stream): void {
+    // Whether the other side has ended the stream shows nowhere else: after a reset of code NO_ERROR, too, node:http2
+    // pushes the null that makes it look like an end.
+    const push = stream.push.bind(stream);
+    stream.push = (chunk, encoding) => {
+      if (chunk === null && !stream.closed) this.#hasWholeBody = true;
+      return push(chunk, encoding);
+    };
+    let announcements = 0;
+    stream.on('headers', () => {
+      announcements += 1;
+      if (announcements <= mostAnnouncements) return;
+      const error = new ConnectionLostError('The other side sent interim answers without end.');
+      this.lose(error);
+      this.#session.destroy(error);
+    });
+    stream.on('response', ({ ':status': status = 0, ...headers }) => {
+      this.#connection.heard += 1;
+      this.onHead(status, headers);
+    });
+    stream.on('data', (chunk: Buffer) => {
+      this.#connection.heard += 1;
+      this.onBody(chunk);
+    });
+    stream.on('trailers', (trailers) => {
+      this.rawTrailers = trailers;
+    });
+    stream.on('end', () => {
+      if (!this.#hasWholeBody || this.isDeaf) return;
+      // Answered before the request was read to its end: the rest is not wanted.
+      if (!stream.writableFinished) stream.close(constants.NGHTTP2_NO_ERROR);
+      this.#end();
+    });
+    stream.on('error', (error) => {
+      this.#error ??= error;
+    });
+    stream.on('close', () => this.#fail());
+  }
+
+  #end(): void {
+    this.isOver = true;
+    this.#connection.onOver(this);
+    this.request.handler.onResponseEnd?.(this, this.rawTrailers ?? {});
+  }
+
+  /** The end, unless there was one. */
+  #fail(): void {
+    if (this.isOver) return;
+    if (this.reason === null && this.#hasWholeBody && this.#stream?.readableLength === 0) {
+      this.#end();
+      return;
+    }
+    const error = this.#failure();
+    this.isOver = true;
+    this.#connection.onOver(this);
+    this.request.lose(this, error);
+  }
+
+  #failure(): Error {
+    if (this.reason !== null) return this.reason;
+    const stream = this.#stream;
+    if (stream === undefined) return this.#error ?? new ConnectionLostError('The connection was lost.');
+    const isRefused = this.#isUnprocessed || stream.rstCode === constants.NGHTTP2_REFUSED_STREAM;
+    // What was answered was processed, whatever the other side says.
+    if (isRefused && this.rawHeaders === null) {
+      return new UnsentError('refused', 'The server did not process the request. Try again.');
+    }
+    if (this.#error instanceof UnsentError || this.#error instanceof ConnectionLostError) return this.#error;
+    if (this.#session.destroyed) {
+      return new ConnectionLostError('The connection was lost.', this.#error);
+    }
+    return new StreamResetError(nameOf(stream.rstCode ?? constants.NGHTTP2_INTERNAL_ERROR));
+  }
+}
+
+function headersOf(origin: URL, options: NetworkDispatchOptions): OutgoingHttpHeaders {
+  const { method, path, headers, body } = options;
+  const sent: OutgoingHttpHeaders = {
+    ':method': method,
+    ':scheme': 'https',
+    ':authority': origin.host,
+    ':path': path,
+  };
+  for (const [name, value] of Object.entries(headers ?? {})) {
+    const lower = name.toLowerCase();
+    if (value !== undefined && !connectionHeaders.has(lower)) sent[lower] = value;
+  }
+  if (body != null) sent['content-length'] = Buffer.byteLength(body);
+  return sent;
+}
+
+function nameOf(code: number): string {
+  const found = Object.entries(constants).find(
+    ([name, value]) =>
+      value === code &&
+      /^NGHTTP2_(?!ERR_|NV_|HCAT_|FLAG_|SETTINGS_|DEFAULT_|SESSION_|STREAM_STATE)/.test(name),
+  );
+  return found?.[0] ?? `code ${code}`;
 }

@@ -1,11 +1,10 @@
 import type { Dispatcher } from 'undici';
 import type { Clock } from '../clock.ts';
 import { Dispatcher as BareDispatcher } from '../undici.ts';
-import { createConnector } from './connector.ts';
-import type { NetworkDispatchOptions } from './exchange.ts';
+import { type ConnectorOptions, createConnector } from './connector.ts';
+import { type NetworkDispatchOptions, PendingRequest } from './exchange.ts';
 import { OriginPool, type OriginPoolOptions } from './origin-pool.ts';
-import { PendingRequest } from './pending-request.ts';
-import { type NamedProxy, ProxyRules, type ProxySettings } from './proxy-rules.ts';
+import { type NamedProxy, noProxies, ProxyRules, type ProxySettings } from './proxy-rules.ts';
 
 /** A lost HTTP/2 session costs no more turns than this. */
 const maxStreams = 10;
@@ -32,6 +31,23 @@ export interface Network {
   /** Whether a proxy can be reached. Rejects with UnsentError. */
   probeProxy(proxy: NamedProxy): Promise<void>;
   close(): void;
+}
+
+/**
+ * For addresses that others name: to the public internet only, or to what the owner has allowed. Without a proxy, and with a new
+ * connection for every request.
+ */
+export function createDirectDispatcher(
+  clock: Clock,
+  connectorOptions: ConnectorOptions,
+): Dispatcher & { shut(error: Error): void } {
+  const connector = createConnector(new ProxyRules(noProxies), connectorOptions);
+  return new NetworkDispatcher({
+    connector,
+    clock,
+    isKept: false,
+    connectTimeoutMs: connectorOptions.timeoutMs,
+  });
 }
 
 export function createNetwork({ proxies, clock, userAgent, publicHosts }: NetworkOptions): Network {

@@ -1,9 +1,8 @@
 import type { Socket } from 'node:net';
 import type { Connector } from './connector.ts';
-import type { Connection, OriginOptions } from './exchange.ts';
+import type { Connection, OriginOptions, PendingRequest } from './exchange.ts';
 import { Http1Connection } from './http1-connection.ts';
 import { openHttp2 } from './http2-connection.ts';
-import type { PendingRequest } from './pending-request.ts';
 import { UnsentError } from './transport-errors.ts';
 
 export interface OriginPoolOptions extends OriginOptions {
@@ -97,7 +96,7 @@ export class OriginPool {
     try {
       const socket = await connector.open(origin);
       this.#serial += 1;
-      const pooled = { ...this.#options, serial: this.#serial, listener: this.#listener };
+      const pooled = { ...this.#options, serial: this.#serial, pool: this };
       connection = isHttp2(socket)
         ? await openHttp2(socket, pooled)
         : new Http1Connection(socket, { ...pooled, forwardProxy: connector.forwardProxy(origin) });
@@ -124,16 +123,15 @@ export class OriginPool {
     this.#connectAsNeeded();
   }
 
-  readonly #listener = {
-    onChange: (connection: Connection): void => {
-      this.#sort(connection);
-      this.#serve();
-    },
-    onClosed: (connection: Connection): void => {
-      this.#connections.delete(connection);
-      this.#sort(connection);
-    },
-  };
+  changed(connection: Connection): void {
+    this.#sort(connection);
+    this.#serve();
+  }
+
+  closed(connection: Connection): void {
+    this.#connections.delete(connection);
+    this.#sort(connection);
+  }
 
   /** Puts a connection among those with room, or takes it out. */
   #sort(connection: Connection): void {

@@ -1,10 +1,5 @@
-import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
-import { request } from 'undici';
-import { afterEach, expect, it } from 'vitest';
-import { createGuardedAgent } from './guarded-agent.ts';
+import { expect, it } from 'vitest';
 import { isPublicAddress, isServerAddress } from './ip-addresses.ts';
-import type { LookupAll } from './judged-lookup.ts';
 
 /**
  * The blocks of the IANA IPv4 and IPv6 Special-Purpose Address Registries, with the first and the last address of each, and
@@ -131,44 +126,4 @@ it.each([
   ...['198.18.0.5', 'fd12:3456::5', '::ffff:10.0.0.1', '64:ff9b::5db8:d822'],
 ])('%s may be', (address) => {
   expect(isServerAddress(address)).toBe(true);
-});
-
-const closers: (() => Promise<unknown>)[] = [];
-afterEach(async () => {
-  for (const close of closers.splice(0)) await close();
-});
-
-it('connects to no address that its host names itself or leads to, and asks for a name once', async () => {
-  let connections = 0;
-  const server = createServer((_request, response) => response.end());
-  server.on('connection', () => (connections += 1));
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address() as AddressInfo;
-  let asked = 0;
-  // The second answer would be the rebound one.
-  const lookup: LookupAll = (_name, _options, callback) => {
-    asked += 1;
-    callback(null, [{ address: asked === 1 ? '192.0.2.1' : '127.0.0.1', family: 4 }]);
-  };
-  const agent = createGuardedAgent(1_000, lookup);
-  closers.push(
-    () => agent.destroy(),
-    () => new Promise((resolve) => server.close(resolve)),
-  );
-  for (const host of [
-    `127.0.0.1:${port}`,
-    `[::ffff:127.0.0.1]:${port}`,
-    `[::127.0.0.1]:${port}`,
-    `2130706433:${port}`,
-  ]) {
-    await expect(request(`http://${host}/`, { dispatcher: agent })).rejects.toThrow(
-      'not on the public internet',
-    );
-  }
-  expect(asked).toBe(0);
-  await expect(request(`http://name.test:${port}/`, { dispatcher: agent })).rejects.toThrow(
-    'not on the public internet',
-  );
-  expect(asked).toBe(1);
-  expect(connections).toBe(0);
 });
