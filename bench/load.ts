@@ -1,5 +1,6 @@
 import net from 'node:net';
 import { performance } from 'node:perf_hooks';
+import { createLimit } from '../src/lib/limit.ts';
 import { createHttpReader, statusOf } from './http-reader.ts';
 
 export interface Load {
@@ -156,7 +157,9 @@ export async function openStreams(
       socket.on('close', () => reject(new Error(`${load.url}: a stream was closed`)));
     });
   try {
-    await Promise.all(Array.from({ length: load.count }, openOne));
+    // Only so many turns of one client may wait for an account: a thousand at once would be refused.
+    const limit = createLimit(100);
+    await Promise.all(Array.from({ length: load.count }, () => limit(openOne)));
   } catch (error) {
     close();
     throw error;
