@@ -1,9 +1,8 @@
 import { type Command, InvalidArgumentError } from 'commander';
 import { type KeyUse, keyWithSecret, type ShownKey, shownKey, shownKeys } from '../core/shown-key.ts';
-import { formatJson } from './account/view.ts';
 import type { CliActions } from './actions.ts';
+import { answer, collectPages, type Shown } from './answers.ts';
 import { commaList, UsageError, wholeNumber } from './option-values.ts';
-import { collectPages } from './pages.ts';
 import { formatPairs, formatTable } from './table.ts';
 
 interface Shared {
@@ -25,7 +24,9 @@ export function addKeys(program: Command, actions: CliActions): void {
       .option('--json', 'print what the gateway answers');
   const pathOf = (key: string, verb = ''): string => `/api/keys/${encodeURIComponent(key)}${verb}`;
 
-  shared(addKeyOptions(keys.command('create').description('make a key, and print its secret this once')))
+  const create = shared(
+    addKeyOptions(keys.command('create').description('make a key, and print its secret this once')),
+  )
     .argument('<name>', 'unique among all keys')
     .addHelpText(
       'after',
@@ -36,36 +37,38 @@ Examples:
   warp2api key create ci --owner "build team" --expires 90d
   warp2api key create alice --models "claude-*,gpt-5" --requests-per-minute 60 --budget cost_cents/month=2000
   warp2api key create bot --labels team-a --budget tokens/day=1000000 --time-zone Europe/Berlin > bot.key`,
-    )
-    .action(async (name: string, options: KeyOptions & Shared) => {
-      const request = { method: 'POST', body: { name, ...keyFields(options) } } as const;
-      const made = keyWithSecret.parse(await actions.askGateway('/api/keys', options.gateway, request));
-      const said = `Made the key "${made.key.name}" (${made.key.id}). Its secret is not stored and shown this once:\n`;
-      writeSecret(actions, options, made, said);
-    });
+    );
+  answer(create, actions, async (name: string, options: KeyOptions & Shared) => {
+    const request = { method: 'POST', body: { name, ...keyFields(options) } } as const;
+    const made = keyWithSecret.parse(await actions.askGateway('/api/keys', options.gateway, request));
+    const said = `Made the key "${made.key.name}" (${made.key.id}). Its secret is not stored and shown this once:\n`;
+    return withSecret(actions, options, made, said);
+  });
 
-  shared(keys.command('list').description('list the keys, the newest first'))
+  const list = shared(keys.command('list').description('list the keys, the newest first'))
     .option('--all', 'also those that were revoked')
-    .addHelpText('after', '\nExamples:\n  warp2api key list\n  warp2api key list --all --json')
-    .action(async ({ gateway, json, all }: Shared & { all?: true }) => {
-      const found = await collectPages(everyKey, async (limit, before: number | undefined) => {
-        const place = before === undefined ? '' : `&before=${before}`;
-        const path = `/api/keys?limit=${limit}&revoked=${all === true}${place}`;
-        const page = shownKeys.parse(await actions.askGateway(path, gateway));
-        return [page.keys, page.next_before];
-      });
-      actions.write(json ? formatJson({ keys: found }) : listed(found));
+    .addHelpText('after', '\nExamples:\n  warp2api key list\n  warp2api key list --all --json');
+  answer(list, actions, async ({ gateway, all = false }: Shared & { all?: boolean }) => {
+    const found = await collectPages(everyKey, async (limit, before: number | undefined) => {
+      const place = before === undefined ? '' : `&before=${before}`;
+      const path = `/api/keys?limit=${limit}&revoked=${all}${place}`;
+      const page = shownKeys.parse(await actions.askGateway(path, gateway));
+      return [page.keys, page.next_before];
     });
+    return [{ keys: found }, listed(found)];
+  });
 
-  shared(keys.command('show').description('show one key'))
+  const show = shared(keys.command('show').description('show one key'))
     .argument('<key>', whichKey)
-    .addHelpText('after', '\nExample:\n  warp2api key show ci')
-    .action(async (key: string, { gateway, json }: Shared) => {
-      const found = shownKey.parse(await actions.askGateway(pathOf(key), gateway));
-      actions.write(json ? formatJson(found) : described(found));
-    });
+    .addHelpText('after', '\nExample:\n  warp2api key show ci');
+  answer(show, actions, async (key: string, { gateway }: Shared) => {
+    const found = shownKey.parse(await actions.askGateway(pathOf(key), gateway));
+    return [found, described(found)];
+  });
 
-  shared(addKeyOptions(keys.command('set').description('change a key; turns that run end as they began')))
+  const set = shared(
+    addKeyOptions(keys.command('set').description('change a key; turns that run end as they began')),
+  )
     .argument('<key>', whichKey)
     .option('--name <name>', 'another name')
     .option('--enable', 'take it again')
@@ -89,25 +92,25 @@ Examples:
   warp2api key set ci --parallel-turns 4 --no-expires
   warp2api key set alice --budget cost_cents/month=5000 --budget requests/day=2000
   warp2api key set bot --disable`,
-    )
-    .action(async (key: string, options: KeyOptions & Shared & Switches) => {
-      const { name, enable, disable } = options;
-      if (enable && disable) throw new UsageError('Give --enable or --disable, not both.');
-      const body = {
-        ...keyFields(options),
-        ...(name !== undefined && { name }),
-        ...((enable || disable) && { enabled: enable === true }),
-      };
-      if (Object.keys(body).length === 0)
-        throw new UsageError(
-          'Say what to change, such as --expires 90d; "warp2api key set --help" lists it.',
-        );
-      const answer = await actions.askGateway(pathOf(key), options.gateway, { method: 'PATCH', body });
-      const changed = shownKey.parse(answer);
-      actions.write(options.json ? formatJson(changed) : `Changed this key:\n${described(changed)}`);
-    });
+    );
+  answer(set, actions, async (key: string, options: KeyOptions & Shared & Switches) => {
+    const { name, enable, disable } = options;
+    if (enable && disable) throw new UsageError('Give --enable or --disable, not both.');
+    const body = {
+      ...keyFields(options),
+      ...(name !== undefined && { name }),
+      ...((enable || disable) && { enabled: enable === true }),
+    };
+    if (Object.keys(body).length === 0)
+      throw new UsageError('Say what to change, such as --expires 90d; "warp2api key set --help" lists it.');
+    const call = { method: 'PATCH', body } as const;
+    const changed = shownKey.parse(await actions.askGateway(pathOf(key), options.gateway, call));
+    return [changed, `Changed this key:\n${described(changed)}`];
+  });
 
-  shared(keys.command('rotate').description('give a key another secret, and print it this once'))
+  const rotate = shared(
+    keys.command('rotate').description('give a key another secret, and print it this once'),
+  )
     .argument('<key>', whichKey)
     .option(
       '--grace <span>',
@@ -117,30 +120,30 @@ Examples:
     .addHelpText(
       'after',
       '\nExamples:\n  warp2api key rotate ci\n  warp2api key rotate ci --grace 7d > ci.key',
-    )
-    .action(async (key: string, options: Shared & { grace?: number }) => {
-      const { grace, gateway } = options;
-      const body = grace === undefined ? {} : { grace_seconds: grace };
-      const answer = await actions.askGateway(pathOf(key, '/rotate'), gateway, { method: 'POST', body });
-      const made = keyWithSecret.parse(answer);
-      const until = made.key.former_secret_until;
-      const former =
-        until === null ? 'The one before is good no more.' : `The one before is good until ${until}.`;
-      writeSecret(actions, options, made, `The key "${made.key.name}" has another secret. ${former}\n`);
-    });
+    );
+  answer(rotate, actions, async (key: string, options: Shared & { grace?: number }) => {
+    const { grace, gateway } = options;
+    const call = {
+      method: 'POST',
+      body: grace === undefined ? {} : { grace_seconds: grace },
+    } as const;
+    const made = keyWithSecret.parse(await actions.askGateway(pathOf(key, '/rotate'), gateway, call));
+    const until = made.key.former_secret_until;
+    const former =
+      until === null ? 'The one before is good no more.' : `The one before is good until ${until}.`;
+    return withSecret(actions, options, made, `The key "${made.key.name}" has another secret. ${former}\n`);
+  });
 
-  shared(keys.command('revoke').description('end a key for good, and the turns that run with it'))
+  const revoke = shared(
+    keys.command('revoke').description('end a key for good, and the turns that run with it'),
+  )
     .argument('<key>', whichKey)
-    .addHelpText('after', '\nExample:\n  warp2api key revoke ci')
-    .action(async (key: string, { gateway, json }: Shared) => {
-      const answer = await actions.askGateway(pathOf(key, '/revoke'), gateway, { method: 'POST' });
-      const revoked = shownKey.parse(answer);
-      actions.write(
-        json
-          ? formatJson(revoked)
-          : `Revoked the key "${revoked.name}": every gateway refuses it within a second.\n`,
-      );
-    });
+    .addHelpText('after', '\nExample:\n  warp2api key revoke ci');
+  answer(revoke, actions, async (key: string, { gateway }: Shared) => {
+    const call = { method: 'POST' } as const;
+    const revoked = shownKey.parse(await actions.askGateway(pathOf(key, '/revoke'), gateway, call));
+    return [revoked, `Revoked the key "${revoked.name}": every gateway refuses it within a second.\n`];
+  });
 }
 
 interface Switches {
@@ -150,14 +153,14 @@ interface Switches {
 }
 
 /** On standard output the secret and nothing else, or all of it as JSON. */
-function writeSecret(
+function withSecret(
   actions: CliActions,
   { json }: Shared,
   made: { readonly key: ShownKey; readonly secret: string },
   said: string,
-): void {
+): Shown {
   if (!json) actions.writeError(said);
-  actions.write(json ? formatJson(made) : `${made.secret}\n`);
+  return [made, `${made.secret}\n`];
 }
 
 function listed(keys: readonly ShownKey[]): string {

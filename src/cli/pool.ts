@@ -1,10 +1,10 @@
 import type { Command } from 'commander';
+import type { PoolAdmin } from '../pool-api/pool.ts';
 import type { RefreshTokensAnswer, Session } from '../pool-api/schema.ts';
 import { accountWords, findAccount } from './account/find-account.ts';
-import { formatJson } from './account/view.ts';
 import type { CliActions } from './actions.ts';
+import { answerFromPool, collectPages, type Shown } from './answers.ts';
 import { wholeNumber } from './option-values.ts';
-import { collectPages } from './pages.ts';
 import { formatTable } from './table.ts';
 
 export function addPool(program: Command, actions: CliActions): void {
@@ -19,7 +19,7 @@ export function addPool(program: Command, actions: CliActions): void {
 }
 
 function addReplenish(parent: Command, actions: CliActions): void {
-  parent
+  const command = parent
     .command('replenish')
     .description('bring in accounts from the sources of warp2api.yaml and from those in standby, now')
     .option('--count <n>', 'so many (default: as many as are missing)', wholeNumber(1, 10_000))
@@ -32,18 +32,17 @@ Never beyond MAX_POOL_SIZE. "warp2api status" shows the sources.
 Examples:
   warp2api pool replenish
   warp2api pool replenish --count 2 --json`,
-    )
-    .action(async ({ count, json }: { count?: number; json?: true }) => {
-      await using admin = await actions.openAdmin();
-      const answer = await admin.replenish(count === undefined ? {} : { count });
-      const reasons = answer.reasons.map((reason) => `  ${reason}\n`).join('');
-      actions.write(json ? formatJson(answer) : `${answer.message}\n${reasons}`);
-      if (answer.failed > 0) throw new Error(`Accounts that could not be brought in: ${answer.failed}.`);
-    });
+    );
+  answerFromPool(command, actions, async (admin, { count }: { count?: number }) => {
+    const answer = await admin.replenish(count === undefined ? {} : { count });
+    const reasons = answer.reasons.map((reason) => `  ${reason}\n`).join('');
+    const failure = answer.failed > 0 && `Accounts that could not be brought in: ${answer.failed}.`;
+    return [answer, `${answer.message}\n${reasons}`, failure];
+  });
 }
 
 function addRefresh(parent: Command, actions: CliActions): void {
-  parent
+  const command = parent
     .command('refresh')
     .description(
       'give accounts with refresh tokens new access tokens now; the pool does so automatically in time',
@@ -59,14 +58,18 @@ An account is refreshed at most once in REFRESH_MIN_INTERVAL_MINUTES; what is sk
 Examples:
   warp2api pool refresh
   warp2api pool refresh me@example.com --force`,
-    )
-    .action(async (name: string | undefined, { force = false, json }: { force?: boolean; json?: true }) => {
-      await using admin = await actions.openAdmin();
-      const account = name === undefined ? {} : { id: (await findAccount(admin, name)).id };
-      const answer = await admin.refreshTokens({ ...account, force });
-      actions.write(json ? formatJson(answer) : describeRefresh(answer));
-      if (answer.failed > 0) throw new Error(`Accounts that could not be refreshed: ${answer.failed}.`);
-    });
+    );
+  const refresh = async (
+    admin: PoolAdmin,
+    name: string | undefined,
+    { force = false }: { force?: boolean },
+  ): Promise<Shown> => {
+    const account = name === undefined ? {} : { id: (await findAccount(admin, name)).id };
+    const answer = await admin.refreshTokens({ ...account, force });
+    const failure = answer.failed > 0 && `Accounts that could not be refreshed: ${answer.failed}.`;
+    return [answer, describeRefresh(answer), failure];
+  };
+  answerFromPool(command, actions, refresh);
 }
 
 function describeRefresh({ results, refreshed, skipped, failed }: RefreshTokensAnswer): string {
@@ -80,16 +83,10 @@ function describeRefresh({ results, refreshed, skipped, failed }: RefreshTokensA
   return `${table}${refreshed} refreshed, ${skipped} skipped, ${failed} failed.\n`;
 }
 
-interface SessionsOptions {
-  readonly account?: string;
-  readonly limit: number;
-  readonly json?: true;
-}
-
 const mostNamed = 3;
 
 function addSessions(parent: Command, actions: CliActions): void {
-  parent
+  const command = parent
     .command('sessions')
     .description('show who holds which accounts, and until when')
     .option('--account <account>', `only those that hold this one: ${accountWords}`)
@@ -98,18 +95,17 @@ function addSessions(parent: Command, actions: CliActions): void {
     .addHelpText(
       'after',
       '\nExamples:\n  warp2api pool sessions\n  warp2api pool sessions --account work --json',
-    )
-    .action(async ({ account, limit, json }: SessionsOptions) => {
-      await using admin = await actions.openAdmin();
-      const filter = account === undefined ? {} : { account_id: (await findAccount(admin, account)).id };
-      let total = 0;
-      const sessions = await collectPages(limit, async (pageLimit, after: string | undefined) => {
-        const page = await admin.listSessions({ ...filter, limit: pageLimit, after });
-        total = page.total;
-        return [page.sessions, page.next_after];
-      });
-      actions.write(json ? formatJson({ sessions, total }) : describeSessions(sessions, total));
+    );
+  answerFromPool(command, actions, async (admin, { account, limit }: { account?: string; limit: number }) => {
+    const filter = account === undefined ? {} : { account_id: (await findAccount(admin, account)).id };
+    let total = 0;
+    const sessions = await collectPages(limit, async (pageLimit, after: string | undefined) => {
+      const page = await admin.listSessions({ ...filter, limit: pageLimit, after });
+      total = page.total;
+      return [page.sessions, page.next_after];
     });
+    return [{ sessions, total }, describeSessions(sessions, total)];
+  });
 }
 
 function describeSessions(sessions: readonly Session[], total: number): string {
@@ -133,7 +129,7 @@ function named(accounts: Session['accounts']): string {
 }
 
 function addRelease(parent: Command, actions: CliActions): void {
-  parent
+  const command = parent
     .command('release')
     .description('end a session, so that others can have its accounts')
     .argument('<session>', 'its id, as "warp2api pool sessions" shows it')
@@ -145,12 +141,9 @@ For a program that is gone and holds accounts until its session expires. One tha
 
 Example:
   warp2api pool release sess_0b6c2d7e-3f1a-4f53-9a53-51a3ff1c1c5e`,
-    )
-    .action(async (session: string, { json }: { json?: true }) => {
-      await using admin = await actions.openAdmin();
-      const released = await admin.releaseSession(session);
-      actions.write(
-        json ? formatJson({ released }) : `The session is over; accounts that came free: ${released}.\n`,
-      );
-    });
+    );
+  answerFromPool(command, actions, async (admin, session: string) => {
+    const released = await admin.releaseSession(session);
+    return [{ released }, `The session is over; accounts that came free: ${released}.\n`];
+  });
 }

@@ -2,11 +2,15 @@ import { Command, CommanderError } from 'commander';
 import { errorMessage } from '../lib/errors.ts';
 import { version } from '../lib/version.ts';
 import { PoolError } from '../pool-api/errors.ts';
-import { addAccountAdd, addAccountReplace } from './account/credentials.ts';
-import { addAccountList } from './account/list.ts';
-import { addAccountLogin } from './account/login.ts';
+import { addAccountAdd, addAccountLogin, addAccountReplace } from './account/credentials.ts';
 import { addAccountExport, addAccountImport } from './account/transfer.ts';
-import { addAccountEnable, addAccountRemove, addAccountSet, addAccountShow } from './account/verbs.ts';
+import {
+  addAccountEnable,
+  addAccountList,
+  addAccountRemove,
+  addAccountSet,
+  addAccountShow,
+} from './account/verbs.ts';
 import type { CliActions } from './actions.ts';
 import { addKeys } from './keys.ts';
 import { UsageError } from './option-values.ts';

@@ -1,7 +1,7 @@
 import { Argument, type Command } from 'commander';
 import type { ShownSetting } from '../core/shown-settings.ts';
-import { formatJson } from './account/view.ts';
 import type { CliActions, SandboxCommand } from './actions.ts';
+import { answer } from './answers.ts';
 import { wholeNumber } from './option-values.ts';
 import { formatPairs, formatTable } from './table.ts';
 
@@ -49,16 +49,16 @@ Examples:
 }
 
 export function addSettings(parent: Command, actions: CliActions): void {
-  parent
+  const command = parent
     .command('settings')
     .description('show every setting with its value and where it comes from; no secrets')
     .option('--changed', 'only those that are set')
     .option('--json', 'print them as GET /api/settings answers them')
-    .addHelpText('after', '\nExamples:\n  warp2api settings\n  warp2api settings --changed --json')
-    .action((options: { changed?: true; json?: true }) => {
-      const shown = actions.allSettings().filter(({ is_set }) => is_set || !options.changed);
-      actions.write(options.json ? formatJson(shown) : settingsTable(shown));
-    });
+    .addHelpText('after', '\nExamples:\n  warp2api settings\n  warp2api settings --changed --json');
+  answer(command, actions, ({ changed }: { changed?: true }) => {
+    const shown = actions.allSettings().filter(({ is_set }) => is_set || !changed);
+    return [shown, settingsTable(shown)];
+  });
 }
 
 function settingsTable(shown: readonly ShownSetting[]): string {
@@ -71,16 +71,16 @@ function settingsTable(shown: readonly ShownSetting[]): string {
 
 /** For start_services.sh and stop_services.sh, which must see the settings as the services do; left out of the help. */
 export function addConfig(parent: Command, actions: CliActions): void {
-  parent
+  const command = parent
     .command('config', { hidden: true })
     .description('show the settings scripts need; no secrets')
     .option('--json', 'print them as JSON')
     .option('--start', 'and what runs; fail where the services would refuse to start')
-    .option('--services', 'only what runs and where it logs, also where the settings are faulty')
-    .action((options: { json?: true; start?: true; services?: true }) => {
-      const shown = shownBy(actions, options);
-      actions.write(options.json ? formatJson(shown) : formatPairs(Object.entries(shown)));
-    });
+    .option('--services', 'only what runs and where it logs, also where the settings are faulty');
+  answer(command, actions, (options: { start?: true; services?: true }) => {
+    const shown = shownBy(actions, options);
+    return [shown, formatPairs(Object.entries(shown))];
+  });
 }
 
 function shownBy(actions: CliActions, { start, services }: { start?: true; services?: true }) {

@@ -1,23 +1,21 @@
 import type { Command } from 'commander';
 import type { AuditAnswer, StatusAnswer } from '../pool-api/schema.ts';
 import { accountWords, findAccount } from './account/find-account.ts';
-import { formatJson } from './account/view.ts';
 import type { CliActions } from './actions.ts';
+import { answer, answerFromPool, collectPages } from './answers.ts';
 import { wholeNumber } from './option-values.ts';
-import { collectPages } from './pages.ts';
 import { formatPairs, formatTable } from './table.ts';
 
 export function addStatus(parent: Command, actions: CliActions): void {
-  parent
+  const command = parent
     .command('status')
     .description('show how the pool is doing')
     .option('--json', 'print what GET /api/accounts/status answers')
-    .addHelpText('after', '\nExamples:\n  warp2api status\n  warp2api status --json')
-    .action(async (options: { json?: true }) => {
-      await using admin = await actions.openAdmin();
-      const status = await admin.status();
-      actions.write(options.json ? formatJson(status) : describe(status));
-    });
+    .addHelpText('after', '\nExamples:\n  warp2api status\n  warp2api status --json');
+  answerFromPool(command, actions, async (admin) => {
+    const status = await admin.status();
+    return [status, describe(status)];
+  });
 }
 
 function describe(status: StatusAnswer): string {
@@ -70,17 +68,11 @@ function duration(hours: number): string {
 
 const round = (value: number): number => Math.round(value * 10) / 10;
 
-interface AuditOptions {
-  readonly account?: string;
-  readonly limit: number;
-  readonly json?: true;
-}
-
 type Entry = AuditAnswer['entries'][number];
 const wholeId = /^acc_[0-9a-f-]{36}$/;
 
 export function addAudit(parent: Command, actions: CliActions): void {
-  parent
+  const command = parent
     .command('audit')
     .description('show who changed what, the newest first')
     .option(
@@ -89,18 +81,17 @@ export function addAudit(parent: Command, actions: CliActions): void {
     )
     .option('--limit <n>', 'at most this many', wholeNumber(1, 1_000_000), 50)
     .option('--json', 'print {"entries": [...]}')
-    .addHelpText('after', '\nExamples:\n  warp2api audit\n  warp2api audit --account me@example.com --json')
-    .action(async ({ account, limit, json }: AuditOptions) => {
-      await using admin = await actions.openAdmin();
-      // A removed account still has a trail, so a whole id is not looked up.
-      const id =
-        account === undefined || wholeId.test(account) ? account : (await findAccount(admin, account)).id;
-      const entries = await collectPages(limit, async (pageLimit, before: number | undefined) => {
-        const page = await admin.audit({ limit: pageLimit, account_id: id, before });
-        return [page.entries, page.next_before];
-      });
-      actions.write(json ? formatJson({ entries }) : auditTable(entries));
+    .addHelpText('after', '\nExamples:\n  warp2api audit\n  warp2api audit --account me@example.com --json');
+  answerFromPool(command, actions, async (admin, { account, limit }: { account?: string; limit: number }) => {
+    // A removed account still has a trail, so a whole id is not looked up.
+    const id =
+      account === undefined || wholeId.test(account) ? account : (await findAccount(admin, account)).id;
+    const entries = await collectPages(limit, async (pageLimit, before: number | undefined) => {
+      const page = await admin.audit({ limit: pageLimit, account_id: id, before });
+      return [page.entries, page.next_before];
     });
+    return [{ entries }, auditTable(entries)];
+  });
 }
 
 function auditTable(entries: readonly Entry[]): string {
@@ -117,25 +108,22 @@ function auditTable(entries: readonly Entry[]): string {
 const marks = { ok: 'ok', problem: 'PROBLEM', skipped: '-' } as const;
 
 export function addDoctor(parent: Command, actions: CliActions): void {
-  parent
+  const command = parent
     .command('doctor')
     .description('look at everything a working installation needs, whether or not the services run')
     .option('--answer', 'also ask the gateway for a short answer, which an account pays for')
     .option('--json', 'print {"ok": …, "checks": [...]}')
-    .addHelpText('after', '\nExit code 0 when all is well, 1 when something has to be done.')
-    .action(async ({ answer, json }: { answer?: true; json?: true }) => {
-      const findings = await actions.examine({ wantsAnswer: answer === true });
-      const isWell = findings.every(({ result }) => result !== 'problem');
-      if (json) actions.write(formatJson({ ok: isWell, checks: findings }));
-      else {
-        actions.write(
-          formatPairs(
-            findings.map(({ name, result, message }) => [`${marks[result].padEnd(8)} ${name}`, message]),
-          ),
-        );
-      }
-      const count = findings.filter(({ result }) => result === 'problem').length;
-      if (count > 0)
-        throw new Error(count === 1 ? '1 thing has to be done.' : `${count} things have to be done.`);
-    });
+    .addHelpText('after', '\nExit code 0 when all is well, 1 when something has to be done.');
+  answer(command, actions, async ({ answer: wantsAnswer = false }: { answer?: boolean }) => {
+    const findings = await actions.examine({ wantsAnswer });
+    const count = findings.filter(({ result }) => result === 'problem').length;
+    const lines = findings.map(
+      ({ name, result, message }) => [`${marks[result].padEnd(8)} ${name}`, message] as const,
+    );
+    return [
+      { ok: count === 0, checks: findings },
+      formatPairs(lines),
+      count > 0 && (count === 1 ? '1 thing has to be done.' : `${count} things have to be done.`),
+    ];
+  });
 }

@@ -2,8 +2,8 @@ import type { Command } from 'commander';
 import { type UsageReport, type UsageRow, usageColumns, usageReport } from '../core/shown-usage.ts';
 import { csvLine } from '../lib/csv.ts';
 import { plainLine } from '../lib/shown-text.ts';
-import { formatJson } from './account/view.ts';
 import type { CliActions } from './actions.ts';
+import { formatJson } from './answers.ts';
 import { formatTable } from './table.ts';
 
 interface Options {

@@ -2,14 +2,16 @@ import { type Command, Option } from 'commander';
 import { type ExplainedTurn, explainedTurn } from '../core/explained-turn.ts';
 import { type ShownTurn, shownTurn } from '../core/shown-turn.ts';
 import { plainLine } from '../lib/shown-text.ts';
-import { formatJson } from './account/view.ts';
 import type { CliActions } from './actions.ts';
+import { answer, type Shown } from './answers.ts';
 import { commaList, UsageError, wholeNumber } from './option-values.ts';
 import { formatPairs, formatTable } from './table.ts';
 
-/** A request as the options describe it. */
-interface AskedModel {
-  readonly model: string;
+/** All but the first three describe a request. */
+interface WhyOptions {
+  readonly gateway?: string;
+  readonly json?: true;
+  readonly model?: string;
   readonly dialect?: string;
   readonly tools?: true;
   readonly images?: true;
@@ -19,13 +21,8 @@ interface AskedModel {
   readonly labels?: readonly string[];
 }
 
-interface WhyOptions extends Partial<AskedModel> {
-  readonly gateway?: string;
-  readonly json?: true;
-}
-
 export function addWhy(parent: Command, actions: CliActions): void {
-  parent
+  const command = parent
     .command('why')
     .description('show why a turn of the gateway went as it did, or which account would answer a model')
     .argument('[request-id]', 'the x-request-id of its answer')
@@ -53,18 +50,21 @@ Examples:
   warp2api why req-1234
   warp2api why req-1234 --json
   warp2api why --model claude-sonnet-4-5 --dialect messages --tools --tokens 9000`,
-    )
-    .action(async (requestId: string | undefined, { gateway, json, model, ...traits }: WhyOptions) => {
-      const shown = { ...(gateway !== undefined && { gateway }), ...(json && { json }) };
-      if (model !== undefined) {
-        if (requestId !== undefined) throw new UsageError('Give a request id or --model, not both.');
-        return await explainModel(actions, { model, ...traits }, shown);
-      }
-      if (requestId === undefined) throw new UsageError('Give the id of a request, or --model NAME.');
-      const path = `/api/turns/${encodeURIComponent(requestId)}`;
-      const turn = shownTurn.parse(await actions.askGateway(path, gateway));
-      actions.write(json ? formatJson(turn) : describe(turn));
-    });
+    );
+  const why = async (requestId: string | undefined, options: WhyOptions): Promise<Shown> => {
+    const { gateway, json: _json, model, ...traits } = options;
+    if (model !== undefined) {
+      if (requestId !== undefined) throw new UsageError('Give a request id or --model, not both.');
+      const call = { method: 'POST', body: { model, ...traits } } as const;
+      const found = explainedTurn.parse(await actions.askGateway('/api/models/explain', gateway, call));
+      return [found, describedModel(found)];
+    }
+    if (requestId === undefined) throw new UsageError('Give the id of a request, or --model NAME.');
+    const path = `/api/turns/${encodeURIComponent(requestId)}`;
+    const turn = shownTurn.parse(await actions.askGateway(path, gateway));
+    return [turn, describe(turn)];
+  };
+  answer(command, actions, why);
 }
 
 function describe(turn: ShownTurn): string {
@@ -155,16 +155,6 @@ function placeOf({ provider, model }: { readonly provider: string; readonly mode
 
 const shortId = (accountId: string): string => accountId.slice(0, 12);
 const time = (ms: number | null): string | null => (ms === null ? null : `${ms} ms`);
-
-async function explainModel(
-  actions: CliActions,
-  asked: AskedModel,
-  { gateway, json }: { readonly gateway?: string; readonly json?: true },
-): Promise<void> {
-  const call = { method: 'POST', body: asked } as const;
-  const found = explainedTurn.parse(await actions.askGateway('/api/models/explain', gateway, call));
-  actions.write(json ? formatJson(found) : describedModel(found));
-}
 
 function describedModel({
   model,

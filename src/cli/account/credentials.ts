@@ -1,7 +1,17 @@
 import { type Command, Option } from 'commander';
-import { isPoolError } from '../../pool-api/errors.ts';
-import { type AccountChange, type NewAccount, newAccount } from '../../pool-api/schema.ts';
+import { renderUnicodeCompact } from 'uqr';
+import { isPoolError, PoolError } from '../../pool-api/errors.ts';
+import type { PoolAdmin } from '../../pool-api/pool.ts';
+import {
+  type AccountChange,
+  type Login,
+  type NewAccount,
+  type NewLogin,
+  newAccount,
+  newLogin,
+} from '../../pool-api/schema.ts';
 import type { CliActions } from '../actions.ts';
+import { answer, answerFromPool } from '../answers.ts';
 import {
   addSettingOptions,
   mustFit,
@@ -11,7 +21,7 @@ import {
   UsageError,
 } from '../option-values.ts';
 import { accountWords, findAccount } from './find-account.ts';
-import { formatAccount, formatJson, noteOf } from './view.ts';
+import { formatAccount, mustNotBeRefused, noteOf } from './view.ts';
 
 interface CredentialOptions {
   readonly apiKey?: string;
@@ -52,22 +62,20 @@ export function addAccountAdd(parent: Command, actions: CliActions): void {
       'keep it also if its provider refuses the key: out of service, until it gets a good one',
     )
     .option('--json', 'print the account as JSON')
-    .addHelpText('after', addHelp)
-    .action(async (options: AddOptions) => {
-      const account = await readAccount(options, actions);
-      await using admin = await actions.openAdmin();
-      const added = await admin
-        .addAccount({ ...account, on_refusal: options.keep ? 'keep' : 'reject' })
-        .catch((error: unknown) => {
-          const isWithout = account.api_key === undefined && account.refresh_token === undefined;
-          throw isWithout && isPoolError(error, 'invalid_request') && error.param === 'api_key'
-            ? new UsageError(noKeyGiven)
-            : error;
-        });
-      actions.write(
-        options.json ? formatJson(added) : `Added this account:\n${formatAccount(added)}${noteOf(added)}`,
-      );
-    });
+    .addHelpText('after', addHelp);
+  answer(command, actions, async (options: AddOptions) => {
+    const account = await readAccount(options, actions);
+    await using admin = await actions.openAdmin();
+    const added = await admin
+      .addAccount({ ...account, on_refusal: options.keep ? 'keep' : 'reject' })
+      .catch((error: unknown) => {
+        const isWithout = account.api_key === undefined && account.refresh_token === undefined;
+        throw isWithout && isPoolError(error, 'invalid_request') && error.param === 'api_key'
+          ? new UsageError(noKeyGiven)
+          : error;
+      });
+    return [added, `Added this account:\n${formatAccount(added)}${noteOf(added)}`];
+  });
 }
 
 async function readAccount(options: AddOptions, actions: CliActions): Promise<NewAccount> {
@@ -92,7 +100,7 @@ Examples:
   warp2api account replace me@example.com --refresh-token -`;
 
 export function addAccountReplace(parent: Command, actions: CliActions): void {
-  parent
+  const command = parent
     .command('replace')
     .description('give an account another credential, in place of one that is dead or leaked')
     .argument('<account>', accountWords)
@@ -100,26 +108,95 @@ export function addAccountReplace(parent: Command, actions: CliActions): void {
     .addOption(refreshTokenOption('the new refresh token'))
     .option('--keep', 'replace it also if the provider refuses the new one')
     .option('--json', 'print the account as JSON')
-    .addHelpText('after', replaceHelp)
-    .action(async (name: string, options: CredentialOptions) => {
-      const change: AccountChange =
-        options.refreshToken === undefined
-          ? { api_key: await readSecret(options.apiKey ?? actions.accountKeyFromEnvironment(), actions) }
-          : { refresh_token: await readSecret(options.refreshToken, actions) };
-      await using admin = await actions.openAdmin();
-      const { id } = await findAccount(admin, name);
-      const account = await admin.changeAccount(id, {
-        ...change,
-        on_refusal: options.keep ? 'keep' : 'reject',
-      });
-      actions.write(
-        options.json
-          ? formatJson(account)
-          : `Replaced its credential:\n${formatAccount(account)}${noteOf(account)}`,
-      );
-    });
+    .addHelpText('after', replaceHelp);
+  answer(command, actions, async (name: string, options: CredentialOptions) => {
+    const change: AccountChange =
+      options.refreshToken === undefined
+        ? { api_key: await readSecret(options.apiKey ?? actions.accountKeyFromEnvironment(), actions) }
+        : { refresh_token: await readSecret(options.refreshToken, actions) };
+    await using admin = await actions.openAdmin();
+    const { id } = await findAccount(admin, name);
+    const on_refusal = options.keep ? 'keep' : 'reject';
+    const account = await admin.changeAccount(id, { ...change, on_refusal });
+    return [account, `Replaced its credential:\n${formatAccount(account)}${noteOf(account)}`];
+  });
 }
 
 function refreshTokenOption(what: string): Option {
   return new Option('--refresh-token <token>', `${what}; - reads it from standard input`).conflicts('apiKey');
+}
+
+interface LoginOptions extends SettingOptions {
+  readonly provider: string;
+  readonly account?: string;
+  readonly json?: true;
+}
+
+const help = `
+Opens no browser: it shows an address and a code, you approve in a browser on any device, and the account is added.
+Ctrl-C only stops waiting; while the pool runs, the login stays open until it expires.
+
+Examples:
+  warp2api account login --label work
+  warp2api account login --account me@example.com      log an account in again`;
+
+const lookEveryMs = 2_000;
+
+export function addAccountLogin(parent: Command, actions: CliActions): void {
+  const command = parent
+    .command('login')
+    .description('log in at a provider in the browser and put that account into the pool')
+    .option('--provider <name>', 'where to log in', 'warp')
+    .option('--account <account>', `log this account in again instead of adding one: ${accountWords}`);
+  addSettingOptions(command)
+    .option('--json', 'print the account as JSON; address and code go to standard error')
+    .addHelpText('after', help);
+  answerFromPool(command, actions, async (admin, options: LoginOptions) => {
+    const login = await admin.startLogin(await requestOf(options, admin));
+    const show = options.json ? actions.writeError : actions.write;
+    show(invitation(login, actions.isTerminal && !options.json));
+    const ended = await waitFor(login, admin, actions);
+    if (ended.status !== 'approved' || ended.account_id === null) {
+      throw new Error(`The login ended as ${ended.status}. ${ended.error ?? ''}`.trim());
+    }
+    const account = await admin.getAccount(ended.account_id);
+    mustNotBeRefused(account, 'The login was approved');
+    return [account, `Logged in. This account is in the pool:\n${formatAccount(account)}${noteOf(account)}`];
+  });
+}
+
+async function requestOf(options: LoginOptions, admin: PoolAdmin): Promise<NewLogin> {
+  const { account, teamUid, json: _json, ...fields } = options;
+  const request: NewLogin = {
+    ...fields,
+    ...(teamUid !== undefined && { team_uid: teamUid }),
+    ...(account === undefined ? {} : { account_id: (await findAccount(admin, account)).id }),
+  };
+  mustFit(newLogin, request, 'This login cannot begin');
+  return request;
+}
+
+function invitation(login: Login, withQrCode: boolean): string {
+  const address = login.verification_uri_complete ?? login.verification_uri;
+  const picture = withQrCode ? `\n${renderUnicodeCompact(address)}\n` : '';
+  return `Open this address in a browser, on any device:
+  ${address}
+and approve the code
+  ${login.user_code}
+${picture}Waiting until ${login.expires_at}; Ctrl-C only stops waiting.
+`;
+}
+
+async function waitFor(login: Login, admin: PoolAdmin, actions: CliActions): Promise<Login> {
+  let present = login;
+  while (present.status === 'pending') {
+    await actions.wait(lookEveryMs);
+    try {
+      present = await admin.getLogin(login.id);
+    } catch (error) {
+      // A service that restarts goes on with the login, so there is no reason to give up on it.
+      if (!(error instanceof PoolError) || error.code !== 'pool_unavailable') throw error;
+    }
+  }
+  return present;
 }

@@ -6,14 +6,14 @@ import { isSealedExport, openExport } from '../../pool-api/import-format.ts';
 import type { PoolAdmin } from '../../pool-api/pool.ts';
 import { type AccountState, accountStates, type ImportAnswer } from '../../pool-api/schema.ts';
 import type { CliActions } from '../actions.ts';
+import { answer } from '../answers.ts';
 import { UsageError } from '../option-values.ts';
 import { formatTable } from '../table.ts';
-import { formatJson } from './view.ts';
 
 const linesAtOnce = 100;
 
 export function addAccountImport(parent: Command, actions: CliActions): void {
-  parent
+  const command = parent
     .command('import')
     .description('add accounts of yours from a file, one JSON object a line, or from a sealed export')
     .argument('<file>', 'the file; - reads standard input')
@@ -28,14 +28,14 @@ capacity, models, free, lend, tier, team_uid and standby where you want them. Im
 Examples:
   warp2api account import accounts.jsonl
   warp2api account import pool.export --passphrase-file pass.txt`,
-    )
-    .action(async (file: string, options: { passphraseFile?: string; json?: true }) => {
-      const text = file === '-' ? await actions.readStdin() : textOf(file);
-      await using admin = await actions.openAdmin();
-      const answer = await importText(admin, await plainText(text, options.passphraseFile));
-      actions.write(options.json ? formatJson(answer) : describe(answer));
-      if (answer.failed > 0) throw new Error(`${answer.failed} of ${answer.results.length} lines failed.`);
-    });
+    );
+  answer(command, actions, async (file: string, { passphraseFile }: { passphraseFile?: string }) => {
+    const text = file === '-' ? await actions.readStdin() : textOf(file);
+    await using admin = await actions.openAdmin();
+    const done = await importText(admin, await plainText(text, passphraseFile));
+    const failure = done.failed > 0 && `${done.failed} of ${done.results.length} lines failed.`;
+    return [done, describe(done), failure];
+  });
 }
 
 async function plainText(text: string, passphraseFile: string | undefined): Promise<string> {

@@ -1,13 +1,62 @@
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import type { PoolAdmin } from '../../pool-api/pool.ts';
-import { type AccountChange, accountChange } from '../../pool-api/schema.ts';
+import {
+  type Account,
+  type AccountChange,
+  accountChange,
+  accountStates,
+  type ListQuery,
+} from '../../pool-api/schema.ts';
 import type { CliActions } from '../actions.ts';
+import { answer, answerFromPool, collectPages, type Shown } from '../answers.ts';
 import { commaList, lendOption, mustFit, UsageError, wholeNumber } from '../option-values.ts';
 import { accountWords, findAccount } from './find-account.ts';
-import { formatAccount, formatDetails, formatJson, mustNotBeRefused } from './view.ts';
+import { formatAccount, formatAccounts, formatDetails, mustNotBeRefused } from './view.ts';
 
-/** What a command found or did, for programs and for people. */
-type Shown = readonly [json: unknown, text: string];
+type ListOptions = ListQuery & { readonly limit: number; readonly json?: true };
+
+export function addAccountList(parent: Command, actions: CliActions): void {
+  const command = parent
+    .command('list')
+    .description('show the accounts of the pool')
+    .option('--provider <name>', 'only those of this provider')
+    .addOption(new Option('--status <status>', 'only those in this state').choices(accountStates))
+    .option('--email <address>', 'only those with this e-mail address')
+    .option('--label <text>', 'only those with this label')
+    .option('--source <name>', 'only those from there: api, env, or the name of a source')
+    .addOption(
+      new Option('--probe <result>', 'only those whose credential has, or has not, been proved').choices([
+        'proved',
+        'unproved',
+      ]),
+    )
+    .option('--begins <text>', 'only those whose e-mail address or label begins so')
+    .option('--limit <n>', 'at most this many', wholeNumber(1, 1_000_000), 1000)
+    .option('--json', 'print {"accounts": [...], "total": n}')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  warp2api account list\n  warp2api account list --status cooldown --json\n  warp2api account list --begins team-\n\nA terminal that is too narrow shows less of each; a pipe and --json get all.',
+    );
+  answerFromPool(command, actions, async (admin, { limit, json: _json, ...filters }: ListOptions) => {
+    let total = 0;
+    const accounts = await collectPages(limit, async (pageLimit, after: string | undefined) => {
+      const page = await admin.listAccounts({ ...filters, limit: pageLimit, after });
+      total = page.total;
+      return [page.accounts, page.next_after];
+    });
+    return [{ accounts, total }, describe(accounts, total, actions.terminalWidth)];
+  });
+}
+
+function describe(accounts: readonly Account[], total: number, width: number | undefined): string {
+  if (accounts.length === 0) {
+    return total === 0
+      ? 'No account matches. Add one of yours with "warp2api account add --help".\n'
+      : `None of ${total} accounts shown.\n`;
+  }
+  const rest = total > accounts.length ? `\n${accounts.length} of ${total} shown; --limit shows more.\n` : '';
+  return formatAccounts(accounts, width) + rest;
+}
 
 export function addAccountShow(parent: Command, actions: CliActions): void {
   const description = 'show all there is to know about an account, except its credential';
@@ -48,17 +97,15 @@ function addVerb(
   run: (admin: PoolAdmin, id: string) => Promise<Shown>,
   jsonWords = 'print the account as JSON',
 ): void {
-  parent
+  const command = parent
     .command(verb)
     .description(description)
     .argument('<account>', accountWords)
     .option('--json', jsonWords)
-    .addHelpText('after', `\nExample:\n  warp2api account ${verb} me@example.com`)
-    .action(async (name: string, options: { json?: true }) => {
-      await using admin = await actions.openAdmin();
-      const [json, text] = await run(admin, (await findAccount(admin, name)).id);
-      actions.write(options.json ? formatJson(json) : text);
-    });
+    .addHelpText('after', `\nExample:\n  warp2api account ${verb} me@example.com`);
+  answerFromPool(command, actions, async (admin, name: string) =>
+    run(admin, (await findAccount(admin, name)).id),
+  );
 }
 
 /** What may be empty is false after `--no-…`. */
@@ -83,7 +130,7 @@ Examples:
   warp2api account set 1f3c9a2b --no-label --no-models`;
 
 export function addAccountSet(parent: Command, actions: CliActions): void {
-  parent
+  const command = parent
     .command('set')
     .description('change what is said of an account')
     .argument('<account>', accountWords)
@@ -101,14 +148,14 @@ export function addAccountSet(parent: Command, actions: CliActions): void {
     .option('--free', 'it is on a free plan: it never replaces another free account that is used up')
     .option('--no-free', 'it is on a plan that is paid for')
     .option('--json', 'print the account as JSON')
-    .addHelpText('after', help)
-    .action(async (name: string, options: SetOptions) => {
-      const change = changeFrom(options);
-      await using admin = await actions.openAdmin();
-      const { id } = await findAccount(admin, name);
-      const account = await admin.changeAccount(id, change);
-      actions.write(options.json ? formatJson(account) : `Changed this account:\n${formatAccount(account)}`);
-    });
+    .addHelpText('after', help);
+  answer(command, actions, async (name: string, options: SetOptions) => {
+    const change = changeFrom(options);
+    await using admin = await actions.openAdmin();
+    const { id } = await findAccount(admin, name);
+    const account = await admin.changeAccount(id, change);
+    return [account, `Changed this account:\n${formatAccount(account)}`];
+  });
 }
 
 function changeFrom({ json: _json, teamUid, ...options }: SetOptions): AccountChange {

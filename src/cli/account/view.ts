@@ -1,4 +1,3 @@
-import { plainJson } from '../../lib/shown-text.ts';
 import { refusalOf } from '../../pool-api/readiness.ts';
 import type { Account, AccountDetails } from '../../pool-api/schema.ts';
 import { cutTo, type FittingColumn, formatPairs, formatToFit } from '../table.ts';
@@ -92,10 +91,6 @@ export function formatDetails(account: AccountDetails): string {
   );
   const passed = rows.length === 0 ? '' : `lately passed over:\n${rows.join('')}`;
   return `${formatAccount(account)}${formatPairs([['can be lent now', lent]])}${passed}`;
-}
-
-export function formatJson(value: unknown): string {
-  return `${plainJson(JSON.stringify(value, null, 2))}\n`;
 }
 
 function quotaLeft({ quota }: Account): string | null {
