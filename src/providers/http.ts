@@ -1,10 +1,9 @@
 import type { Dispatcher } from 'undici';
 import { AppError } from '../core/errors.ts';
 import type { ProviderHttp } from '../core/provider.ts';
-import { isSurelyUnsent } from '../lib/network/transport-errors.ts';
+import { isSurelyUnsent, type UnsentPhase, unsentIn } from '../lib/network/transport-errors.ts';
 import { readBytes } from '../lib/read-bytes.ts';
 import { request } from '../lib/undici.ts';
-import { networkError } from './network-error.ts';
 
 /** Side endpoints answer with lists of models and figures; more than this is not one of theirs. */
 const maxBodyBytes = 4 * 1024 * 1024;
@@ -43,3 +42,26 @@ export function createProviderHttp(dispatcher: Dispatcher): ProviderHttp {
 
 const tooLarge = (): AppError =>
   new AppError('upstream_protocol', 'The provider answered with more than it should.');
+
+/** The phases in which no connection could be made. */
+const unconnected: ReadonlySet<UnsentPhase> = new Set(['name', 'connect', 'tls', 'proxy']);
+
+/**
+ * The error for a transport that failed, which is no fault of an account. Where the request surely never reached the
+ * upstream, the message gives the reason; otherwise it is `message`.
+ */
+export function networkError(cause: unknown, message: string): AppError {
+  const unsent = unsentIn(cause);
+  const isUnsent = isSurelyUnsent(cause);
+  return new AppError(
+    'upstream_unavailable',
+    unsent ? `The upstream was not reached: ${unsent.message}` : message,
+    {
+      cause,
+      fault: 'network',
+      isUnreachable: unsent ? unconnected.has(unsent.phase) : isUnsent,
+      // Every account would meet the same; what was sent may have been carried out, and charged.
+      failover: unsent?.phase === 'protocol' ? 'no' : 'once',
+    },
+  );
+}

@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
 import { UnsentError, type UnsentPhase } from '../lib/network/transport-errors.ts';
-import { networkError } from './network-error.ts';
+import { networkError } from './http.ts';
 
 it.each<[UnsentPhase, string, boolean]>([
   ['connect', 'once', true],

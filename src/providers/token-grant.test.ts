@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { grantOf, secondsField } from './token-grant.ts';
+import { grantOf, secondsField } from './tokens.ts';
 
 const now = Date.UTC(2026, 0, 1);
 const year = 365 * 24 * 3_600_000;

@@ -8,7 +8,7 @@ import type { CallListener, RunningCall, UpstreamTimeouts } from '../../core/tur
 import type { NetworkDispatchOptions } from '../../lib/network/exchange.ts';
 import { isSurelyUnsent } from '../../lib/network/transport-errors.ts';
 import type { TraceHeaders } from '../../lib/telemetry/trace-headers.ts';
-import { networkError } from '../../providers/network-error.ts';
+import { networkError } from '../../providers/http.ts';
 
 export interface UpstreamCall {
   readonly dispatcher: Dispatcher;

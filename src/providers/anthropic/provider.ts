@@ -6,9 +6,9 @@ import {
 } from '../../protocols/anthropic-messages/capabilities.ts';
 import { createCountOutbound } from '../../protocols/anthropic-messages/count-tokens.ts';
 import { createMessagesOutbound, messagesVersion } from '../../protocols/anthropic-messages/outbound.ts';
-import { checkApiKey, invalidKey } from '../api-key/provider.ts';
+import { checkApiKey, invalidKey } from '../api-key/index.ts';
+import { allPages, askForModels, readableEntries } from '../ask-json.ts';
 import type { ProviderContext } from '../definition.ts';
-import { allPages, askForModels, readableEntries } from '../model-list.ts';
 
 /** Source: Anthropic's API reference, "List Models". Servers that speak its protocol may say less. */
 const listedModel = z.looseObject({

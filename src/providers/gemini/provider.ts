@@ -2,9 +2,9 @@ import { z } from 'zod';
 import type { ExchangingProvider, ProviderAccount, ProviderModel } from '../../core/provider.ts';
 import { geminiCapabilities } from '../../protocols/gemini/capabilities.ts';
 import { createGeminiOutbound } from '../../protocols/gemini/outbound.ts';
-import { checkApiKey } from '../api-key/provider.ts';
+import { checkApiKey } from '../api-key/index.ts';
+import { allPages, askForModels, readableEntries } from '../ask-json.ts';
 import type { ProviderContext } from '../definition.ts';
-import { allPages, askForModels, readableEntries } from '../model-list.ts';
 
 const listedModel = z.looseObject({
   name: z.string().min(1),

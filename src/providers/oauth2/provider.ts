@@ -2,12 +2,17 @@ import { z } from 'zod';
 import { AppError } from '../../core/errors.ts';
 import type { Provider, QuotaAnswer, TokenGrant } from '../../core/provider.ts';
 import { isLoopbackUrl } from '../../lib/addresses/loopback.ts';
-import { checkApiKey } from '../api-key/provider.ts';
+import { checkApiKey } from '../api-key/index.ts';
 import { askJson } from '../ask-json.ts';
 import type { ProviderContext } from '../definition.ts';
-import { createPostForm, type TokenAnswer } from '../token-http.ts';
-import { askForToken, type Oauth2Client, type Oauth2Settings, readTokens } from './client.ts';
-import { createDeviceLogins } from './device-logins.ts';
+import { createPostForm, type TokenAnswer } from '../tokens.ts';
+import {
+  askForToken,
+  createDeviceLogins,
+  type Oauth2Client,
+  type Oauth2Settings,
+  readTokens,
+} from './client.ts';
 
 export interface Oauth2ProviderOptions
   extends Oauth2Settings,

@@ -8,10 +8,9 @@ import { createEndpointOutbound } from '../../protocols/openai-chat/endpoints/ou
 import { createChatOutbound } from '../../protocols/openai-chat/outbound.ts';
 import { responsesCapabilities } from '../../protocols/openai-responses/capabilities.ts';
 import { createResponsesOutbound } from '../../protocols/openai-responses/outbound.ts';
-import { checkApiKey } from '../api-key/provider.ts';
-import { askJson } from '../ask-json.ts';
+import { checkApiKey } from '../api-key/index.ts';
+import { askForModels, askJson, readableEntries } from '../ask-json.ts';
 import type { ProviderContext } from '../definition.ts';
-import { askForModels, readableEntries } from '../model-list.ts';
 import type { Vendor } from './vendors.ts';
 
 const listedModel = z.looseObject({

@@ -6,7 +6,7 @@ import { isSurelyUnsent } from '../../lib/network/transport-errors.ts';
 import { ownValue } from '../../lib/own-value.ts';
 import { beginningOf } from '../../lib/shown-text.ts';
 import { answeredOnTheWay } from '../../protocols/shared/failed-answer.ts';
-import { networkError } from '../network-error.ts';
+import { networkError } from '../http.ts';
 
 /** An error and, where the evidence says more than the code does, whose fault it is and whether to try elsewhere. */
 interface Known extends Pick<AppErrorOptions, 'fault' | 'failover'> {

@@ -7,11 +7,9 @@ import type { Logger } from '../../lib/log/logger.ts';
 import { within } from '../../lib/within.ts';
 import { standIns, withheldFor } from '../warp/models.ts';
 import { normalizeWarpKey } from '../warp/provider.ts';
-import { type OzModels, readModels } from './calls.ts';
-import { createOzClients, type OzClients } from './client.ts';
+import { createOzClients, type OzClients, type OzModels, readModels } from './calls.ts';
 import { errorFromOz } from './failures.ts';
-import { type RunOptions, startRun } from './run.ts';
-import { defaultModel, imageLimits } from './run-body.ts';
+import { defaultModel, imageLimits, type RunOptions, startRun } from './run.ts';
 
 export interface OzProviderOptions {
   /** Warp's server: the documented API lies below it. */

@@ -1,17 +1,26 @@
 import { randomUUID } from 'node:crypto';
 import type { OzAPI } from 'oz-agent-sdk';
 import { AppError } from '../../core/errors.ts';
-import type { TurnEvent } from '../../core/turn.ts';
+import type { ImageLimits } from '../../core/protocol.ts';
+import type { ImagePart, TurnEvent, TurnRequest } from '../../core/turn.ts';
 import type { RunningCall, TurnCall } from '../../core/turn-caller.ts';
 import { amount } from '../../lib/amount.ts';
 import { withJitter } from '../../lib/backoff.ts';
 import type { Clock } from '../../lib/clock.ts';
 import type { Logger } from '../../lib/log/logger.ts';
 import { sleep } from '../../lib/sleep.ts';
-import { beginRun, cancelRun, findRun, type OzRun, readRun, readSaid } from './calls.ts';
-import type { OzClients } from './client.ts';
+import { wholeQuery } from '../../protocols/shared/fold-history.ts';
+import {
+  beginRun,
+  cancelRun,
+  findRun,
+  type OzClients,
+  type OzRun,
+  type RunBody,
+  readRun,
+  readSaid,
+} from './calls.ts';
 import { errorFromOz, errorOfRun, hasSurelyBegunNothing, statusOf } from './failures.ts';
-import { runBodyOf } from './run-body.ts';
 
 export interface RunOptions {
   readonly clients: OzClients;
@@ -306,4 +315,49 @@ function asFinal(error: AppError): AppError {
     isFinal: true,
     ...(error.retryAfterMs === undefined ? {} : { retryAfterMs: error.retryAfterMs }),
   });
+}
+
+/** The model name that stands for the team's own default. */
+export const defaultModel = 'auto';
+
+/** The vendor takes at most this many attachments with one prompt. */
+export const imageLimits: ImageLimits = { maxCount: 5 };
+
+/**
+ * One turn as one run, the whole conversation in its prompt. Throws AppError `invalid_request` naming what a run cannot
+ * carry.
+ */
+export function runBodyOf(
+  request: TurnRequest,
+  options: { readonly name: string; readonly environmentId: string | undefined },
+): RunBody {
+  if (request.tools.length > 0 && request.toolChoice.type !== 'none') {
+    throw new AppError(
+      'invalid_request',
+      'A run at Oz cannot call tools of the client: leave tools out, or use a model of a Warp account (warp/...).',
+      { param: 'tools' },
+    );
+  }
+  const { query, images } = wholeQuery(request);
+  const system = request.messages
+    .flatMap((message) => (message.role === 'system' ? message.parts.map((part) => part.text) : []))
+    .filter((text) => text.trim() !== '')
+    .join('\n\n');
+  return {
+    prompt: query,
+    config: {
+      // By this name the run is found again, should the answer that tells its id be lost.
+      name: options.name,
+      ...(request.model === defaultModel ? {} : { model_id: request.model }),
+      ...(system === '' ? {} : { base_prompt: system }),
+      ...(options.environmentId === undefined ? {} : { environment_id: options.environmentId }),
+      // Nobody comes back to the run, and the time its machine waits costs as well.
+      idle_timeout_minutes: 1,
+    },
+    ...(images.length === 0 ? {} : { attachments: images.map(attachmentOf) }),
+  };
+}
+
+function attachmentOf({ mediaType, data }: ImagePart, index: number) {
+  return { file_name: `image-${index + 1}.${mediaType.slice('image/'.length)}`, mime_type: mediaType, data };
 }

@@ -2,8 +2,8 @@ import { describe, expect, it } from 'vitest';
 import { TokenError, type TokenGrant } from '../../core/provider.ts';
 import { type FormAnswer, startFormServer } from '../testing/form-server.ts';
 import { testTokenHttp } from '../testing/test-http.ts';
-import { createPostForm } from '../token-http.ts';
-import { createWarpDeviceLogins } from './device-login.ts';
+import { createPostForm } from '../tokens.ts';
+import { createWarpDeviceLogins } from './oauth.ts';
 
 const grant: TokenGrant = { bearer: 'b', refreshToken: 'r', lifetimeMs: 1 };
 const started = { device_code: 'dc', user_code: 'AB-CD', verification_uri: 'https://warp.example/device' };

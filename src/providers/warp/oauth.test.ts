@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { TokenError } from '../../core/provider.ts';
 import { type FormAnswer, idToken, startFormServer } from '../testing/form-server.ts';
 import { testTokenHttp } from '../testing/test-http.ts';
-import { createPostForm } from '../token-http.ts';
+import { createPostForm } from '../tokens.ts';
 import { createWarpOauth } from './oauth.ts';
 
 const now = Date.UTC(2026, 0, 15);

@@ -3,13 +3,12 @@ import type { ExchangingProvider, Provider, ProviderAccount } from '../../core/p
 import type { Clock } from '../../lib/clock.ts';
 import type { Logger } from '../../lib/log/logger.ts';
 import { createWarpOutbound } from '../../protocols/warp/outbound.ts';
-import { checkApiKey, invalidKey } from '../api-key/provider.ts';
+import { checkApiKey, invalidKey } from '../api-key/index.ts';
 import type { ProviderContext } from '../definition.ts';
-import { createPostForm } from '../token-http.ts';
-import { createWarpDeviceLogins } from './device-login.ts';
+import { createPostForm } from '../tokens.ts';
 import { GraphqlClient } from './graphql.ts';
 import { listModels, standIns } from './models.ts';
-import { createWarpOauth } from './oauth.ts';
+import { createWarpDeviceLogins, createWarpOauth } from './oauth.ts';
 import { getQuota } from './quota.ts';
 import { isWarpHost } from './warp-host.ts';
 
