@@ -25,9 +25,8 @@ import {
 } from '../src/gateway/usage/ledger-turn.ts';
 import { openUsage } from '../src/gateway/usage/testing/ledger-turns.ts';
 import { type AskedPeriod, periodOf } from '../src/gateway/usage/usage-periods.ts';
-import { type AskedReport, reportUsage } from '../src/gateway/usage/usage-report.ts';
+import { type AskedReport, reportUsage, shownRow } from '../src/gateway/usage/usage-report.ts';
 import { type UsageVerbs, usageVerbs } from '../src/gateway/usage/usage-verbs.ts';
-import { shownRow } from '../src/gateway/usage/usage-view.ts';
 import { cpuUs } from './proc.ts';
 
 const { values } = parseArgs({

@@ -116,11 +116,11 @@ const actions: CliActions = {
     return rotateMasterKey(configure(), newKeyFile);
   },
   async backUp(folder) {
-    const { backUp } = await import('./compose/backup.ts');
+    const { backUp } = await import('./compose/whole-store.ts');
     return backUp(configure(), folder);
   },
   async restore(folder, replaces) {
-    const { restore } = await import('./compose/backup.ts');
+    const { restore } = await import('./compose/whole-store.ts');
     return restore(configure(), folder, replaces);
   },
   async importConfig(file) {

@@ -14,11 +14,10 @@ import { createProviderHttp } from '../providers/http.ts';
 import { answeringNames, serversOf } from '../providers/registry.ts';
 import { checkRunMode, keyWarnings, offersSandbox } from '../run-mode.ts';
 import { lookAtFolder, lookAtKeyFile, lookAtPrivacy } from './machine.ts';
-import { lookAtProtocol, lookAtProxies } from './network.ts';
+import { lookAtProtocol, lookAtProxies, lookAtUpstream } from './network.ts';
 import { lookAtPool } from './pool.ts';
 import { askForAnswer, askHealth, lookAtPort, noAnswer } from './ports.ts';
 import { type Finding, findingOf, ok, problem, skipped } from './report.ts';
-import { lookAtUpstream } from './upstream.ts';
 
 export interface DoctorOptions {
   /** Throws ConfigError. */

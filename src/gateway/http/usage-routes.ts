@@ -18,8 +18,15 @@ import { keyIdOf } from '../turn/noted-turn.ts';
 import type { UsageDatabase } from '../usage/ledger.ts';
 import type { TurnPage, TurnPlace } from '../usage/read-usage.ts';
 import { type Period, periodBefore, periodNames, periodOf, timeZoneName } from '../usage/usage-periods.ts';
-import { reportUsage, TooManyRows } from '../usage/usage-report.ts';
-import { cursorOf, placeOf, shownFigures, shownRow, shownTurnOf } from '../usage/usage-view.ts';
+import {
+  cursorOf,
+  placeOf,
+  reportUsage,
+  shownFigures,
+  shownRow,
+  shownTurnOf,
+  TooManyRows,
+} from '../usage/usage-report.ts';
 import * as answers from './api-answers.ts';
 
 /** What the routes of usage answer from. */
