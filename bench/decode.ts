@@ -2,15 +2,14 @@
  * What reading one event of an answer costs, step by step: the pieces alone, then the whole decoder with and without
  * its shortcut for appends, then with the encoder behind it. `node bench/decode.ts`; no network, under a minute.
  */
-import { fromBinary } from '@bufbuild/protobuf';
 import { base64url, frame } from '../sandbox/frames.ts';
 import { encodeEvent, rawField } from '../sandbox/schema.ts';
 import type { ResponseEvent } from '../sandbox/wire.ts';
 import type { TurnEvent } from '../src/core/turn.ts';
 import { openaiChatInbound } from '../src/protocols/openai-chat/inbound.ts';
 import { createDecoder, decodePayload } from '../src/protocols/warp/decode-stream.ts';
-import { ResponseEventSchema } from '../src/protocols/warp/gen/warp_pb.js';
 import { createAppendReader, readMessage } from '../src/protocols/warp/read-message.ts';
+import { ResponseEvent as ResponseEventSchema } from '../src/protocols/warp/schema.ts';
 import { show, spreadOf, table } from './figures.ts';
 
 const chunks = 200;
@@ -85,7 +84,6 @@ const steps: readonly (readonly [string, () => void])[] = [
   ['base64 to bytes', () => each(payloads, (payload) => decodePayload(payload))],
   ['the targeted reader', () => each(bytes, (event) => readAppend(event))],
   ['the full reader', () => each(bytes, (event) => readMessage(ResponseEventSchema, event))],
-  ['protobuf-es, strict', () => each(bytes, (event) => fromBinary(ResponseEventSchema, event))],
   ['whole decoder, one read, targeted reader', () => decode([whole], nothing)],
   ['whole decoder, one read, full reader', () => decode([oddWhole], nothing)],
   ['whole decoder, a read an event', () => decode(single, nothing)],

@@ -1,15 +1,18 @@
-import { create, type DescField, type DescMessage } from '@bufbuild/protobuf';
-import { type ReflectMessage, reflect } from '@bufbuild/protobuf/reflect';
-import {
-  type ChangeMessage,
-  type ClientAction,
-  type Message,
-  MessageSchema,
-  ModelUsedSchema,
-  type MoveMessagesToNewTask,
-} from './gen/warp_pb.js';
 import { KeptMessage } from './memory.ts';
 import { type FieldBudget, readMessage, type StringAppend, TooManyFields } from './read-message.ts';
+import {
+  type AnyMessage,
+  type ChangeMessage,
+  type ClientAction,
+  type FieldPlan,
+  Message,
+  ModelUsed,
+  type MoveMessagesToNewTask,
+  newMessage,
+  type Schema,
+  setValue,
+  valueIn,
+} from './schema.ts';
 import type { ConversationTasks, HeldMessage, HeldTask, ShownText } from './tasks.ts';
 
 /** Something in an answer that this adapter passed over; worth a line in a log. */
@@ -65,14 +68,12 @@ export function applyAction(
       return;
     case 'updateTaskDescription': {
       const { task } = tasks.ensureTask(action.value.taskId);
-      if (action.value.description === undefined) delete task.description;
-      else task.description = action.value.description;
+      task.description = action.value.description;
       return;
     }
     case 'updateTaskServerData': {
       const { task } = tasks.ensureTask(action.value.taskId);
-      if (action.value.serverData === undefined) delete task.serverData;
-      else task.serverData = action.value.serverData;
+      task.serverData = action.value.serverData;
       return;
     }
     case 'beginTransaction':
@@ -156,7 +157,7 @@ function settle(tasks: ConversationTasks, { shown, content }: HeldMessage, text:
 function noteModel({ message: { message } }: KeptMessage, note: NoteAnomaly): void {
   if (message.case !== 'modelUsed') return;
   try {
-    const { isFallback, modelId } = readMessage(ModelUsedSchema, message.value);
+    const { isFallback, modelId } = readMessage(ModelUsed, message.value);
     if (isFallback) note('model-fallback', modelId);
   } catch {
     note('unreadable-field', 'Message.model_used');
@@ -217,37 +218,33 @@ type MaskResult = 'applied' | 'unknown' | 'opaque' | 'not-text';
  * message, dot-separated, with the wire's own field names. Nothing changes unless it was `applied`.
  */
 function applyMask(target: Message, patch: Message, path: string, mode: 'update' | 'append'): MaskResult {
-  const segments = path.split('.');
-  const leafName = segments.pop();
-  const parents: (DescField & { fieldKind: 'message' })[] = [];
-  let from: ReflectMessage = reflect(MessageSchema, patch);
-  for (const name of segments) {
-    const field = fieldNamed(from.desc, name);
-    if (!field || !from.isSet(field)) return 'unknown';
-    if (field.fieldKind !== 'message') return 'opaque';
-    from = from.get(field) as ReflectMessage;
-    parents.push(field);
+  const names = path.split('.');
+  const parents: FieldPlan[] = [];
+  let schema: Schema = Message;
+  let from: AnyMessage = patch;
+  for (const name of names.slice(0, -1)) {
+    const plan = planNamed(schema, name);
+    const inner = plan && valueIn(from, plan);
+    if (!plan || inner === undefined) return 'unknown';
+    if (!plan.schema || plan.isList) return 'opaque';
+    schema = plan.schema;
+    from = inner as AnyMessage;
+    parents.push(plan);
   }
 
-  const leaf = leafName === undefined ? undefined : fieldNamed(from.desc, leafName);
+  const leaf = planNamed(schema, names.at(-1));
   if (!leaf) return 'unknown';
-  if (mode === 'append' && typeof from.get(leaf) !== 'string') return 'not-text';
-  let into: ReflectMessage = reflect(MessageSchema, target);
-  for (const field of parents) {
-    if (!into.isSet(field)) into.set(field, reflect(field.message, create(field.message)));
-    into = into.get(field) as ReflectMessage;
+  if (mode === 'append' && (leaf.kind !== 'text' || leaf.isList)) return 'not-text';
+  let into: AnyMessage = target;
+  for (const plan of parents) {
+    if (valueIn(into, plan) === undefined) setValue(into, plan, plan.schema && newMessage(plan.schema));
+    into = valueIn(into, plan) as AnyMessage;
   }
-  if (mode === 'append') {
-    into.set(leaf, `${into.isSet(leaf) ? into.get(leaf) : ''}${from.get(leaf)}`);
-  } else if (!from.isSet(leaf)) into.clear(leaf);
-  else if (leaf.fieldKind === 'list') {
-    into.clear(leaf);
-    const list = into.get(leaf);
-    for (const item of from.get(leaf)) list.add(item);
-  } else into.set(leaf, from.get(leaf));
+  const value = valueIn(from, leaf);
+  setValue(into, leaf, mode === 'append' ? `${valueIn(into, leaf) ?? ''}${value ?? ''}` : value);
   return 'applied';
 }
 
-function fieldNamed(desc: DescMessage, name: string): DescField | undefined {
-  return desc.fields.find((field) => field.name === name);
+function planNamed({ plans }: Schema, name: string | undefined): FieldPlan | undefined {
+  return plans.find((plan) => plan.name === name);
 }

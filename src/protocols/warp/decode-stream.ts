@@ -12,17 +12,12 @@ import {
   outOfCredits,
   upstreamFailed,
 } from './classify-failure.ts';
-import {
-  ResponseEventSchema,
-  type StreamFinished,
-  StreamFinishedSchema,
-  type StreamInit,
-} from './gen/warp_pb.js';
 import { encodeMemory, type Remembered } from './memory.ts';
 import { createAppendReader, FieldBudget, readMessage } from './read-message.ts';
+import { ResponseEvent, StreamFinished, type StreamInit, type UsageTotals } from './schema.ts';
 import { ConversationTasks, ShownText } from './tasks.ts';
 import { toolCallEvents } from './tool-calls.ts';
-import { noTotals, type UsageTotals, usageOf } from './usage.ts';
+import { noTotals, usageOf } from './usage.ts';
 
 interface DecoderOptions {
   /** Names of the tools the request offered. */
@@ -86,7 +81,7 @@ export function createDecoder(options: DecoderOptions): TurnDecoder {
     if (append && applyAppend(tasks, append, text)) return;
 
     fields.beginEvent();
-    const { type } = readMessage(ResponseEventSchema, payload, fields);
+    const { type } = readMessage(ResponseEvent, payload, fields);
     if (!isStarted) start(type.case === 'init' ? type.value : undefined);
     else if (type.case === 'init') conversationId ||= type.value.conversationId;
     if (type.case === 'clientActions') {
@@ -172,7 +167,7 @@ function losesTrack(anomaly: Anomaly, detail = ''): boolean {
 
 /** Numbers of the fields that are figures. One that could not be read is still no reason. */
 const figures: ReadonlySet<number> = new Set(
-  StreamFinishedSchema.fields.flatMap((field) => (field.oneof ? [] : [field.number])),
+  StreamFinished.plans.flatMap(({ number, member }) => (member === undefined ? [number] : [])),
 );
 
 /**
@@ -217,9 +212,9 @@ function endingOf(finished: StreamFinished): 'done' | 'length' | 'unnamed' {
     case 'other':
       throw upstreamFailed(new Error('the upstream ended the turn for a reason it does not name'));
     default: {
-      const unknown = (finished.$unknown ?? []).filter(({ no }) => !figures.has(no));
+      const unknown = (finished.$unknown ?? []).filter(({ number }) => !figures.has(number));
       if (unknown.length > 0) {
-        const numbers = [...new Set(unknown.map(({ no }) => no))].slice(0, 10).join(', ');
+        const numbers = [...new Set(unknown.map(({ number }) => number))].slice(0, 10).join(', ');
         throw upstreamFailed(new Error(`the end has no reason that is known here, but field ${numbers}`));
       }
       return 'unnamed';

@@ -1,4 +1,3 @@
-import { create, toBinary } from '@bufbuild/protobuf';
 import { type BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
 import { AppError } from '../../core/errors.ts';
 import { toolsToOffer } from '../../core/offered-tools.ts';
@@ -7,7 +6,6 @@ import type { ImagePart, Tool, ToolResultPart, TurnRequest } from '../../core/tu
 import { isJsonObject } from '../../lib/parse-json.ts';
 import { userInputOf, wholeQuery } from '../shared/fold-history.ts';
 import { encoded, writeMessage, writeText } from './encoded.ts';
-import { AutonomyLevel, SettingsSchema, ToolType } from './gen/warp_pb.js';
 import { decodeMemory, type Remembered } from './memory.ts';
 import { answeredCalls, toolCallIn } from './tasks.ts';
 import { builtinCall, writeStruct } from './tool-calls.ts';
@@ -15,24 +13,8 @@ import { builtinCall, writeStruct } from './tool-calls.ts';
 /** The one MCP server under which all of a client's tools are shown. Its id has to be a UUID, and to stay the same. */
 const toolServer = { name: 'client-tools', id: '8f0c3f52-6d5b-4a3e-9f1d-2b7c54e0a916' } as const;
 
-/** The settings that are the same for every turn. */
-const fixedSettings = toBinary(
-  SettingsSchema,
-  create(SettingsSchema, {
-    // The upstream then proposes no plans of its own, which no client here could show or accept.
-    planningEnabled: true,
-    // An empty list would allow every tool there is, so it is never empty.
-    supportedTools: [ToolType.CALL_MCP_TOOL],
-    shouldPreserveFileContentInHistory: true,
-    supportsReasoningMessage: true,
-    // No person sits in front of the upstream to confirm a step; the client decides about its own tools.
-    autonomyLevel: AutonomyLevel.UNSUPERVISED,
-  }),
-);
-
 /**
- * The protobuf body of one turn: a `Request` of warp.proto, written by hand, since by way of the schemas it takes several times as
- * long. Throws AppError `invalid_request` for `tools` when a schema is too deep.
+ * The protobuf body of one turn, a `Request`. Throws AppError `invalid_request` for `tools` when a schema is too deep.
  */
 export function encodeRequest(request: TurnRequest, input: NewInput): Uint8Array {
   const { query, results, remembered } = input;
@@ -52,7 +34,7 @@ export function encodeRequest(request: TurnRequest, input: NewInput): Uint8Array
     writeMessage(writer, 3, () => {
       writeMessage(writer, 1, () => writeText(writer, 1, request.model));
       if (request.parallelToolCalls) writer.tag(4, WireType.Varint).bool(true);
-      writer.raw(fixedSettings);
+      writeFixedSettings(writer);
     });
     writeMessage(writer, 4, () => {
       if (remembered) writeText(writer, 1, remembered.conversationId);
@@ -62,6 +44,20 @@ export function encodeRequest(request: TurnRequest, input: NewInput): Uint8Array
 }
 
 const nothing = new Uint8Array();
+const mcpTools = 9;
+const unsupervised = 1;
+
+/** What of the `Settings` is the same for every turn. */
+function writeFixedSettings(writer: BinaryWriter): void {
+  // planning_enabled: the upstream then proposes no plans of its own, which no client here could show or accept.
+  writer.tag(6, WireType.Varint).bool(true);
+  // supported_tools: an empty list would allow every tool there is, so it is never empty.
+  writer.tag(9, WireType.LengthDelimited).bytes(Uint8Array.of(mcpTools));
+  // should_preserve_file_content_in_history, supports_reasoning_message
+  writer.tag(11, WireType.Varint).bool(true).tag(17, WireType.Varint).bool(true);
+  // autonomy_level: no person sits in front of the upstream to confirm a step; the client decides about its own tools.
+  writer.tag(19, WireType.Varint).uint32(unsupervised);
+}
 
 /** An `InputContext`. */
 function writeContext(writer: BinaryWriter, request: TurnRequest, images: readonly ImagePart[]): void {

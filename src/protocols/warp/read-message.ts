@@ -1,14 +1,13 @@
+import { BinaryReader } from '@bufbuild/protobuf/wire';
 import {
-  create,
-  type DescField,
-  type DescMessage,
-  type Message,
-  type MessageShape,
-  mergeFromBinary,
-  ScalarType,
-} from '@bufbuild/protobuf';
-import { BinaryReader, WireType } from '@bufbuild/protobuf/wire';
-import { encoded } from './encoded.ts';
+  type AnyMessage,
+  type FieldPlan,
+  type MessageOf,
+  newMessage,
+  type Schema,
+  setValue,
+  valueIn,
+} from './schema.ts';
 
 /** Called with `Message.field` for each field that was passed over. */
 type OnUnreadable = (field: string) => void;
@@ -19,9 +18,6 @@ const mostFieldsOfAnswer = 2_000_000;
 /** Each costs a caught error. One for each message of such an echo, and of every event of a long answer, is a field that has changed. */
 const mostUnreadableOfEvent = 10_000;
 const mostUnreadableOfAnswer = 100_000;
-/** The least that a field takes on the wire. */
-const bytesAField = 2;
-
 /** What is read of one answer. Fields of two bytes each could otherwise keep one event in work for many seconds. */
 export class FieldBudget {
   readonly #onUnreadable: OnUnreadable;
@@ -93,15 +89,15 @@ const needed = new Set([
  * number, so that an echo returns it. Throws when the bytes are no message, a field that is needed cannot be read, or
  * there are too many.
  */
-export function readMessage<Desc extends DescMessage>(
-  desc: Desc,
+export function readMessage<Of extends Schema>(
+  schema: Of,
   bytes: Uint8Array,
   budget: FieldBudget = new FieldBudget(),
-): MessageShape<Desc> {
-  const message = create(desc);
+): MessageOf<Of> {
+  const message = newMessage(schema);
   // One reader goes through all within it: another one for each message costs more than reading does.
-  readFields(desc, message, new MessageReader(bytes), budget);
-  return message;
+  readFields(schema, message, new MessageReader(bytes), budget);
+  return message as MessageOf<Of>;
 }
 
 /** Its end is that of the message it is in, so that nothing reads, decodes or skips beyond that. */
@@ -109,141 +105,83 @@ class MessageReader extends BinaryReader {
   declare len: number;
 }
 
-/** Fields are set by name: through reflection it takes three times as long. */
-type Target = Message & Record<string, unknown>;
-
-/** What a field is read by. */
-interface FieldPlan {
-  readonly field: DescField;
-  readonly wireType: WireType;
-  /** Of a field that holds a message. */
-  readonly message: DescMessage | undefined;
-  readonly isList: boolean;
-}
-
-function readFields(desc: DescMessage, message: Message, reader: MessageReader, budget: FieldBudget): void {
-  const target = message as Target;
-  const plans = plansOf(desc);
+function readFields(schema: Schema, message: AnyMessage, reader: MessageReader, budget: FieldBudget): void {
   const end = reader.len;
   while (reader.pos < end) {
     budget.spend(1);
-    const [no, wireType] = reader.tag();
-    const plan = plans.get(no);
+    const [number, wireType] = reader.tag();
+    const plan = schema.byNumber[number];
     const valueStart = reader.pos;
     if (plan) {
-      const { field } = plan;
       try {
         if (wireType !== plan.wireType) throw new TypeError(`wire type ${wireType}`);
-        if (plan.message) readChild(target, plan, plan.message, reader, budget);
-        else if (field.fieldKind === 'map') {
-          const entry = reader.skip(wireType, no);
-          budget.spend(Math.floor(entry.length / bytesAField));
-          mergeFromBinary(
-            desc,
-            message,
-            encoded((writer) => writer.tag(no, wireType).raw(entry)),
-          );
-        } else setValue(target, plan, readScalar(reader, field));
+        readField(message, plan, reader, budget);
         continue;
       } catch (cause) {
         if (cause instanceof TooManyFields) throw cause;
-        const name = `${desc.name}.${field.name}`;
+        const name = `${schema.name}.${plan.name}`;
         if (needed.has(name)) throw new TypeError(`${name} cannot be read`, { cause });
         budget.passOver(name);
         reader.pos = valueStart;
       }
     }
     message.$unknown ??= [];
-    message.$unknown.push({ no, wireType, data: reader.skip(wireType, no) });
+    message.$unknown.push({ number, wireType, data: reader.skip(wireType, number) });
   }
   // Figures of a fixed size are read without a look at the end.
   if (reader.pos > end) throw new RangeError('premature EOF');
 }
 
+function readField(message: AnyMessage, plan: FieldPlan, reader: MessageReader, budget: FieldBudget): void {
+  if (plan.isList) {
+    const value = plan.schema
+      ? readChild(plan.schema, newMessage(plan.schema), reader, budget)
+      : readScalar(reader, plan.kind);
+    const list = message[plan.property] as unknown[];
+    // All empty lists are one.
+    if (list.length === 0) message[plan.property] = [value];
+    else list.push(value);
+  } else if (plan.schema) {
+    // A field that comes twice is one message in two pieces.
+    const known = valueIn(message, plan) as AnyMessage | undefined;
+    setValue(message, plan, readChild(plan.schema, known ?? newMessage(plan.schema), reader, budget));
+  } else setValue(message, plan, readScalar(reader, plan.kind));
+}
+
 function readChild(
-  target: Target,
-  plan: FieldPlan,
-  desc: DescMessage,
+  schema: Schema,
+  child: AnyMessage,
   reader: MessageReader,
   budget: FieldBudget,
-): void {
+): AnyMessage {
   const length = reader.uint32();
   const end = reader.len;
   const childEnd = reader.pos + length;
   if (childEnd > end) throw new RangeError('a field is longer than the message around it');
-  // A field that comes twice is one message in two pieces.
-  const known = plan.isList ? undefined : (presentValue(target, plan.field) as Message | undefined);
-  const child = known ?? create(desc);
   reader.len = childEnd;
   try {
-    readFields(desc, child, reader, budget);
+    readFields(schema, child, reader, budget);
   } finally {
     reader.len = end;
   }
-  if (!known) setValue(target, plan, child);
+  return child;
 }
 
-function presentValue(target: Target, { oneof, localName }: DescField): unknown {
-  if (!oneof) return target[localName];
-  const member = target[oneof.localName] as { readonly case: string | undefined; readonly value?: unknown };
-  return member.case === localName ? member.value : undefined;
-}
-
-function setValue(target: Target, { field: { oneof, localName }, isList }: FieldPlan, value: unknown): void {
-  if (isList) (target[localName] as unknown[]).push(value);
-  else if (oneof) target[oneof.localName] = { case: localName, value };
-  else target[localName] = value;
-}
-
-function wireTypeOf(field: DescField): WireType {
-  if (field.fieldKind === 'enum') return WireType.Varint;
-  switch (field.scalar) {
-    case ScalarType.BOOL:
-    case ScalarType.UINT32:
-      return WireType.Varint;
-    case ScalarType.FLOAT:
-      return WireType.Bit32;
-    case ScalarType.DOUBLE:
-      return WireType.Bit64;
-    default:
-      return WireType.LengthDelimited;
-  }
-}
-
-function readScalar(reader: BinaryReader, field: DescField): unknown {
-  switch (field.scalar) {
-    case ScalarType.STRING:
+function readScalar(reader: BinaryReader, kind: FieldPlan['kind']): unknown {
+  switch (kind) {
+    case 'text':
       return reader.string(true);
-    case ScalarType.BYTES:
-      return reader.bytes();
-    case ScalarType.BOOL:
+    case 'flag':
       return reader.bool();
-    case ScalarType.UINT32:
+    case 'count':
       return reader.uint32();
-    case ScalarType.FLOAT:
+    case 'float':
       return reader.float();
-    case ScalarType.DOUBLE:
+    case 'double':
       return reader.double();
     default:
-      throw new TypeError(`no reader for ${field}`);
+      return reader.bytes();
   }
-}
-
-const plansByDesc = new WeakMap<DescMessage, ReadonlyMap<number, FieldPlan>>();
-
-function plansOf(desc: DescMessage): ReadonlyMap<number, FieldPlan> {
-  let plans = plansByDesc.get(desc);
-  if (!plans) {
-    plans = new Map(desc.fields.map((field) => [field.number, planOf(field)]));
-    plansByDesc.set(desc, plans);
-  }
-  return plans;
-}
-
-function planOf(field: DescField): FieldPlan {
-  const isList = field.fieldKind === 'list';
-  const isMessage = field.fieldKind === 'message' || (isList && field.listKind === 'message');
-  return { field, wireType: wireTypeOf(field), message: isMessage ? field.message : undefined, isList };
 }
 
 /** One string append, as it makes up nearly every event of an answer. */

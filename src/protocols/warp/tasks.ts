@@ -1,7 +1,6 @@
-import { create } from '@bufbuild/protobuf';
 import type { TurnEvent } from '../../core/turn.ts';
-import { type Message, type Task, TaskSchema, type ToolCall } from './gen/warp_pb.js';
 import type { KeptMessage, RememberedTask } from './memory.ts';
+import { type Message, newMessage, Task, type ToolCall } from './schema.ts';
 
 /** A message of a task, with what the client has seen of it. */
 export class HeldMessage {
@@ -118,7 +117,7 @@ export class ConversationTasks {
     if (known) return known;
     this.spend(this.#tasks.size);
     const hasRoot = [...this.#tasks.values()].some((entry) => entry.isSurfaced);
-    const task = create(TaskSchema, { id: taskId });
+    const task = { ...(newMessage(Task) as Task), id: taskId };
     const entry: HeldTask = { task, held: [], byId: new Map(), isSurfaced: !hasRoot };
     this.#tasks.set(taskId, entry);
     return entry;

@@ -2,7 +2,7 @@ import { BinaryReader, type BinaryWriter, WireType } from '@bufbuild/protobuf/wi
 import { AppError } from '../../core/errors.ts';
 import type { TurnEvent } from '../../core/turn.ts';
 import { mostCalls, tooManyCalls } from '../shared/failed-answer.ts';
-import type { ToolCall } from './gen/warp_pb.js';
+import type { ToolCall } from './schema.ts';
 import { answeredCalls, type ConversationTasks, messagesOf, toolCallIn } from './tasks.ts';
 
 /** Clients send calls back, and a call without a name is none. */
@@ -135,10 +135,10 @@ export function builtinCall({
   }
   if (tool.case !== undefined) return undefined;
   const members = $unknown.filter(({ wireType }) => wireType === WireType.LengthDelimited);
-  const member = members.find(({ no }) => nameOf(no) !== undefined) ?? members[0];
+  const member = members.find(({ number }) => nameOf(number) !== undefined) ?? members[0];
   if (!member) return undefined;
   // The names of their fields are not known here.
-  return { name: nameOf(member.no) ?? `builtin_tool_${member.no}`, arguments: '{}' };
+  return { name: nameOf(member.number) ?? `builtin_tool_${member.number}`, arguments: '{}' };
 }
 
 /** By the number of its field in a call: they follow the list, but for the number of the server's own calls. */

@@ -6,16 +6,10 @@ import type {
   InferenceUsage,
   RequestCharges,
   StreamFinished,
-} from './gen/warp_pb.js';
+  UsageTotals,
+} from './schema.ts';
 
-/** What was charged. Input is apart from what was read from a cache or written to one. */
-interface ChargeTotals {
-  readonly inputTokens: number;
-  readonly outputTokens: number;
-  readonly cacheReadTokens: number;
-  readonly cacheWriteTokens: number;
-  readonly costCents: number;
-}
+type ChargeTotals = Omit<NonNullable<UsageTotals['charges']>, '$unknown'>;
 
 const noCharges: ChargeTotals = {
   inputTokens: 0,
@@ -24,14 +18,6 @@ const noCharges: ChargeTotals = {
   cacheWriteTokens: 0,
   costCents: 0,
 };
-
-/** The upstream's running totals of a conversation, as of its last turn. */
-export interface UsageTotals {
-  readonly totalTokens: number;
-  readonly credits: number;
-  /** Undefined when no earlier turn told them, so that nothing can be said of their growth. */
-  readonly charges: ChargeTotals | undefined;
-}
 
 /** Of a conversation that begins. */
 export const noTotals: UsageTotals = { totalTokens: 0, credits: 0, charges: noCharges };
@@ -137,7 +123,7 @@ function totalsOf(usage: ConversationUsage | undefined, before: UsageTotals): Us
   if (!usage) return before;
   let totalTokens = 0;
   for (const models of [usage.warpTokenUsage, usage.byokTokenUsage, usage.customEndpointTokenUsage])
-    for (const name in models) totalTokens += models[name]?.totalTokens ?? 0;
+    for (const { value } of models) totalTokens += value?.totalTokens ?? 0;
   return {
     // As much as a memory can hold.
     totalTokens: Math.min(totalTokens, 0xffff_ffff),
@@ -148,7 +134,7 @@ function totalsOf(usage: ConversationUsage | undefined, before: UsageTotals): Us
 
 /** All categories and models together, whichever key paid the vendor; undefined when nothing was charged. */
 function chargesOf(charges: RequestCharges | undefined): ChargeTotals | undefined {
-  const categories = Object.values(charges?.usageByCategory ?? {});
+  const categories = charges?.usageByCategory.flatMap(({ value }) => value ?? []) ?? [];
   if (categories.length === 0) return undefined;
   return sumOf(categories.map(chargesOfCategory));
 }
@@ -164,7 +150,9 @@ function grownCharges(
 }
 
 function chargesOfCategory({ directApi, byok, customEndpoint, platformUsageInCents }: ChargedUsage) {
-  const models = [directApi, byok, customEndpoint].flatMap((byModel) => Object.values(byModel));
+  const models = [directApi, byok, customEndpoint].flatMap((byModel) =>
+    byModel.flatMap(({ value }) => value ?? []),
+  );
   return sumOf([...models.map(chargesOfModel), { ...noCharges, costCents: amount(platformUsageInCents) }]);
 }
 
