@@ -21,13 +21,11 @@ import { TurnRecords } from './records/turn-record.ts';
 import { StoredResponses } from './responses/stored-responses.ts';
 import { FairShare, openStateStore } from './state/open-state-store.ts';
 import { Affinity } from './turn/affinity.ts';
-import { Circuits } from './turn/circuits.ts';
-import { Conversations } from './turn/conversations.ts';
+import { Conversations, RememberedReasoning } from './turn/conversations.ts';
 import { type ContentSettings, LoggedContent } from './turn/logged-content.ts';
-import { ProviderReach } from './turn/provider-reach.ts';
-import { RememberedReasoning } from './turn/remembered-reasoning.ts';
 import type { TurnDependencies } from './turn/run-turn.ts';
 import { RunningTurns } from './turn/running-turns.ts';
+import { Circuits, ProviderReach } from './turn/upstream-health.ts';
 import { UsageLedger } from './usage/ledger.ts';
 
 export interface GatewayOptions

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
 import type { TurnEvent } from '../../core/turn.ts';
-import { createOutputLimit } from './output-limit.ts';
+import { createOutputLimit } from './stages.ts';
 import { countTokens } from './token-count.ts';
 
 const stop: TurnEvent = { type: 'finish', reason: 'stop' };
@@ -127,7 +127,7 @@ it('stays fast on text without a border', () => {
 it('loads no tokenizer while the bytes cannot pass the limit', async () => {
   const { execFileSync } = await import('node:child_process');
   const script = `
-    const { createOutputLimit } = await import(${JSON.stringify(new URL('./output-limit.ts', import.meta.url).href)});
+    const { createOutputLimit } = await import(${JSON.stringify(new URL('./stages.ts', import.meta.url).href)});
     const { createRequire } = await import('node:module');
     const isLoaded = () => Object.keys(createRequire(import.meta.url).cache ?? {}).some((name) => name.includes('gpt-tokenizer'));
     const limit = createOutputLimit(20);

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
 import type { TurnEvent } from '../../core/turn.ts';
-import { createStopSequences } from './stop-sequences.ts';
+import { createStopSequences } from './stages.ts';
 
 const finish: TurnEvent = { type: 'finish', reason: 'stop' };
 

@@ -1,8 +1,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { DecodedTurn, Inbound } from '../../core/protocol.ts';
 import type { Route } from '../../lib/api/api-routes.ts';
-import type { Idempotency } from '../output/idempotency.ts';
-import type { RecordedAnswer } from '../output/recorded-answer.ts';
+import type { Idempotency, RecordedAnswer } from '../output/idempotency.ts';
 
 /** What the routes of turns share, whatever their dialect. */
 

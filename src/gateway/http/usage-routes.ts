@@ -14,7 +14,7 @@ import { DatabaseError } from '../../db/database.ts';
 import type { Route } from '../../lib/api/api-routes.ts';
 import { csvLine } from '../../lib/csv.ts';
 import { parseFields } from '../../protocols/shared/request.ts';
-import { keyIdOf } from '../turn/noted-turn.ts';
+import { keyIdOf } from '../records/shown-turn.ts';
 import type { UsageDatabase } from '../usage/ledger.ts';
 import type { TurnPage, TurnPlace } from '../usage/read-usage.ts';
 import { type Period, periodBefore, periodNames, periodOf, timeZoneName } from '../usage/usage-periods.ts';

@@ -1,10 +1,10 @@
+import { AppError } from '../../core/errors.ts';
 import type { Dialect } from '../../core/protocol.ts';
 import type { Usage } from '../../core/turn.ts';
 import type { RoutePlan } from '../models/route.ts';
-import type { LimitedKey } from './limited-key.ts';
 import type { Limits } from './limits.ts';
-import { rateHeaders } from './rate-headers.ts';
-import { type Meter, type Slice, unitsOf } from './slices.ts';
+import type { LimitedKey } from './slices.ts';
+import { amountOf, type Meter, type Slice, unitsOf } from './slices.ts';
 
 /** What a turn may take at most, as far as that is known before it. */
 export interface TurnEstimate {
@@ -115,3 +115,90 @@ export class Allowance {
     }
   }
 }
+
+/** While running turns have reserved what is left, some of it is soon free again. */
+const runningMs = 2_000;
+/** An operator may raise a budget before its window ends. */
+const longestMs = 60 * 60_000;
+
+const unitNames: Readonly<Record<Meter, string>> = {
+  requests: 'requests',
+  tokens: 'tokens',
+  turns: 'turns',
+  cost_cents: 'US cents',
+  credits: 'credits',
+};
+
+/** Why a turn is refused, in the words of `/api/keys`: `requests_per_minute`, `parallel_turns`, `cost_cents per day`. */
+export function limitName({ counted: { meter, windowName } }: Slice): string {
+  if (windowName === 'now') return 'parallel_turns';
+  return windowName === 'minute' ? `${meter}_per_minute` : `${meter} per ${windowName}`;
+}
+
+export function refusal(slice: Slice, now: number, headers: Readonly<Record<string, string>>): AppError {
+  const { counted, isSpent } = slice;
+  const { meter, windowName, window, isBudget } = counted;
+  const limit = `${amountOf(meter, slice.limit)} ${unitNames[meter]}`;
+  const endsInMs = window.endsAt - now;
+  if (windowName === 'now') {
+    return new AppError(
+      'key_rate_limited',
+      `This key may have ${limit} running at the same time: wait until one has ended.`,
+      { headers, retryAfterMs: 1_000 },
+    );
+  }
+  if (!isSpent) {
+    return new AppError(
+      'key_rate_limited',
+      `What is left of this key's ${limit} per ${windowName} is reserved for its running turns: try again in a moment.`,
+      { headers, retryAfterMs: Math.min(runningMs, endsInMs) },
+    );
+  }
+  if (!isBudget) {
+    return new AppError(
+      'key_rate_limited',
+      `This key may use ${limit} per minute, and has: wait for the next minute.`,
+      { headers, retryAfterMs: endsInMs },
+    );
+  }
+  const isEndless = windowName === 'total';
+  const until = isEndless ? '' : ` It begins again at ${new Date(window.endsAt).toISOString()}.`;
+  return new AppError(
+    'key_quota_exhausted',
+    `The budget of this key is used up: ${limit} ${isEndless ? 'in all' : `per ${windowName}`}.${until} The operator of this gateway can raise it.`,
+    { headers, retryAfterMs: Math.min(longestMs, endsInMs) },
+  );
+}
+
+/** What vendors say of the rates of a key, in the words of the client's dialect. Google says nothing beside its errors. */
+export function rateHeaders(
+  slices: readonly Slice[],
+  dialect: Dialect,
+  now: number,
+): Readonly<Record<string, string>> {
+  const headers: Record<string, string> = {};
+  if (dialect === 'gemini') return headers;
+  for (const slice of slices) {
+    const { meter, windowName, window } = slice.counted;
+    if (windowName !== 'minute') continue;
+    const limit = String(amountOf(meter, slice.limit));
+    const left = String(amountOf(meter, Math.max(0, slice.limit - slice.spent - slice.reserved)));
+    if (dialect === 'messages') {
+      const name = `anthropic-ratelimit-${meter}`;
+      headers[`${name}-limit`] = limit;
+      headers[`${name}-remaining`] = left;
+      headers[`${name}-reset`] = new Date(window.endsAt).toISOString();
+    } else {
+      headers[`x-ratelimit-limit-${meter}`] = limit;
+      headers[`x-ratelimit-remaining-${meter}`] = left;
+      headers[`x-ratelimit-reset-${meter}`] = `${Math.max(0, Math.ceil((window.endsAt - now) / 1000))}s`;
+    }
+  }
+  return headers;
+}
+
+/** All of their names: what a web page may read. */
+export const rateHeaderNames: readonly string[] = ['requests', 'tokens'].flatMap((meter) => [
+  ...['limit', 'remaining', 'reset'].map((what) => `x-ratelimit-${what}-${meter}`),
+  ...['limit', 'remaining', 'reset'].map((what) => `anthropic-ratelimit-${meter}-${what}`),
+]);

@@ -9,12 +9,16 @@ import { onceAMinute } from '../../lib/log/once-a-minute.ts';
 import { sleep } from '../../lib/sleep.ts';
 import { within } from '../../lib/within.ts';
 import type { ClientKey } from '../keys/client-key.ts';
-import { Allowance, estimatedUnits, type TurnEstimate } from './allowance.ts';
+import {
+  Allowance,
+  estimatedUnits,
+  limitName,
+  rateHeaders,
+  refusal,
+  type TurnEstimate,
+} from './allowance.ts';
 import { type AnsweredSlice, type limitVerbs, type UsedLimit, warnings } from './limit-verbs.ts';
-import { type KeyWithLimits, LimitedKey } from './limited-key.ts';
-import { rateHeaders } from './rate-headers.ts';
-import { limitName, refusal } from './refusals.ts';
-import { amountOf, type Slice, type SliceAsk, shareOf } from './slices.ts';
+import { amountOf, type KeyWithLimits, LimitedKey, type Slice, type SliceAsk, shareOf } from './slices.ts';
 
 export interface LimitsDatabase {
   readonly isShared: boolean;

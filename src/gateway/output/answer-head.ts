@@ -4,7 +4,7 @@ import type { AnswerIdentity, DecodedTurn, Inbound } from '../../core/protocol.t
 import type { TuningName } from '../../core/turn.ts';
 import type { Allowance } from '../limits/allowance.ts';
 import type { Route } from '../models/route.ts';
-import { modelOf, routeSummary } from '../records/route-summary.ts';
+import { modelOf, routeSummary } from '../records/shown-turn.ts';
 import type { TurnRecord } from '../records/turn-record.ts';
 
 /** What gives an answer, as far as the head shows it. */

@@ -1,9 +1,20 @@
-import type { LimitReading } from '../../core/protocol.ts';
+import type { AppError } from '../../core/errors.ts';
+import type { Dialect, LimitReading } from '../../core/protocol.ts';
 import type { ShownTurn } from '../../core/shown-turn.ts';
 import type { Usage } from '../../core/turn.ts';
+import { plainLine, shortened } from '../../lib/shown-text.ts';
+import type { ClientKey } from '../keys/client-key.ts';
 import { costOf } from '../models/catalogue.ts';
-import { routeSummary, shortId } from './route-summary.ts';
-import type { AttemptNote, CandidateNote, Evidence, TurnRecord } from './turn-record.ts';
+import type { Route } from '../models/route.ts';
+import { type LedgerTurn, microsOfCredit, nanosOfDollar } from '../usage/ledger-turn.ts';
+import type {
+  AskedTurn,
+  AttemptNote,
+  CandidateNote,
+  Evidence,
+  TurnEnded,
+  TurnRecord,
+} from './turn-record.ts';
 
 type ShownSkip = Omit<ShownTurn['candidates'][number]['skipped'][number], 'at_ms'>;
 
@@ -220,4 +231,135 @@ function shortageWords({ message, reasons = {} }: Extract<Evidence, { kind: 'non
 /** `2026-11-26 14:02:10 UTC` */
 export function timeOf(at: number): string {
   return `${new Date(at).toISOString().slice(0, 19).replace('T', ' ')} UTC`;
+}
+
+const longestModelName = 1_000;
+const longestRoute = 1_000;
+const mostInRoute = 8;
+
+/** The part of a record that its summary is made of. */
+interface RoutedRecord {
+  readonly attempts: readonly NotedAttempt[];
+  readonly candidates: readonly {
+    readonly route: NamedRoute;
+    readonly skipped: readonly { readonly kind: string }[];
+  }[];
+}
+
+interface NotedAttempt {
+  readonly route: NamedRoute;
+  readonly accountId: string;
+  readonly outcome?: string | null | undefined;
+}
+
+interface NamedRoute {
+  readonly provider: { readonly name: string };
+  readonly model: string;
+}
+
+/** `openai/gpt-5-mini#acc_0a1b2c3d; attempts=2; tried=openai/gpt-5-mini#acc_4e5f6071:upstream_rate_limited` */
+export function routeSummary({ attempts, candidates }: RoutedRecord): string {
+  const last = attempts.at(-1);
+  const looked = candidates.at(-1);
+  const reached = last ? attemptName(last) : looked ? modelOf(looked.route) : 'none';
+  const summary = `${reached}; attempts=${attempts.length}`;
+  // Nearly every turn, before its end and after.
+  if (attempts.length === 1 && candidates.length === 1) {
+    const outcome = last?.outcome;
+    if (outcome == null || (outcome === 'success' && looked?.skipped.length === 0)) return summary;
+  }
+  const failed = attempts.filter(({ outcome }) => outcome != null && outcome !== 'success');
+  const tried = failed.map((note) => `${attemptName(note)}:${note.outcome}`);
+  const passed = candidates.flatMap(({ route, skipped }) => {
+    const why = skipped.find(({ kind }) => kind === 'none-lent' || kind === 'field' || kind === 'circuit');
+    return why ? [`${modelOf(route)}:${why.kind}`] : [];
+  });
+  return (summary + listed('tried', tried) + listed('passed', passed)).slice(0, longestRoute);
+}
+
+function listed(name: string, items: readonly string[]): string {
+  return items.length === 0 ? '' : `; ${name}=${items.slice(0, mostInRoute).join(',')}`;
+}
+
+function attemptName({ route, accountId }: NotedAttempt): string {
+  return `${modelOf(route)}#${shortId(accountId)}`;
+}
+
+/** As commands name an account. */
+export function shortId(accountId: string): string {
+  return accountId.slice(0, 12);
+}
+
+/** In characters that a header may hold. */
+export function modelOf({ provider, model }: NamedRoute): string {
+  const name = `${provider.name}/${model}`;
+  const isPlain = /^[!-~]+$/.test(name);
+  const shown = isPlain ? name : name.toWellFormed().replace(/[^!-~]+/g, encodeURIComponent);
+  return shown.slice(0, longestModelName);
+}
+
+/** A request of a client that no turn was made of. */
+export interface RefusedTurn {
+  readonly client: ClientKey;
+  readonly requestId: string;
+  readonly dialect: Dialect;
+  /** As far as the request could be read. */
+  readonly model: string | undefined;
+  readonly isStream: boolean;
+  readonly status: number;
+  readonly error: AppError;
+}
+
+/** Names come from clients: longer ones are no model's. */
+const longestName = 200;
+
+/** A turn that has ended, or a request that was refused. */
+interface EndedTurn {
+  readonly asked: AskedTurn;
+  readonly ended: TurnEnded;
+  readonly at: number;
+  readonly attempts: number;
+  readonly route?: Route | undefined;
+  readonly accountId?: string | undefined;
+}
+
+/** As the ledger has it. */
+export function notedTurn({ asked, ended, at, attempts, route, accountId }: EndedTurn): LedgerTurn {
+  const { client, requestId, dialect, model, isStream } = asked;
+  const { usage, outcome, status, durationMs, firstContentMs } = ended;
+  const cost = costOf(usage, route?.price);
+  return {
+    at,
+    requestId,
+    keyId: keyIdOf(client),
+    keyName: client.managed ? shownName(client.managed.name) : null,
+    model: shownName(model),
+    answeredModel: route ? shownName(route.model) : null,
+    provider: route?.provider.name ?? null,
+    accountId: accountId ?? null,
+    dialect,
+    outcome,
+    isStream,
+    status,
+    attempts,
+    inputTokens: usage?.inputTokens ?? null,
+    outputTokens: usage?.outputTokens ?? null,
+    cachedTokens: usage?.cachedInputTokens ?? null,
+    cacheWriteTokens: usage?.cacheWriteTokens ?? null,
+    reasoningTokens: usage?.reasoningTokens ?? null,
+    costNanos: cost === undefined ? null : Math.round(cost * nanosOfDollar),
+    creditMicros: usage?.credits === undefined ? null : Math.round(usage.credits * microsOfCredit),
+    isEstimated: usage?.isEstimated === true,
+    firstContentMs: firstContentMs ?? null,
+    durationMs,
+  };
+}
+
+/** What the ledger has of a key: the id of a managed one, of others enough to tell them apart. */
+export function keyIdOf({ id, managed }: ClientKey): string {
+  return managed?.keyId ?? shownClient(id);
+}
+
+export function shownName(text: string): string {
+  return plainLine(shortened(text, longestName));
 }

@@ -4,8 +4,7 @@ import type { TurnContent } from '../../core/shown-turn.ts';
 import { PoolError } from '../../pool-api/errors.ts';
 import type { Route } from '../models/route.ts';
 import { createManualClock } from '../testing/manual-clock.ts';
-import { routeSummary } from './route-summary.ts';
-import { keptTurn, shownFromLedger, shownTurn } from './shown-turn.ts';
+import { keptTurn, routeSummary, shownFromLedger, shownTurn } from './shown-turn.ts';
 import {
   type AskedTurn,
   type TurnEnded,

@@ -20,15 +20,14 @@ import type { ModelLists } from '../models/model-lists.ts';
 import type { Route } from '../models/route.ts';
 import { maxEntryBytes } from '../state/state-store.ts';
 import { cacheKeyOf } from './affinity.ts';
-import type { Circuits } from './circuits.ts';
+import type { Path } from './candidates.ts';
 import type { ClientTurn } from './client-turns.ts';
 import { CollectedAnswer } from './collected-answer.ts';
+import { type RememberedReasoning, withoutProofs } from './conversations.ts';
 import type { LoggedContent } from './logged-content.ts';
-import type { Path } from './path.ts';
-import type { ProviderReach } from './provider-reach.ts';
-import { type RememberedReasoning, withoutProofs } from './remembered-reasoning.ts';
 import type { RunningTurns } from './running-turns.ts';
 import { callUpstream } from './upstream.ts';
+import type { Circuits, ProviderReach } from './upstream-health.ts';
 
 export interface AttemptDependencies {
   readonly dispatcher: Dispatcher;

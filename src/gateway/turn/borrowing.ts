@@ -8,10 +8,9 @@ import type { LeaseCache, LeaseDemand, TurnLease } from '../leases/lease-cache.t
 import type { AttemptNote } from '../records/turn-record.ts';
 import type { Session } from './affinity.ts';
 import { isAboutOthers } from './app-errors.ts';
-import type { Candidate } from './candidates.ts';
+import type { Candidate, Path } from './candidates.ts';
 import type { ClientTurn } from './client-turns.ts';
 import type { Failover } from './failover.ts';
-import type { Path } from './path.ts';
 
 export interface BorrowingDependencies {
   readonly leases: LeaseCache;

@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import type { Route } from '../models/route.ts';
 import { createManualClock } from '../testing/manual-clock.ts';
-import { Circuits } from './circuits.ts';
+import { Circuits } from './upstream-health.ts';
 
 const primary = { provider: { name: 'one' }, model: 'm' } as Route;
 const other = { provider: { name: 'one' }, model: 'other' } as Route;

@@ -6,16 +6,15 @@ import { roughInput } from '../emulation/token-count.ts';
 import type { TurnImages } from '../images/turn-images.ts';
 import type { ClientKey } from '../keys/client-key.ts';
 import type { Allowance, TurnEstimate, TurnUse } from '../limits/allowance.ts';
-import type { LimitedKey } from '../limits/limited-key.ts';
 import type { Limits } from '../limits/limits.ts';
+import type { LimitedKey } from '../limits/slices.ts';
 import { costOf } from '../models/catalogue.ts';
 import type { RoutePlan } from '../models/route.ts';
-import { keptTurn } from '../records/shown-turn.ts';
+import { keptTurn, notedTurn, type RefusedTurn, shownName } from '../records/shown-turn.ts';
 import type { TurnEnded, TurnRecord } from '../records/turn-record.ts';
 import type { Admission } from './admission.ts';
 import { checkRequest } from './candidates.ts';
 import type { GatewayMetrics } from './metrics.ts';
-import { notedTurn, type RefusedTurn, shownName } from './noted-turn.ts';
 import { runTurn, type TurnDependencies, type TurnResult } from './run-turn.ts';
 import type { TurnOutput } from './turn-output.ts';
 

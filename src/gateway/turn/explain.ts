@@ -14,9 +14,9 @@ import { barredSkip, limitWords, shownSkip, timeOf } from '../records/shown-turn
 import type { Evidence } from '../records/turn-record.ts';
 import { appErrorFromPool } from './app-errors.ts';
 import { type CandidateDependencies, Candidates } from './candidates.ts';
-import type { Circuits } from './circuits.ts';
 import type { ClientTurn } from './client-turns.ts';
 import { Failover } from './failover.ts';
+import type { Circuits } from './upstream-health.ts';
 
 export interface ExplainDependencies {
   readonly routes: Routes;

@@ -1,6 +1,6 @@
 import { beforeEach, expect, it } from 'vitest';
 import { createManualClock, type ManualClock, settled } from '../testing/manual-clock.ts';
-import { ProviderReach } from './provider-reach.ts';
+import { ProviderReach } from './upstream-health.ts';
 
 let clock: ManualClock;
 let reach: ProviderReach;

@@ -3,7 +3,7 @@ import { plainTurn } from '../../core/testing/plain-turn.ts';
 import type { AskedMessage, AskedRequest } from '../../core/turn.ts';
 import { BufferedStore } from '../state/buffered-store.ts';
 import { createManualClock } from '../testing/manual-clock.ts';
-import { RememberedReasoning } from './remembered-reasoning.ts';
+import { RememberedReasoning } from './conversations.ts';
 
 const proof = { protocol: 'p', data: 'signed' };
 const call = { type: 'tool-call' as const, id: 'c', name: 'f', arguments: '{"a": 1}' };

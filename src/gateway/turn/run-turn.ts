@@ -14,15 +14,23 @@ import type { UsageLedger } from '../usage/ledger.ts';
 import { appErrorFromPool, isAboutOthers } from './app-errors.ts';
 import { Attempt, type AttemptDependencies } from './attempt.ts';
 import { Borrowing, type BorrowingDependencies, type Place } from './borrowing.ts';
-import { type Candidate, type CandidateDependencies, Candidates } from './candidates.ts';
-import type { Circuits } from './circuits.ts';
+import {
+  type Candidate,
+  type CandidateDependencies,
+  Candidates,
+  conversationOn,
+  type Path,
+  type PathDependencies,
+  pathTo,
+  type Rejected,
+  waitAt,
+} from './candidates.ts';
 import type { ClientTurn } from './client-turns.ts';
-import { type BrokenAnswer, ContinuedOutput } from './continued-output.ts';
 import type { ConversationResult } from './conversations.ts';
 import { Failover, isUpstreamsFault, type NextStep } from './failover.ts';
-import { conversationOn, type Path, type PathDependencies, pathTo, type Rejected, waitAt } from './path.ts';
-import { type ProviderReach, unreachable } from './provider-reach.ts';
-import { BufferedOutput, type TurnOutput } from './turn-output.ts';
+import { type BrokenAnswer, BufferedOutput, ContinuedOutput, type TurnOutput } from './turn-output.ts';
+import type { Circuits } from './upstream-health.ts';
+import { type ProviderReach, unreachable } from './upstream-health.ts';
 
 export interface TurnDependencies
   extends AttemptDependencies,
