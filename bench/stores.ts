@@ -6,7 +6,7 @@ import { openSqlite } from '../src/db/sqlite.ts';
 import { SqliteDatabase } from '../src/db/sqlite-database.ts';
 import { systemClock } from '../src/lib/clock.ts';
 import { openStore } from '../src/pool/store/open-store.ts';
-import { migrations } from '../src/pool/store/sqlite/migrations.ts';
+import { migrations } from '../src/pool/store/sqlite/sqlite-store.ts';
 import type { LeaseDemand, NewStoredAccount, Store } from '../src/pool/store/store.ts';
 import { addAccount } from '../src/pool/store/verbs/accounts.ts';
 import { Transaction } from '../src/pool/store/verbs/transaction.ts';

@@ -3,9 +3,8 @@ import { join } from 'node:path';
 import { setImmediate, setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { TryAgain } from './database.ts';
-import type { Migration } from './migrate.ts';
+import { type Migration, migratePostgres } from './migrate.ts';
 import { openPostgres, type Postgres, type PostgresOptions } from './postgres.ts';
-import { migratePostgres } from './postgres-migrate.ts';
 import { type PostgresServer, startPostgresServer } from './testing/postgres-server.ts';
 
 type TestServer = PostgresServer & { readonly database: string };

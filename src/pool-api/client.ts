@@ -13,9 +13,9 @@ import {
 import { isAway, isPoolError, PoolError } from './errors.ts';
 import { type PoolNews, readNews } from './event-stream.ts';
 import { HeldSession } from './held-session.ts';
+import { createPoolCalls, type PoolCalls } from './http-pool.ts';
 import { createTransport, type Transport } from './http-transport.ts';
 import { type BlockOptions, type BlockTools, LeaseBlock } from './lease-block.ts';
-import { createPoolCalls, type PoolCalls } from './pool-calls.ts';
 import { complete, type Report, ReportQueue, type ReportResult } from './report-queue.ts';
 import type {
   AllocateRequest,

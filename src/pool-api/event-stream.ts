@@ -3,9 +3,8 @@ import { createParser } from 'eventsource-parser';
 import { systemClock } from '../lib/clock.ts';
 import { parseJson } from '../lib/parse-json.ts';
 import { sleep } from '../lib/sleep.ts';
-import { isPoolError } from './errors.ts';
+import { isPoolError, retryDelayMs } from './errors.ts';
 import type { Transport } from './http-transport.ts';
-import { retryDelayMs } from './retry.ts';
 import { type PoolEvent, poolEvent } from './schema.ts';
 
 /** What a listener hears. `reset`: some events were missed for good, so what was known has to be asked for again. */

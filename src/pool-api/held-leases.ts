@@ -10,11 +10,11 @@ import {
   isUsable,
   type Lease,
   newLease,
+  RecoveringAccounts,
   suits,
 } from './held-lease.ts';
 import { HeldSession } from './held-session.ts';
 import type { Pool } from './pool.ts';
-import { RecoveringAccounts } from './recovering-accounts.ts';
 import type { AllocateRequest, LeasedAccount, PoolEvent, ReportAnswer } from './schema.ts';
 import type { WaitingTurns } from './waiting-turns.ts';
 

@@ -1,11 +1,10 @@
 import { withJitter } from '../lib/backoff.ts';
 import type { Clock } from '../lib/clock.ts';
 import { createLimit } from '../lib/limit.ts';
-import { isAway, isPoolError, PoolError } from './errors.ts';
+import { isAway, isPoolError, PoolError, retryDelayMs } from './errors.ts';
+import type { PoolCalls } from './http-pool.ts';
 import type { AllocateCall } from './pool.ts';
-import type { PoolCalls } from './pool-calls.ts';
 import { PoolClock } from './pool-clock.ts';
-import { retryDelayMs } from './retry.ts';
 import type { AllocateAnswer, AllocateRequest, LeasedAccount, ReportAnswer } from './schema.ts';
 
 /** Leases that ended without having been given back. */

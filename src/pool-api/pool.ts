@@ -1,5 +1,4 @@
 import type { TraceHeaders } from '../lib/telemetry/trace-headers.ts';
-import type { EligibleAnswer, EligibleRequest } from './eligible.ts';
 import type { Readiness } from './readiness.ts';
 import type {
   Account,
@@ -9,6 +8,8 @@ import type {
   AllocateRequest,
   AuditAnswer,
   AuditQuery,
+  EligibleAnswer,
+  EligibleRequest,
   ExportRequest,
   ImportAnswer,
   ImportRequest,

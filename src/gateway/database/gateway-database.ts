@@ -126,7 +126,7 @@ export class GatewayDatabase {
 
   async #connectPostgres(): Promise<Verbs> {
     const { openPostgres } = await import('../../db/postgres.ts');
-    const { migratePostgres } = await import('../../db/postgres-migrate.ts');
+    const { migratePostgres } = await import('../../db/migrate.ts');
     const { url, clock, logger } = this.#options;
     const db = await openPostgres(url, {
       setting: 'GATEWAY_DATABASE_URL',

@@ -1,6 +1,5 @@
-import type { Migration } from '../../db/migrate.ts';
+import { type Migration, migratePostgres } from '../../db/migrate.ts';
 import { openPostgres, type Postgres } from '../../db/postgres.ts';
-import { migratePostgres } from '../../db/postgres-migrate.ts';
 import { BackgroundTasks } from '../../lib/background-tasks.ts';
 import type { Clock } from '../../lib/clock.ts';
 import {

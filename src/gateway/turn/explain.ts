@@ -1,9 +1,9 @@
 import { AppError } from '../../core/errors.ts';
 import type { ExplainedTurn } from '../../core/explained-turn.ts';
 import type { Clock } from '../../lib/clock.ts';
-import type { EligibleAnswer } from '../../pool-api/eligible.ts';
 import { PoolError } from '../../pool-api/errors.ts';
 import type { Pool } from '../../pool-api/pool.ts';
+import type { EligibleAnswer } from '../../pool-api/schema.ts';
 import type { AccountLimits } from '../leases/account-limits.ts';
 import type { LeaseCache } from '../leases/lease-cache.ts';
 import type { PassedOver } from '../models/configured-plans.ts';

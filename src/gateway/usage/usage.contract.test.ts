@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { describe, expect, it, onTestFinished } from 'vitest';
+import { migratePostgres } from '../../db/migrate.ts';
 import { openPostgres, type Postgres } from '../../db/postgres.ts';
-import { migratePostgres } from '../../db/postgres-migrate.ts';
 import { newDatabase } from '../../db/testing/shared-postgres.ts';
 import { gatewayMigrations } from '../database/gateway-verbs.ts';
 import { keyVerbs } from '../keys/key-verbs.ts';

@@ -11,9 +11,16 @@ import {
 } from '../../pool-api/schema.ts';
 import type { Basics, Caller } from '../base/basics.ts';
 import { accountNotFound } from '../base/failures.ts';
-import { definedOnly, parse } from '../base/parse.ts';
-import { defaultSettings, isoTime, lendableNow, presentAccount, settingsOf } from '../base/present.ts';
-import type { SkipLog } from '../lending/skip-log.ts';
+import {
+  defaultSettings,
+  definedOnly,
+  isoTime,
+  lendableNow,
+  parse,
+  presentAccount,
+  settingsOf,
+} from '../base/present.ts';
+import type { SkipLog } from '../lending/waiting-room.ts';
 import { freshStanding } from '../standing/account-state.ts';
 import type { AccountFilter, AccountSettings, StandingChange, StoredAccount } from '../store/store.ts';
 import { type Adding, credentialIn, secretOf } from './adding.ts';

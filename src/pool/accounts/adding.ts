@@ -24,8 +24,7 @@ import type {
   StandingChange,
   StoredAccount,
 } from '../store/store.ts';
-import type { Refresher } from '../tokens/refresh.ts';
-import { nextRefreshAfter } from '../tokens/refresh-schedule.ts';
+import { nextRefreshAfter, type Refresher } from '../tokens/refresh.ts';
 import { hasBearer } from '../vault/vault.ts';
 import type { Quota } from './quota.ts';
 import { removeAccount } from './removal.ts';

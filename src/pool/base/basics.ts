@@ -2,10 +2,10 @@ import type { Provider } from '../../core/provider.ts';
 import type { Clock } from '../../lib/clock.ts';
 import type { Logger } from '../../lib/log/logger.ts';
 import type { KnownSecrets } from '../../lib/secrets/known-secrets.ts';
-import type { Store } from '../store/store.ts';
+import type { AccountFilter, Store, StoredAccount } from '../store/store.ts';
 import type { Credentials, Vault } from '../vault/vault.ts';
-import type { EventHub } from './events.ts';
 import type { PoolMetrics } from './metrics.ts';
+import type { EventHub } from './observed-store.ts';
 
 export interface Caller {
   /** A borrower may allocate, release, report and read events; an admin everything. */
@@ -53,4 +53,19 @@ export interface Basics {
   readonly metrics: PoolMetrics;
   /** 0 to 1. */
   readonly random: () => number;
+}
+
+/** All accounts, or those a filter matches, page by page as they are asked for. */
+export async function* pagesOfAccounts(
+  { store, clock }: Pick<Basics, 'store' | 'clock'>,
+  filter: AccountFilter,
+): AsyncGenerator<readonly StoredAccount[]> {
+  for (let after: number | null = 0; after !== null; ) {
+    const page: Awaited<ReturnType<typeof store.accounts>> = await store.accounts(clock.now(), {
+      ...filter,
+      after,
+    });
+    yield page.accounts;
+    after = page.nextAfter;
+  }
 }

@@ -14,12 +14,11 @@ import {
 import { shownKeys } from '../../lib/http/shown-keys.ts';
 import type { DiskHealth } from '../../lib/log/disk-health.ts';
 import { version } from '../../lib/version.ts';
-import { eligibleAnswer, eligibleRequest } from '../../pool-api/eligible.ts';
 import * as owner from '../../pool-api/owner-schema.ts';
 import * as schema from '../../pool-api/schema.ts';
+import { eligibleAnswer, eligibleRequest } from '../../pool-api/schema.ts';
 import type { PoolService } from '../create-pool.ts';
-import { allocate } from './allocate.ts';
-import { presentHealth } from './health.ts';
+import { allocate, presentHealth } from './answers.ts';
 import { callerNamed, type Identify } from './keys.ts';
 
 interface PoolHttp extends SessionService {

@@ -15,7 +15,7 @@ import { PoolError } from '../../pool-api/errors.ts';
 import type { Caller } from '../base/basics.ts';
 import { logFailure } from '../base/failures.ts';
 import type { PoolService } from '../create-pool.ts';
-import { errorBody, poolErrorFrom, strangersBody } from './error-answers.ts';
+import { errorBody, poolErrorFrom, strangersBody } from './answers.ts';
 import { createIdentify, type PoolKeys } from './keys.ts';
 import { poolApi } from './routes.ts';
 

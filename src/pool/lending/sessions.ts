@@ -1,11 +1,12 @@
 import { randomUUID } from 'node:crypto';
 import { givenFields } from '../../core/null-fields.ts';
 import { debugLog } from '../../lib/log/logger.ts';
-import { type EligibleAnswer, eligibleRequest } from '../../pool-api/eligible.ts';
 import { PoolError } from '../../pool-api/errors.ts';
 import {
   type AllocateAnswer,
   allocateRequest,
+  type EligibleAnswer,
+  eligibleRequest,
   type ReleaseAnswer,
   releaseRequest,
   type SessionsAnswer,
@@ -14,8 +15,7 @@ import {
 } from '../../pool-api/schema.ts';
 import type { Basics, Caller } from '../base/basics.ts';
 import { sessionNotFound } from '../base/failures.ts';
-import { parse } from '../base/parse.ts';
-import { isoTime, presentLease, presentSession } from '../base/present.ts';
+import { isoTime, parse, presentLease, presentSession } from '../base/present.ts';
 import type { EnsureResult, Short } from '../store/store.ts';
 import type { LendingStore } from './lending-store.ts';
 import type { WaitingRoom } from './waiting-room.ts';

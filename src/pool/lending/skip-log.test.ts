@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { SkipLog } from './skip-log.ts';
+import { SkipLog } from './waiting-room.ts';
 
 it('keeps the last five skips of an account, the newest first, and one of a caller that is refused again and again', () => {
   const log = new SkipLog();

@@ -2,9 +2,8 @@ import { LRUCache } from 'lru-cache';
 import { PoolError } from '../../pool-api/errors.ts';
 import type { Basics } from '../base/basics.ts';
 import { logFailure, shuttingDown } from '../base/failures.ts';
-import type { EnsureResult, Granted, LeaseDemand, Short } from '../store/store.ts';
+import type { EnsureResult, Granted, LeaseDemand, Short, Skip } from '../store/store.ts';
 import type { LendingStore } from './lending-store.ts';
-import type { SkipLog } from './skip-log.ts';
 
 /** `isNewSession`: the session holds nothing, so equal demands fail alike. */
 type Demand = Omit<LeaseDemand, 'waitUntil'> & { readonly isNewSession: boolean };
@@ -242,4 +241,35 @@ function tooManyWait(): PoolError {
 function shapeOf(demand: Demand): string {
   const { provider, model, labels, exclusive, slots, owner, exclude } = demand;
   return JSON.stringify([provider, model, labels, exclusive, slots, owner.isGateway, exclude]);
+}
+
+interface NotedSkip {
+  readonly at: number;
+  /** A word of `Skip`. */
+  readonly reason: string;
+  readonly sessionId: string;
+}
+
+const keptOfAccount = 5;
+const keptAccounts = 10_000;
+
+/** Remembers why accounts were lately passed over, for owners who wonder. In memory, bounded both ways. */
+export class SkipLog {
+  readonly #byAccount = new LRUCache<string, readonly NotedSkip[]>({ max: keptAccounts });
+
+  note(at: number, sessionId: string, skips: readonly Skip[]): void {
+    for (const { accountId, reason } of skips) {
+      const before = this.of(accountId);
+      const last = before[0];
+      // One who waits is refused many times over: that is one skip.
+      const isSame = last !== undefined && last.sessionId === sessionId && last.reason === reason;
+      const noted = [{ at, reason, sessionId }, ...(isSame ? before.slice(1) : before)];
+      this.#byAccount.set(accountId, noted.slice(0, keptOfAccount));
+    }
+  }
+
+  /** The newest first. */
+  of(accountId: string): readonly NotedSkip[] {
+    return this.#byAccount.get(accountId) ?? [];
+  }
 }

@@ -8,8 +8,7 @@ import type { Adding } from '../accounts/adding.ts';
 import type { Basics, Caller } from '../base/basics.ts';
 import { type Fact, Facts } from '../base/facts.ts';
 import { accountNotFound, logFailure } from '../base/failures.ts';
-import { parse } from '../base/parse.ts';
-import { settingsOf } from '../base/present.ts';
+import { parse, settingsOf } from '../base/present.ts';
 import { VaultError } from '../vault/vault.ts';
 import {
   codeField,

@@ -8,8 +8,7 @@ import { testHttp } from '../../providers/testing/test-http.ts';
 import { openMemoryStore } from '../store/open-store.ts';
 import { temporaryFolder } from '../testing/temporary-folder.ts';
 import { settled, startTestPool } from '../testing/test-pool.ts';
-import { createCommandSource } from './command.ts';
-import { createWebhookSource } from './webhook.ts';
+import { createCommandSource, createWebhookSource } from './deliveries.ts';
 
 const owner = { role: 'admin', keyId: 'owner', isGateway: false } as const;
 const line = (key: string, more = {}) => JSON.stringify({ provider: 'warp', api_key: key, ...more });

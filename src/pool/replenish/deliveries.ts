@@ -1,6 +1,11 @@
+import { spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { z } from 'zod';
+import { AppError } from '../../core/errors.ts';
+import type { ProviderHttp } from '../../core/provider.ts';
+import { errorCode } from '../../lib/errors.ts';
 import { createLimit } from '../../lib/limit.ts';
+import { beginningOf } from '../../lib/shown-text.ts';
 import { type ImportedAccount, parseImport } from '../../pool-api/import-format.ts';
 import { credentialIn } from '../accounts/adding.ts';
 import { type Admission, importAccount } from '../accounts/transfer.ts';
@@ -8,7 +13,7 @@ import { Facts, sealedForm } from '../base/facts.ts';
 import { settingsOf } from '../base/present.ts';
 import { sealedFactPrefix } from '../vault/vault.ts';
 import type { Batch } from './batch.ts';
-import type { SourceTools } from './source.ts';
+import { redacted, type Source, SourceError, type SourceTools } from './source.ts';
 
 const delivery = z.object({ source: z.string(), at: z.number(), text: z.string() });
 
@@ -89,4 +94,213 @@ export class Deliveries {
     const added = { provider: account.provider, source: this.#source, settings: settingsOf(account) };
     return importAccount(this.#tools, added, credentialIn(account), actor, isStandby);
   }
+}
+
+export interface CommandSourceSettings {
+  readonly type: 'command';
+  readonly name: string;
+  readonly command: readonly string[];
+  readonly timeoutMs: number;
+  readonly environment: Readonly<Record<string, string>>;
+  readonly folder: string;
+}
+
+/** A command of the owner's that prints accounts in the import format, as a credential helper does. */
+export function createCommandSource(settings: CommandSourceSettings, tools: SourceTools): Source {
+  const { name, command, timeoutMs, environment, folder } = settings;
+  const { secrets, providers } = tools.basics;
+  for (const [variable, value] of Object.entries(environment)) {
+    // The name of a provider is no secret, and commands may get it.
+    if (!providers.has(value)) secrets.addNamed(variable, value);
+  }
+  secrets.addArguments(command.slice(1));
+  const deliveries = new Deliveries(name, tools);
+  return {
+    name,
+    type: settings.type,
+    restsWhenEmpty: true,
+    recover: () => deliveries.recover(),
+    async fetch(batch) {
+      const { signal } = batch;
+      const input = `${JSON.stringify({ count: batch.wanted })}\n`;
+      const { output, complaints, fault } = await runCommand({
+        command,
+        environment,
+        folder,
+        input,
+        timeoutMs,
+        signal,
+      });
+      await deliveries.receive(output, batch);
+      if (fault === null) return;
+      const said = redacted(complaints, secrets);
+      throw new SourceError(`the command failed: ${fault}${said === '' ? '' : `; it said: ${said}`}`);
+    },
+  };
+}
+
+interface CommandCall {
+  readonly command: readonly string[];
+  /** All it sees of the environment. */
+  readonly environment: Readonly<Record<string, string>>;
+  readonly folder: string;
+  readonly input: string;
+  readonly timeoutMs: number;
+  readonly signal: AbortSignal;
+}
+
+interface CommandEnd {
+  /** What it printed; of an end before its time, whole lines only. At most 1 MiB. */
+  readonly output: string;
+  /** The beginning of what it complained. */
+  readonly complaints: string;
+  /** Why the output may not be all; null when the command ended well. */
+  readonly fault: string | null;
+}
+
+const mostOutputBytes = 1024 * 1024;
+const mostComplaintBytes = 4096;
+/** How long the output may stay open after the command itself has ended. */
+const lingerMs = 1000;
+
+/**
+ * Runs a command in a process group of its own and reads what it prints. Past its time, or with too much to say, the
+ * whole group is killed. Never throws: even a command that failed may have printed credentials that must not be lost.
+ */
+export function runCommand(call: CommandCall): Promise<CommandEnd> {
+  const [program = '', ...words] = call.command;
+  return new Promise((resolve) => {
+    const child = spawn(program, words, {
+      cwd: call.folder,
+      env: { ...call.environment },
+      detached: true,
+      stdio: ['pipe', 'pipe', 'pipe'],
+    });
+    const output: Buffer[] = [];
+    const complaints: Buffer[] = [];
+    let outputBytes = 0;
+    let complaintBytes = 0;
+    let fault: string | null = null;
+
+    /** The group may be gone already. */
+    const killGroup = (): void => {
+      if (child.pid === undefined) return;
+      try {
+        process.kill(-child.pid, 'SIGKILL');
+      } catch (error) {
+        if (errorCode(error) !== 'ESRCH') throw error;
+      }
+    };
+    const complained = (): string => {
+      const text = Buffer.concat(complaints).toString('utf8');
+      // With one character more, so that the cut goes between words where output was dropped.
+      return complaintBytes > mostComplaintBytes ? beginningOf(`${text} `, text.length) : text;
+    };
+    const giveUp = (why: string): void => {
+      fault ??= why;
+      killGroup();
+    };
+    const timer = setTimeout(() => giveUp(`it took longer than ${call.timeoutMs / 1000} s`), call.timeoutMs);
+    let lingering: NodeJS.Timeout | undefined;
+    const onAbort = (): void => giveUp('the pool is closing');
+    call.signal.addEventListener('abort', onAbort, { once: true });
+
+    child.stdout.on('data', (chunk: Buffer) => {
+      output.push(chunk.subarray(0, Math.max(0, mostOutputBytes - outputBytes)));
+      outputBytes += chunk.length;
+      if (outputBytes > mostOutputBytes) giveUp(`it printed more than ${mostOutputBytes} bytes`);
+    });
+    child.stderr.on('data', (chunk: Buffer) => {
+      if (complaintBytes >= mostComplaintBytes) return;
+      complaints.push(chunk.subarray(0, mostComplaintBytes - complaintBytes));
+      complaintBytes += chunk.length;
+    });
+    // A command that does not read its input is none the worse for it.
+    child.stdin.on('error', () => {});
+    child.stdin.end(call.input);
+
+    const end = (): void => {
+      clearTimeout(timer);
+      clearTimeout(lingering);
+      call.signal.removeEventListener('abort', onAbort);
+      const text = Buffer.concat(output).toString('utf8');
+      const whole = fault === null ? text : text.slice(0, text.lastIndexOf('\n') + 1);
+      resolve({ output: whole, complaints: complained(), fault });
+    };
+    child.on('error', (error) => {
+      const code = errorCode(error) ?? error.message;
+      fault ??= `${program} cannot be started (${code})`;
+      if (child.pid === undefined) end();
+    });
+    child.on('exit', (code, signal) => {
+      if (code !== 0) fault ??= signal === null ? `it ended with code ${code}` : `it ended by ${signal}`;
+      // Something it started may hold its output open for ever.
+      lingering = setTimeout(killGroup, lingerMs);
+    });
+    child.on('close', end);
+  });
+}
+
+export interface WebhookSourceSettings {
+  readonly type: 'webhook';
+  readonly name: string;
+  readonly url: string;
+  readonly timeoutMs: number;
+  readonly headers: Readonly<Record<string, string>>;
+}
+
+const mostBytes = 1024 * 1024;
+/** Characters of a refusal that are searched for secrets before its beginning is shown. */
+const mostRead = 64 * 1024;
+
+/** An address of the owner's that answers with accounts in the import format. No redirect is followed. */
+export function createWebhookSource(
+  settings: WebhookSourceSettings,
+  tools: SourceTools,
+  { http, userAgent }: { readonly http: ProviderHttp; readonly userAgent: string },
+): Source {
+  const { name, url, timeoutMs, headers } = settings;
+  const { secrets } = tools.basics;
+  secrets.addUrl(url, { isPathSecret: true });
+  // They come from variables because they are secret, whatever the header.
+  for (const value of Object.values(headers)) secrets.addNamed('authorization', value);
+  const deliveries = new Deliveries(name, tools);
+  const ask = async (count: number, signal: AbortSignal) => {
+    try {
+      return await http({
+        method: 'POST',
+        url,
+        headers: {
+          accept: 'application/x-ndjson',
+          'content-type': 'application/json',
+          'user-agent': userAgent,
+          ...headers,
+        },
+        body: JSON.stringify({ count }),
+        timeoutMs,
+        signal,
+      });
+    } catch (error) {
+      if (!(error instanceof AppError)) throw error;
+      throw new SourceError(`the webhook did not answer: ${error.message}`, { cause: error });
+    }
+  };
+  return {
+    name,
+    type: settings.type,
+    restsWhenEmpty: true,
+    recover: () => deliveries.recover(),
+    async fetch(batch) {
+      const { status, body } = await ask(batch.wanted, batch.signal);
+      const text = Buffer.from(body).toString('utf8');
+      if (status < 200 || status > 299) {
+        const said = redacted(beginningOf(text, mostRead), secrets);
+        throw new SourceError(`the webhook answered ${status}${said === '' ? '' : `: ${said}`}`);
+      }
+      if (body.length > mostBytes) {
+        throw new SourceError(`the webhook answered with more than ${mostBytes} bytes`);
+      }
+      await deliveries.receive(text, batch);
+    },
+  };
 }

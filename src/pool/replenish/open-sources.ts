@@ -5,12 +5,16 @@ import {
   type OpenAiKeysSettings,
   type OpenRouterKeysSettings,
 } from '../../providers/key-issuers.ts';
-import { type CommandSourceSettings, createCommandSource } from './command.ts';
+import {
+  type CommandSourceSettings,
+  createCommandSource,
+  createWebhookSource,
+  type WebhookSourceSettings,
+} from './deliveries.ts';
 import { createDeviceLoginSource, type DeviceLoginSourceSettings } from './device-login.ts';
 import { FileSource, type FileSourceSettings } from './import-file.ts';
 import { IssuedKeysSource } from './issued-keys.ts';
 import type { Source, SourceTools } from './source.ts';
-import { createWebhookSource, type WebhookSourceSettings } from './webhook.ts';
 
 export type SourceSettings =
   | FileSourceSettings

@@ -7,8 +7,7 @@ import { type ReplenishAnswer, replenishRequest, type StatusAnswer } from '../..
 import type { Basics, Caller } from '../base/basics.ts';
 import { compareAndSet } from '../base/facts.ts';
 import { logFailure } from '../base/failures.ts';
-import { parse } from '../base/parse.ts';
-import { isoTime } from '../base/present.ts';
+import { isoTime, parse } from '../base/present.ts';
 import type { Stats } from '../store/store.ts';
 import { Batch, type Reservation, reserve, usableIn } from './batch.ts';
 import { keysBySource } from './issued-keys.ts';

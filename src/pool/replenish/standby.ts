@@ -1,8 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Adding } from '../accounts/adding.ts';
 import { type Admission, admissionOf } from '../accounts/transfer.ts';
-import { pagesOfAccounts } from '../base/all-accounts.ts';
-import type { Basics } from '../base/basics.ts';
+import { type Basics, pagesOfAccounts } from '../base/basics.ts';
 import { compareAndSet } from '../base/facts.ts';
 import { nextProof } from '../standing/account-state.ts';
 import type { StandingChange, StoredAccount } from '../store/store.ts';

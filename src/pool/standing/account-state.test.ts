@@ -2,9 +2,16 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { outcomes } from '../../core/outcome.ts';
 import { applyOutcome, applyQuota, freshStanding, nextQuotaCheck, softened } from './account-state.ts';
-import type { OutcomeSignal, Standing, Surroundings, TokenTimes } from './standing.ts';
-import { settle } from './standing.ts';
-import { settleToken, withDeadToken, withFreshToken } from './token-standing.ts';
+import {
+  type OutcomeSignal,
+  type Standing,
+  type Surroundings,
+  settle,
+  settleToken,
+  type TokenTimes,
+  withDeadToken,
+  withFreshToken,
+} from './standing.ts';
 
 const now = Date.UTC(2026, 0, 1);
 const second = 1000;

@@ -12,6 +12,7 @@ import {
   type OutcomeEffect,
   type OutcomeSignal,
   quotaLeftRestMs,
+  refreshTakesMs,
   reopened,
   rest,
   type Standing,
@@ -21,7 +22,6 @@ import {
   settle,
   unchanged,
 } from './standing.ts';
-import { refreshTakesMs } from './token-standing.ts';
 
 const longestRetryAfterMs = 60 * minute;
 const refusedRestMs = 15 * minute;

@@ -5,7 +5,7 @@ import { DatabaseError, type Queries } from '../../db/database.ts';
 import type { PostgresQueries } from '../../db/postgres.ts';
 import { holdSqlite, openSqlite, type Sqlite } from '../../db/sqlite.ts';
 import { isPostgresUrl, sqlitePath } from './open-store.ts';
-import { migrations } from './sqlite/migrations.ts';
+import { migrations } from './sqlite/sqlite-store.ts';
 
 /** How many rows were moved, by table. */
 export type MovedRows = Readonly<Record<string, number>>;

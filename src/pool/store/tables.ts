@@ -1,5 +1,5 @@
 import type { Migration } from '../../db/migrate.ts';
-import { kindBits, kindStates } from './rules/kinds.ts';
+import { kindBits, kindStates } from './rules/leasing.ts';
 
 /** What the two databases write differently. */
 export interface Words {

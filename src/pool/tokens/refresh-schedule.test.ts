@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { leastInterval, nextRefreshAfter, retryAfter } from './refresh-schedule.ts';
+import { leastInterval, nextRefreshAfter, retryAfter } from './refresh.ts';
 
 const minute = 60_000;
 const hour = 60 * minute;

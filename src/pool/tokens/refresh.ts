@@ -1,19 +1,14 @@
 import { randomUUID } from 'node:crypto';
-import { TokenError, type TokenGrant, type TokenIssuer } from '../../core/provider.ts';
-import { backoffMs } from '../../lib/backoff.ts';
+import { TokenError, type TokenFailure, type TokenGrant, type TokenIssuer } from '../../core/provider.ts';
+import { backoffMs, withJitter } from '../../lib/backoff.ts';
 import { createLimit } from '../../lib/limit.ts';
 import { debugLog } from '../../lib/log/logger.ts';
 import { sleep } from '../../lib/sleep.ts';
 import { within } from '../../lib/within.ts';
-import { PoolError } from '../../pool-api/errors.ts';
-import { type RefreshTokensAnswer, refreshTokensRequest } from '../../pool-api/schema.ts';
-import { pagesOfAccounts } from '../base/all-accounts.ts';
-import type { Basics, Caller } from '../base/basics.ts';
+import type { Basics } from '../base/basics.ts';
 import { logFailure } from '../base/failures.ts';
-import { parse } from '../base/parse.ts';
-import { isoTimeOrNull } from '../base/present.ts';
+import { lendMarginMs, minute, second } from '../standing/standing.ts';
 import type { RefreshClaim, RefreshClaimResult, StoredAccount } from '../store/store.ts';
-import { leastInterval, nextRefreshAfter, retryAfter } from './refresh-schedule.ts';
 
 type RefreshResult =
   | { readonly result: 'refreshed'; readonly account: StoredAccount }
@@ -322,56 +317,57 @@ function reasonToGiveUp(error: TokenError, claim: RefreshClaim): string | null {
   return claim.followsInterruption ? 'refresh_interrupted' : 'invalid_grant';
 }
 
-const pageSize = 500;
+/** When refreshes are due. Pure; times are milliseconds since 1970, `random` answers 0 to 1. */
 
-/** Refreshes all accounts, those of an e-mail address, or one. Throws PoolError. */
-export async function refreshTokens(
-  basics: Basics,
-  refresher: Refresher,
-  caller: Caller,
-  request: unknown,
-): Promise<RefreshTokensAnswer> {
-  const { store, clock } = basics;
-  const { email, id, force } = parse(refreshTokensRequest, request === undefined ? {} : request);
-  if (force && caller.role !== 'admin') {
-    throw new PoolError('forbidden', '"force" needs the admin key.', { param: 'force' });
-  }
-  const accounts: StoredAccount[] = [];
-  if (id === undefined) {
-    const filter = { limit: pageSize, ...(email === undefined ? {} : { email }) };
-    for await (const page of pagesOfAccounts(basics, filter)) accounts.push(...page);
-  } else accounts.push(...[await store.account(clock.now(), id)].filter((one) => one !== null));
-  const chosen = accounts.filter(
-    (one) => email === undefined || one.email?.toLowerCase() === email.toLowerCase(),
-  );
-  if (chosen.length === 0 && (id !== undefined || email !== undefined)) {
-    const param = id === undefined ? 'email' : 'id';
-    throw new PoolError('account_not_found', `There is no account with this ${param}.`, { param });
-  }
-  if (force) {
-    await store.note(clock.now(), {
-      actor: caller.keyId,
-      action: 'refresh-forced',
-      accountId: id ?? null,
-      detail: { email: email ?? null, accounts: chosen.length },
-    });
-  }
-  const refreshOne = async (account: StoredAccount): Promise<RefreshTokensAnswer['results'][number]> => {
-    const done = await refresher.refreshNow(account.id, { force, actor: caller.keyId });
-    const isDone = done.result === 'refreshed';
-    return {
-      id: account.id,
-      email: account.email,
-      result: done.result,
-      reason: isDone ? null : done.reason,
-      next_at: isoTimeOrNull(isDone ? done.account.nextRefreshAt : done.nextAt),
-    };
-  };
-  const results: RefreshTokensAnswer['results'] = [];
-  for (let from = 0; from < chosen.length; from += pageSize) {
-    results.push(...(await Promise.all(chosen.slice(from, from + pageSize).map(refreshOne))));
-  }
-  const count = (result: string): number => results.filter((one) => one.result === result).length;
-  const counts = { refreshed: count('refreshed'), skipped: count('skipped'), failed: count('failed') };
-  return { success: true, ...counts, results };
+const longestAheadMs = 5 * minute;
+/** Even on this machine no token host is asked without a pause. */
+const shortestIntervalMs = second;
+const longestJitterMs = 2 * minute;
+const longestRetryAfterMs = 24 * 60 * minute;
+const backoffs = {
+  /** Nothing was sent: the network is likely to recover soon. */
+  unsent: { firstMs: 15 * second, longestMs: 5 * minute },
+  answered: { firstMs: 5 * minute, longestMs: 6 * 60 * minute },
+};
+
+/** The shortest time between two refreshes of an account: an hour at least, save where the token host is this machine. */
+export function leastInterval(settingMs: number, isLoopback: boolean): number {
+  return Math.max(settingMs, isLoopback ? shortestIntervalMs : 60 * minute);
+}
+
+/**
+ * When an account with a new token is refreshed next: shortly before that lapses, spread forward so that accounts and
+ * instances do not march in step. Where the ceiling opens only after it has lapsed: at that moment.
+ */
+export function nextRefreshAfter(token: {
+  readonly issuedAt: number;
+  readonly expiresAt: number;
+  readonly opensAt: number;
+  readonly isLastUsable: boolean;
+  readonly random: () => number;
+}): number {
+  const lapsesAt = token.expiresAt - lendMarginMs;
+  if (token.opensAt >= lapsesAt) return token.opensAt;
+  // A token that lives for minutes only is used for most of them.
+  const aheadMs = Math.min(longestAheadMs, (token.expiresAt - token.issuedAt) / 4);
+  const dueAt = Math.max(token.opensAt, token.expiresAt - aheadMs);
+  const room = Math.min(longestJitterMs, (lapsesAt - dueAt) / 2);
+  return Math.round(dueAt + (token.isLastUsable ? 0 : token.random() * room));
+}
+
+/** When an attempt that failed may be repeated, as far as the failure goes; the ceiling may be later. */
+export function retryAfter(failed: {
+  readonly failure: TokenFailure;
+  readonly now: number;
+  /** Failures in a row, this one among them. */
+  readonly inARow: number;
+  readonly retryAfterMs: number | undefined;
+  readonly isLastUsable: boolean;
+  readonly random: () => number;
+}): number {
+  const { firstMs, longestMs } = failed.failure === 'unsent' ? backoffs.unsent : backoffs.answered;
+  const plainMs = backoffMs(failed.inARow - 1, firstMs, longestMs);
+  const askedMs = Math.min(longestRetryAfterMs, failed.retryAfterMs ?? 0);
+  const waitMs = Math.max(plainMs, askedMs);
+  return Math.round(failed.now + (failed.isLastUsable ? waitMs : withJitter(waitMs, 1, 1.25, failed.random)));
 }

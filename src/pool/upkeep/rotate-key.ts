@@ -1,13 +1,16 @@
 import { existsSync, rmSync } from 'node:fs';
 import { loginPrefix, resealedLogin } from '../logins/login-record.ts';
 import type { SealedSecret, Store } from '../store/store.ts';
-import { newKey, nextKeyFile, readKeyFile, writeKeyFile } from '../vault/key-file.ts';
 import {
   fingerprintKeyFact,
   keyFileOf,
   keyIdFact,
+  newKey,
+  nextKeyFile,
+  readKeyFile,
   takeNextKey,
   type VaultPlace,
+  writeKeyFile,
 } from '../vault/open-vault.ts';
 import {
   bearerField,

@@ -6,8 +6,7 @@ import { type AuditAnswer, auditQuery, type StatusAnswer } from '../../pool-api/
 import type { Basics } from '../base/basics.ts';
 import { logFailure } from '../base/failures.ts';
 import type { StoreHealth } from '../base/observed-store.ts';
-import { parse } from '../base/parse.ts';
-import { isoTime, presentUsage } from '../base/present.ts';
+import { isoTime, parse, presentUsage } from '../base/present.ts';
 import type { LendingStore } from '../lending/lending-store.ts';
 import { usableIn } from '../replenish/batch.ts';
 import type { Replenisher } from '../replenish/replenish.ts';

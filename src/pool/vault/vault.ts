@@ -2,7 +2,7 @@ import { createHmac, hkdfSync } from 'node:crypto';
 import type { ProviderAccount } from '../../core/provider.ts';
 import type { KnownSecrets } from '../../lib/secrets/known-secrets.ts';
 import { sealText, unsealText } from '../../lib/secrets/sealed-bytes.ts';
-import { isLendable } from '../standing/token-standing.ts';
+import { isLendable } from '../standing/standing.ts';
 import type { Credential, SealedBearer, StoredAccount } from '../store/store.ts';
 
 /** What is wrong with the master key. The message may be shown to the operator; it holds no key. */

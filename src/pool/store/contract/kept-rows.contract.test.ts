@@ -3,9 +3,9 @@ import { openPostgres } from '../../../db/postgres.ts';
 import { openSqlite } from '../../../db/sqlite.ts';
 import { SqliteDatabase } from '../../../db/sqlite-database.ts';
 import { openPostgresStore } from '../postgres/postgres-store.ts';
-import { migrations } from '../sqlite/migrations.ts';
+import { migrations } from '../sqlite/sqlite-store.ts';
 import { freshDatabase } from '../testing/postgres-database.ts';
-import { mostAuditedLeases, mostReports } from '../verbs/pruning.ts';
+import { mostAuditedLeases, mostReports } from '../verbs/housekeeping.ts';
 import { storeVerbs } from '../verbs/store-verbs.ts';
 
 const now = Date.now();

@@ -3,7 +3,7 @@ import { openPostgres, type Postgres } from '../../../db/postgres.ts';
 import { testDemand } from '../../testing/test-pool.ts';
 import { freshDatabase } from '../testing/postgres-database.ts';
 import { type ChoiceShape, choiceValues, firstStatement } from '../verbs/choice.ts';
-import { isDueQuery } from '../verbs/reaping.ts';
+import { isDueQuery } from '../verbs/housekeeping.ts';
 import { planning } from './postgres-store.ts';
 import { endStatement, takeStatement } from './shortcuts.ts';
 

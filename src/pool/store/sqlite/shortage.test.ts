@@ -7,7 +7,7 @@ import { testAccount, testDemand } from '../../testing/test-pool.ts';
 import { asFlag } from '../rules/rows.ts';
 import type { LeaseDemand, Short, StoreVerbs } from '../store.ts';
 import { storeVerbs } from '../verbs/store-verbs.ts';
-import { migrations } from './migrations.ts';
+import { migrations } from './sqlite-store.ts';
 
 const now = 1_000_000;
 

@@ -12,8 +12,7 @@ import { testAccount, testDemand } from '../../testing/test-pool.ts';
 import { openStore } from '../open-store.ts';
 import { choiceStatement, choiceValues } from '../verbs/choice.ts';
 import { storeVerbs } from '../verbs/store-verbs.ts';
-import { migrations } from './migrations.ts';
-import { openSqliteStore } from './sqlite-store.ts';
+import { migrations, openSqliteStore } from './sqlite-store.ts';
 
 const options = { clock: systemClock, onLost: () => {} };
 

@@ -3,7 +3,7 @@ import { openSqlite } from '../../../db/sqlite.ts';
 import { withCopies } from '../../../db/sqlite-copies.ts';
 import { serveVerbs } from '../../../db/verbs.ts';
 import { storeVerbs } from '../verbs/store-verbs.ts';
-import { migrations } from './migrations.ts';
+import { migrations } from './sqlite-store.ts';
 
 /** The thread that owns the pool's SQLite file. */
 const { path, now, command } = workerData as {

@@ -1,7 +1,7 @@
+import { migratePostgres } from '../../../db/migrate.ts';
 import { openPostgres } from '../../../db/postgres.ts';
-import { migratePostgres } from '../../../db/postgres-migrate.ts';
 import { type PostgresServer, startPostgresServer } from '../../../db/testing/postgres-server.ts';
-import { postgresMigrations } from '../postgres/migrations.ts';
+import { postgresMigrations } from '../postgres/postgres-store.ts';
 
 /** A migrated database of the server that all test files share, to be copied. */
 export const templateDatabase = 'pool_template';

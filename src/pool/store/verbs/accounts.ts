@@ -1,12 +1,15 @@
 import { type Queries, TryAgain, type Value } from '../../../db/database.ts';
-import { isOutOfService } from '../../standing/standing.ts';
-import { settleToken } from '../../standing/token-standing.ts';
-import { nextCheckOf, remainingOf } from '../rules/checks.ts';
+import { applyQuota, type QuotaCause, type QuotaFinding } from '../../standing/account-state.ts';
+import { isOutOfService, settleToken } from '../../standing/standing.ts';
 import {
   type AccountRow,
   accountFrom,
   asFlag,
   asJson,
+  checksAfter,
+  nextCheckOf,
+  quotaFrom,
+  remainingOf,
   standingColumns,
   standingFrom,
 } from '../rules/rows.ts';
@@ -20,7 +23,6 @@ import type {
   NewStoredAccount,
   StoredAccount,
 } from '../store.ts';
-import { accountOfCredential, rememberCredential, rememberLastAttempt } from './credentials.ts';
 import {
   accountRow,
   dropLeasesOf,
@@ -238,4 +240,125 @@ export async function removeAccount(tx: Transaction, id: string, actor: string):
   await tx.audit({ actor, action: 'account-removed', accountId: id, detail });
   tx.freed();
   return { account: accountFrom(row) };
+}
+
+/** An attempt that ended so has surely issued nothing. */
+export const notCounted = "('unsent', 'refused')";
+
+/**
+ * What an attempt counts from. An issuer counts from when the request reaches it, some time between the intent and the
+ * answer: from the answer, then, so that no two are nearer than the interval there. The answer of one that was interrupted
+ * is not known.
+ */
+const countedFrom = "CASE state WHEN 'interrupted' THEN intent_at ELSE COALESCE(finished_at, intent_at) END";
+
+export async function accountOfCredential(
+  db: Queries,
+  provider: string,
+  fingerprint: string,
+): Promise<StoredAccount | null> {
+  const row = await db.get<AccountRow>(
+    `SELECT accounts.* FROM known_credentials JOIN accounts ON accounts.id = known_credentials.account_id
+     WHERE known_credentials.provider = $1 AND fingerprint = $2`,
+    provider,
+    fingerprint,
+  );
+  return row === undefined ? null : accountFrom(row);
+}
+
+/**
+ * Refresh tokens change; those an owner gave must be recognised anyway. Of those that came by rotation only the
+ * last is kept, besides the present one, or they would pile up. False when it is another account's.
+ */
+export async function rememberCredential(
+  tx: Transaction,
+  account: { readonly id: string; readonly provider: string; readonly credential_fingerprint?: string },
+  fingerprint: string,
+  isGiven: boolean,
+): Promise<boolean> {
+  await tx.db.run(
+    `DELETE FROM known_credentials
+     WHERE account_id = $1 AND is_given = 0 AND fingerprint IS DISTINCT FROM $2`,
+    account.id,
+    account.credential_fingerprint ?? null,
+  );
+  const written = await tx.db.run(
+    `INSERT INTO known_credentials AS known (provider, fingerprint, account_id, is_given) VALUES ($1, $2, $3, $4)
+     ON CONFLICT (provider, fingerprint) DO UPDATE SET is_given = GREATEST(known.is_given, EXCLUDED.is_given)
+       WHERE known.account_id = EXCLUDED.account_id`,
+    account.provider,
+    fingerprint,
+    account.id,
+    asFlag(isGiven),
+  );
+  return written === 1;
+}
+
+/** What the last attempt counts from, of the account or of one with its credentials that was removed. */
+export async function lastAttempt(tx: Transaction, id: string): Promise<number | null> {
+  const last = await tx.db.get<{ at: number | null }>(
+    `SELECT MAX(at) AS at FROM (
+       SELECT ${countedFrom} AS at FROM refreshes WHERE account_id = $1 AND state NOT IN ${notCounted}
+       UNION ALL SELECT removed_intents.intent_at AS at FROM known_credentials
+         JOIN removed_intents USING (provider, fingerprint) WHERE known_credentials.account_id = $1
+     ) AS attempts`,
+    id,
+  );
+  return last?.at ?? null;
+}
+
+/** An account that is removed and added again has not become another one at its provider. */
+export async function rememberLastAttempt(tx: Transaction, id: string): Promise<void> {
+  const endedAt = await lastAttempt(tx, id);
+  if (endedAt === null) return;
+  await tx.db.run(
+    `INSERT INTO removed_intents AS known (provider, fingerprint, intent_at)
+       SELECT provider, fingerprint, $1::bigint FROM known_credentials WHERE account_id = $2
+     ON CONFLICT (provider, fingerprint) DO UPDATE SET intent_at = GREATEST(known.intent_at, EXCLUDED.intent_at)`,
+    endedAt,
+    id,
+  );
+}
+
+/** How long an instance that claimed an account's check has it alone. */
+const checkTakesMs = 5 * 60_000;
+
+/** Applies what the provider answered about an account's quota. Null when the account is gone. */
+export async function recordQuota(
+  tx: Transaction,
+  id: string,
+  finding: QuotaFinding,
+  cause: QuotaCause,
+): Promise<{ readonly account: StoredAccount } | null> {
+  const row = await lockAccount(tx, id);
+  if (row === undefined) return null;
+  const quota = finding.type === 'answer' ? quotaFrom(finding.answer, tx.now) : null;
+  const known =
+    quota === null
+      ? row
+      : await updateAccount(tx, id, {
+          quota: JSON.stringify(quota),
+          quota_remaining: remainingOf(quota),
+          probe: 'proved',
+        });
+  const after = await saveStanding(tx, known, applyQuota(standingFrom(row), finding, cause, tx.now));
+  const checks = checksAfter(after.checks, row.quota, quota);
+  const nextCheckAt = nextCheckOf(id, standingFrom(after), after.probe, checks, tx.now);
+  return { account: accountFrom(await updateAccount(tx, id, { next_check_at: nextCheckAt, checks })) };
+}
+
+/** Accounts whose quota check is due. Each is handed out once: its next check is moved on before the provider is asked. */
+export async function claimQuotaChecks({ db, now }: Transaction, limit: number): Promise<StoredAccount[]> {
+  const due = await db.all<AccountRow>(
+    `SELECT * FROM accounts WHERE next_check_at IS NOT NULL AND next_check_at <= $1
+     ORDER BY next_check_at LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED`,
+    now,
+    limit,
+  );
+  await db.run(
+    'UPDATE accounts SET next_check_at = $1, checks = checks + 1 WHERE id = ANY ($2)',
+    now + checkTakesMs,
+    due.map(({ id }) => id),
+  );
+  return due.map(accountFrom);
 }

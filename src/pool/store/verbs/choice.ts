@@ -1,5 +1,5 @@
 import type { Queries } from '../../../db/database.ts';
-import { lendMarginMs } from '../../standing/token-standing.ts';
+import { lendMarginMs } from '../../standing/standing.ts';
 import { type CandidateRow, candidateColumns, mostPassed, type Need, passedOver } from '../rules/leasing.ts';
 import { type AccountRow, asJson } from '../rules/rows.ts';
 import type { LeaseDemand, Skip } from '../store.ts';

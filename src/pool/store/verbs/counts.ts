@@ -1,7 +1,7 @@
 import type { Queries } from '../../../db/database.ts';
 import type { AccountState } from '../../../pool-api/schema.ts';
 import { isOutOfService, tokenReasons } from '../../standing/standing.ts';
-import { isAvailable, type KindCount, kindFrom, noStates } from '../rules/kinds.ts';
+import { isAvailable, type KindCount, kindFrom, noStates } from '../rules/leasing.ts';
 import type { Usage } from '../store.ts';
 import { spentProviders } from './choice.ts';
 

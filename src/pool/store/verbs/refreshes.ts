@@ -1,7 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { Queries } from '../../../db/database.ts';
-import { isOutOfService } from '../../standing/standing.ts';
-import { withDeadToken, withFreshToken } from '../../standing/token-standing.ts';
+import { isOutOfService, withDeadToken, withFreshToken } from '../../standing/standing.ts';
 import { type AccountRow, accountFrom, asFlag, failureOf, standingFrom } from '../rules/rows.ts';
 import type {
   Credential,
@@ -12,7 +11,7 @@ import type {
   RefreshFailure,
   StoredAccount,
 } from '../store.ts';
-import { lastAttempt, notCounted, rememberCredential } from './credentials.ts';
+import { lastAttempt, notCounted, rememberCredential } from './accounts.ts';
 import {
   isLastActive,
   lockAccount,

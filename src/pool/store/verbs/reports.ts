@@ -1,11 +1,11 @@
 import { applyOutcome, inUseCheckMs } from '../../standing/account-state.ts';
 import { noEffect, type OutcomeEffect } from '../../standing/standing.ts';
-import { nextCheckOf } from '../rules/checks.ts';
 import { countsUsage, reporterOf } from '../rules/leasing.ts';
 import {
   type AccountRow,
   accountFrom,
   type LeaseRow,
+  nextCheckOf,
   type SessionRow,
   standingFrom,
   tokenFrom,

@@ -1,10 +1,12 @@
 import type { Queries } from '../../../db/database.ts';
 import { isTokenReason } from '../../standing/standing.ts';
-import { asActive, kindBits, kindFrom } from '../rules/kinds.ts';
 import {
+  asActive,
   type CandidateRow,
   candidateColumns,
   isLabelled,
+  kindBits,
+  kindFrom,
   mayUse,
   type Question,
   reasonFor,

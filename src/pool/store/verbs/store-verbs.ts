@@ -1,13 +1,19 @@
 import type { Database, Queries } from '../../../db/database.ts';
 import type { Changes, EnsureResult, Granted, LeaseDemand, ReleaseDemand, WithChanges } from '../store.ts';
-import { account, accounts, addAccount, changeAccount, deadAccounts, removeAccount } from './accounts.ts';
-import { auditTrail, writeAudit } from './audit.ts';
+import {
+  account,
+  accountOfCredential,
+  accounts,
+  addAccount,
+  changeAccount,
+  claimQuotaChecks,
+  deadAccounts,
+  recordQuota,
+  removeAccount,
+} from './accounts.ts';
 import { nextBack, stats } from './counts.ts';
-import { accountOfCredential } from './credentials.ts';
-import { ensureLeases, release } from './leases.ts';
-import { createPrune } from './pruning.ts';
-import { claimQuotaChecks, recordQuota } from './quota.ts';
-import { isDueQuery, reapSome } from './reaping.ts';
+import { createPrune, isDueQuery, reapSome } from './housekeeping.ts';
+import { ensureLeases, release, sessions } from './leases.ts';
 import {
   claimRefresh,
   commitRefresh,
@@ -18,15 +24,16 @@ import {
   scheduleRefresh,
 } from './refreshes.ts';
 import {
+  auditTrail,
   remember,
   remembered,
   rememberedUnder,
   replaceSealed,
   sealedSecrets,
   swapRemembered,
+  writeAudit,
 } from './remembered.ts';
 import { report } from './reports.ts';
-import { sessions } from './sessions.ts';
 import { eligible } from './shortage.ts';
 import { ChangeLog, type StoreOptions, Transaction } from './transaction.ts';
 

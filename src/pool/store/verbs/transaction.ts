@@ -1,12 +1,10 @@
 import type { Queries } from '../../../db/database.ts';
 import { softened } from '../../standing/account-state.ts';
-import { isOutOfService, type Standing } from '../../standing/standing.ts';
-import { settleToken } from '../../standing/token-standing.ts';
-import { nextCheckAfter } from '../rules/checks.ts';
-import { kindStates } from '../rules/kinds.ts';
-import { type AccountRow, standingColumns, tokenFrom } from '../rules/rows.ts';
+import { isOutOfService, type Standing, settleToken } from '../../standing/standing.ts';
+import { kindStates } from '../rules/leasing.ts';
+import { type AccountRow, nextCheckAfter, standingColumns, tokenFrom } from '../rules/rows.ts';
 import type { AuditEntry, ChangedAccount, Changes } from '../store.ts';
-import { writeAudit } from './audit.ts';
+import { writeAudit } from './remembered.ts';
 
 export interface StoreOptions {
   /** Set for accounts that cannot be repaired: no state keeps them out for longer. */
