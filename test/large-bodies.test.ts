@@ -91,10 +91,12 @@ it('a compressed body counts as what it becomes', async () => {
 });
 
 it('a response in the background is held until it has ended', async () => {
-  const request = { model: 'sandbox-slow', input: 'a'.repeat(mib), background: true };
+  // It goes on until it is cancelled.
+  const request = { model: 'sandbox-stall', input: 'a'.repeat(mib), background: true };
   const { status, body } = await post(gateway('/v1/responses'), request);
   expect([status, body['status']]).toEqual([200, 'queued']);
   expect(await statusOf(1_200_000)).toBe(503);
+  await post(gateway(`/v1/responses/${body['id']}/cancel`), {});
   await eventually('its end', async () => (await heldBytes()) === 0);
   expect(await statusOf(1_200_000)).toBe(200);
 });

@@ -264,7 +264,7 @@ test.skipIf(withoutBrowser)('no turn is missing after a while in which the list 
 });
 
 test.skipIf(withoutBrowser)('a turn that runs long is seen to end behind the latest', async () => {
-  const services = await withUpstreams({ one: { protocol: 'chat', options: { slowMs: 15_000 } } });
+  const services = await withUpstreams({ one: { protocol: 'chat', options: { slowMs: 300_000 } } });
   const running = services.chat(userTurn('one/chat-text-slow', 'Hello', { stream: true }));
   const page = await openPage(services, { path: '#/turns' });
   const badge = row(page, 'chat-text-slow').locator('.badge');
@@ -275,6 +275,7 @@ test.skipIf(withoutBrowser)('a turn that runs long is seen to end behind the lat
       await (await services.chat(userTurn('one/chat-text', 'Hello'))).text();
     await expect.poll(() => rowCount(page)).toBe(count);
   }
+  services.vendors.one.hurry();
   await (await running).text();
   // It is the last by its name, and the table draws the first.
   await page.locator('th').getByRole('button', { name: 'Model' }).dblclick();
@@ -367,13 +368,14 @@ test.skipIf(withoutBrowser)('a narrow window in Chinese and in the dark has all 
 });
 
 test.skipIf(withoutBrowser)('a turn that runs is shown as it goes on, without a reload', async () => {
-  const services = await withUpstreams({ one: { protocol: 'chat', options: { slowMs: 8_000 } } });
+  const services = await withUpstreams({ one: { protocol: 'chat', options: { slowMs: 300_000 } } });
   const page = await openPage(services, { path: '#/turns' });
   await page.getByText('No turns yet').waitFor();
   const running = services.chat(userTurn('one/chat-text-slow', 'Hello', { stream: true }));
   await page.locator('tbody .badge').filter({ hasText: 'Running' }).waitFor();
   await page.getByRole('link', { name: 'one/chat-text-slow', exact: true }).click();
   await page.locator('.page-head .badge').filter({ hasText: 'Running' }).waitFor();
+  services.vendors.one.hurry();
   await page.locator('.page-head .badge').filter({ hasText: 'Success' }).waitFor();
   await (await running).text();
 });

@@ -46,7 +46,8 @@ interface Play {
   readonly response: ServerResponse;
   /** Of this model's requests, from 1. */
   readonly count: number;
-  readonly slowMs: number;
+  /** Until the first content of a slow answer. */
+  readonly slow: () => Promise<unknown>;
   readonly cuts: readonly number[];
 }
 
@@ -105,7 +106,7 @@ async function playPart(
   play: Play,
   played: Played,
 ): Promise<void> {
-  const { response, slowMs, turn, vendor } = play;
+  const { response, slow, turn, vendor } = play;
   const { frames, contentAt, endFrames } = played;
   const pieces = turn.isStream ? frames : [JSON.stringify(played.whole)];
   const half = contentAt + 2;
@@ -115,7 +116,7 @@ async function playPart(
     case 'slow':
       head(play, played);
       response.flushHeaders();
-      await delay(slowMs, undefined, { ref: false });
+      await slow();
       return sendPieces(play, pieces, played.everyMs);
     case 'malformed': {
       if (!turn.isStream) return sendText(play, played, JSON.stringify(played.whole).replace(':', ' oops '));

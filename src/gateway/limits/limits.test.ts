@@ -1,8 +1,9 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, describe, expect, it, onTestFinished } from 'vitest';
+import { describe, expect, it as itself, onTestFinished } from 'vitest';
 import type { AppError } from '../../core/errors.ts';
+import { inOneMinute } from '../../core/testing/one-minute.ts';
 import { openPostgres } from '../../db/postgres.ts';
 import { newDatabase } from '../../db/testing/shared-postgres.ts';
 import { systemClock } from '../../lib/clock.ts';
@@ -13,10 +14,16 @@ import { createManualClock, type ManualClock } from '../testing/manual-clock.ts'
 import type { Allowance } from './allowance.ts';
 import { Limits, type LimitsDatabase } from './limits.ts';
 
+/** Limits are counted by minutes and days of the calendar. */
+const it = (name: string, task: () => Promise<void>) =>
+  itself(name, () =>
+    inOneMinute(() => {
+      lines = [];
+      return task();
+    }),
+  );
+
 let lines: Record<string, unknown>[] = [];
-afterEach(() => {
-  lines = [];
-});
 const logger = () =>
   createLogger('INFO', { write: (line) => lines.push(JSON.parse(line) as Record<string, unknown>) });
 

@@ -7,6 +7,7 @@ import { setTimeout as delay, setImmediate as nextTurn } from 'node:timers/promi
 import websocket from '@fastify/websocket';
 import type { FastifyInstance } from 'fastify';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
+import { findFreePort } from '../../core/testing/free-port.ts';
 import { createLogger } from '../log/logger.ts';
 import { leaveGarbage } from '../process/collect-garbage.ts';
 import { BodyBudget } from './body-budget.ts';
@@ -58,7 +59,8 @@ async function serve(connectionLimits: Partial<ConnectionLimits>, host = '127.0.
   await app.register(websocket);
   app.get('/socket', { ...keyed, websocket: true }, () => {});
   app.get('/large', { config: { access: 'open' } }, async () => 'x'.repeat(20_000_000));
-  await app.listen({ host, port: 0 });
+  // Free under each address of the host.
+  await app.listen({ host, port: await findFreePort() });
   onTestFinished(async () => {
     app.server.closeAllConnections();
     await app.close();

@@ -4,6 +4,7 @@ import { type AddressInfo, connect } from 'node:net';
 import { Writable } from 'node:stream';
 import type { FastifyInstance } from 'fastify';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
+import { findFreePort } from '../../core/testing/free-port.ts';
 import { createLogger } from '../log/logger.ts';
 import { BodyBudget } from './body-budget.ts';
 import { HttpFault } from './http-fault.ts';
@@ -193,7 +194,8 @@ describe('requests sent without waiting for answers', () => {
     app.addHook('onRequest', async () => void turns.push(turn));
     app.get('/', open, async () => 'here');
     app.post('/', { config: { access: 'open', takesBody: false } }, async () => 'here');
-    await app.listen({ host, port: 0 });
+    // Free under each address of the host.
+    await app.listen({ host, port: await findFreePort() });
     onTestFinished(async () => {
       isCounting = false;
       await app.close();

@@ -1,4 +1,4 @@
-import { expect, it, onTestFinished } from 'vitest';
+import { expect, it, onTestFinished, vi } from 'vitest';
 import { openPostgres } from '../../../db/postgres.ts';
 import { testAccount, testDemand } from '../../testing/test-pool.ts';
 import { freshDatabase } from '../testing/postgres-database.ts';
@@ -22,9 +22,9 @@ it('the counts of connections that are gone are gathered, and none is lost', asy
   const shards = 'SELECT DISTINCT shard FROM standings UNION SELECT shard FROM counters';
   expect((await db.reading.all(shards)).length).toBeGreaterThan(2);
   // A server process may take a moment to end.
-  for (let tries = 0; tries < 100 && (await db.reading.all(shards)).length > 1; tries += 1) {
+  await vi.waitFor(async () => {
     await store.housekeep(0);
-  }
-  expect(await db.reading.all(shards)).toEqual([{ shard: 0 }]);
+    expect(await db.reading.all(shards)).toEqual([{ shard: 0 }]);
+  });
   expect(await store.stats(0)).toEqual(before);
 });
