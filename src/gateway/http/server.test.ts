@@ -486,7 +486,7 @@ describe('the head of every answer', () => {
       metadata: {},
       tools: [{ type: 'function', function: { name: 'read', strict: true } }],
     };
-    const names = 'temperature, seed, reasoning_effort, verbosity, bad__name__x, tools.function.strict';
+    const names = 'temperature, seed, reasoning_effort, verbosity, bad__name__x, user, tools.function.strict';
     const { status, headers } = await chat(odd).answer;
     expect(status).toBe(200);
     expect(headers['x-warp2api-ignored']).toBe(names);

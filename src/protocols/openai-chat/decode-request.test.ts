@@ -41,7 +41,7 @@ it('takes every value that asks for nothing without a word', () => {
     parallel_tool_calls: true,
     store: true,
     metadata: { a: 'b' },
-    user: 'me',
+    user: null,
     safety_identifier: 'me',
     prompt_cache_key: 'k',
     prompt_cache_retention: '24h',

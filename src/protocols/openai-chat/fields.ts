@@ -54,7 +54,7 @@ export const chatFields = {
   function_call: refused('is deprecated: send tool_choice instead', { neutral: ['none', 'auto'] }),
   store: silent('nothing is stored'),
   metadata: silent('belongs to what is stored'),
-  user: silent('not passed on', { wish: 'openai.user' }),
+  user: ignored('Warp and Oz have no such setting', { wish: 'openai.user' }),
   safety_identifier: silent('not passed on', { wish: 'openai.safety_identifier' }),
   prompt_cache_key: honoured('turns with one key prefer one account', { wish: 'openai.prompt_cache_key' }),
 } as const satisfies FieldTable;

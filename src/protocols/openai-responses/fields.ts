@@ -45,7 +45,7 @@ export const responsesFields = {
   'reasoning.context': ignored('the upstream decides', { neutral: ['auto'] }),
   'reasoning.mode': ignored('there is one mode', { neutral: ['standard'] }),
   metadata: honoured('repeated in the response; at most 16 pairs, keys of 64 and values of 512 characters'),
-  user: silent('repeated in the response, not passed on', { wish: 'openai.user' }),
+  user: ignored('repeated in the response; Warp and Oz have no such setting', { wish: 'openai.user' }),
   safety_identifier: silent('repeated in the response, not passed on', { wish: 'openai.safety_identifier' }),
   prompt_cache_key: honoured('repeated in the response; turns with one key prefer one account', {
     wish: 'openai.prompt_cache_key',
