@@ -84,6 +84,19 @@ describe('a change by mask', () => {
     expect(lastKept(memory).numbers).not.toContain(7);
   });
 
+  it('replaces the memories that the upstream has looked up for a message', () => {
+    const { memory, anomalies } = answer(
+      add('T', message('m1', [3, raw([1, 'x'])], [29, raw([1, 'old'])])),
+      update('T', message('m1', [29, raw([1, 'a'])], [29, raw([1, 'b'])]), 'fetched_memories'),
+    );
+    expect(
+      lastKept(memory)
+        .all(29)
+        .map((item) => item.at(1).text),
+    ).toEqual(['a', 'b']);
+    expect(anomalies).toEqual([]);
+  });
+
   it('appends to any text, seen or not', () => {
     const { memory, events } = answer(
       add('T', message('m1', [3, raw([1, 'x'])], [7, 'one'])),

@@ -31,7 +31,7 @@ const wireNumbers: Record<string, string> = {
     'timestamp 14, agent_reasoning 15, summarization 16, code_review 17, update_review_comments 18, ' +
     'web_search 19, web_fetch 20, debug_output 21, artifact_event 22, invoke_skill 23, ' +
     'messages_received_from_agents 24, model_used 25, events_from_agents 26, ' +
-    'passive_suggestion_result 27, orchestration_config_snapshot 28',
+    'passive_suggestion_result 27, orchestration_config_snapshot 28, fetched_memories 29',
   AgentOutput: 'text 1',
   AgentReasoning: 'reasoning 1, finished_duration 2',
   ModelUsed: 'model_id 1, is_fallback 3',

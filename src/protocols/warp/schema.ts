@@ -192,6 +192,7 @@ export const Message = define('Message', {
   taskId: maybeText(11),
   requestId: maybeText(13),
   timestamp: bytes(14),
+  fetchedMemories: many(bytes(29)),
   message: oneOf({
     userQuery: bytes(2),
     agentOutput: one(3, define('AgentOutput', { text: maybeText(1) })),
