@@ -7,8 +7,8 @@ import { encodeEvent, rawField } from '../sandbox/schema.ts';
 import type { ResponseEvent } from '../sandbox/wire.ts';
 import type { TurnEvent } from '../src/core/turn.ts';
 import { openaiChatInbound } from '../src/protocols/openai-chat/inbound.ts';
-import { createDecoder, decodePayload } from '../src/protocols/warp/decode-stream.ts';
-import { createAppendReader, readMessage } from '../src/protocols/warp/read-message.ts';
+import { decodePayload, WarpDecoder } from '../src/protocols/warp/decode-stream.ts';
+import { readAppend, readMessage, type StringAppend } from '../src/protocols/warp/read-message.ts';
 import { ResponseEvent as ResponseEventSchema } from '../src/protocols/warp/schema.ts';
 import { show, spreadOf, table } from './figures.ts';
 
@@ -55,7 +55,7 @@ const oddWhole = Buffer.concat(appends.map((_event, index) => framed(append(inde
 
 /** Reads an answer; `use` gets the events of each read. */
 function decode(reads: readonly Buffer[], use: (events: readonly TurnEvent[]) => void): void {
-  const decoder = createDecoder({ offeredTools: new Set(), remembered: undefined });
+  const decoder = new WarpDecoder({ offeredTools: new Set(), remembered: undefined });
   let length = 0;
   for (const read of [start, ...reads, end]) {
     const events = decoder.push(read);
@@ -78,11 +78,18 @@ function encode(reads: readonly Buffer[]): void {
   if (length === 0) throw new Error('nothing was written');
 }
 
-const readAppend = createAppendReader();
+let last: StringAppend | undefined;
 const nothing = () => {};
 const steps: readonly (readonly [string, () => void])[] = [
   ['base64 to bytes', () => each(payloads, (payload) => decodePayload(payload))],
-  ['the targeted reader', () => each(bytes, (event) => readAppend(event))],
+  [
+    'the targeted reader',
+    () =>
+      each(bytes, (event) => {
+        last = readAppend(event, last);
+        return last;
+      }),
+  ],
   ['the full reader', () => each(bytes, (event) => readMessage(ResponseEventSchema, event))],
   ['whole decoder, one read, targeted reader', () => decode([whole], nothing)],
   ['whole decoder, one read, full reader', () => decode([oddWhole], nothing)],

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { TurnEvent } from '../../core/turn.ts';
 import type { Anomaly } from './apply-action.ts';
-import { createDecoder } from './decode-stream.ts';
+import { WarpDecoder } from './decode-stream.ts';
 import { decodeMemory } from './memory.ts';
 import {
   actions,
@@ -35,7 +35,7 @@ const opening = [init(), actions(createTask(task('T'))), actions(add('T', userQu
 
 function decode(text: string | Uint8Array, options: { tools?: string[]; memory?: Uint8Array } = {}) {
   const anomalies: Anomaly[] = [];
-  const decoder = createDecoder({
+  const decoder = new WarpDecoder({
     offeredTools: new Set(options.tools ?? []),
     remembered: options.memory && decodeMemory(options.memory),
     onAnomaly: (anomaly) => anomalies.push(anomaly),
@@ -372,7 +372,7 @@ describe('framing', () => {
     ['an empty event', `data:\n\n${answer}`],
   ])('is read with %s', (_name, text) => {
     expect(decode(text).events).toEqual(expected);
-    const decoder = createDecoder({ offeredTools: new Set(), remembered: undefined });
+    const decoder = new WarpDecoder({ offeredTools: new Set(), remembered: undefined });
     const single = [...Buffer.from(text)].flatMap((byte) => [...decoder.push(Uint8Array.of(byte))]);
     expect([...single, ...decoder.end()]).toEqual(expected);
   });
@@ -394,7 +394,7 @@ describe('framing', () => {
   });
 
   it('does not collect an event without an end for ever, and tries no other account then', () => {
-    const decoder = createDecoder({ offeredTools: new Set(), remembered: undefined });
+    const decoder = new WarpDecoder({ offeredTools: new Set(), remembered: undefined });
     const piece = Buffer.alloc(1024 * 1024, 'A');
     const events: TurnEvent[] = [...decoder.push(Buffer.from('data: '))];
     for (let count = 0; count < 40 && events.length === 0; count++) events.push(...decoder.push(piece));
@@ -409,7 +409,7 @@ describe('framing', () => {
       stream(init(), actions(createTask(task('T'))), actions(add('T', userQuery('u1', request)))),
     );
     expect(echo.length).toBeGreaterThan(32 * 1024 * 1024);
-    const decoder = createDecoder({
+    const decoder = new WarpDecoder({
       offeredTools: new Set(),
       remembered: undefined,
       requestBytes: request.length,

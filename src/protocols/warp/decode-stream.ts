@@ -13,7 +13,7 @@ import {
   upstreamFailed,
 } from './classify-failure.ts';
 import { encodeMemory, type Remembered } from './memory.ts';
-import { createAppendReader, FieldBudget, readMessage } from './read-message.ts';
+import { FieldBudget, readAppend, readMessage, type StringAppend } from './read-message.ts';
 import { ResponseEvent, StreamFinished, type StreamInit, type UsageTotals } from './schema.ts';
 import { ConversationTasks, ShownText } from './tasks.ts';
 import { toolCallEvents } from './tool-calls.ts';
@@ -39,110 +39,115 @@ const longestDetail = 200;
 /** What an echo takes in base64. */
 const echoBytes = (requestBytes: number) => Math.ceil((requestBytes * 4) / 3);
 
-export function createDecoder(options: DecoderOptions): TurnDecoder {
-  const tasks = new ConversationTasks(options.remembered?.tasks ?? []);
-  let isMemoryTrue = true;
-  let noted = 0;
-  const note: NoteAnomaly = (anomaly, detail) => {
+export class WarpDecoder implements TurnDecoder {
+  isModelListOutdated = false;
+  readonly #options: DecoderOptions;
+  readonly #answer: AnswerStream;
+  readonly #tasks: ConversationTasks;
+  readonly #text: ShownText;
+  readonly #fields = new FieldBudget((field) => this.#note('unreadable-field', field));
+  readonly #note: NoteAnomaly = (anomaly, detail) => {
     // The upstream's tasks are no longer the ones kept here, so the next turn has to start afresh.
-    if (losesTrack(anomaly, detail)) isMemoryTrue = false;
-    noted += 1;
-    if (noted > mostNoted) return;
-    options.onAnomaly?.(anomaly, {
-      upstreamRequestId: requestId,
+    if (losesTrack(anomaly, detail)) this.#isMemoryTrue = false;
+    this.#noted += 1;
+    if (this.#noted > mostNoted) return;
+    this.#options.onAnomaly?.(anomaly, {
+      upstreamRequestId: this.#requestId,
       ...(detail !== undefined && { detail: shortened(detail, longestDetail) }),
     });
   };
-  let hasContent = false;
-  const text = new ShownText(
-    (event) => {
-      hasContent = true;
-      answer.add(event);
-    },
-    () => note('rewritten-text'),
-  );
-  let conversationId = options.remembered?.conversationId ?? '';
-  let requestId = '';
-  let isStarted = false;
-  let totals: UsageTotals | undefined;
+  #isMemoryTrue = true;
+  #noted = 0;
+  #conversationId: string;
+  #requestId = '';
+  #isStarted = false;
+  #lastAppend: StringAppend | undefined;
+  #totals: UsageTotals | undefined;
 
-  const fields = new FieldBudget((field) => note('unreadable-field', field));
-  const readAppend = createAppendReader();
-  const answer = new AnswerStream(read, echoBytes(options.requestBytes ?? 0));
+  constructor(options: DecoderOptions) {
+    this.#options = options;
+    this.#answer = new AnswerStream((data) => this.#read(data), echoBytes(options.requestBytes ?? 0));
+    this.#tasks = new ConversationTasks(options.remembered?.tasks ?? []);
+    this.#text = new ShownText(this.#answer, this.#note);
+    this.#conversationId = options.remembered?.conversationId ?? '';
+  }
 
-  function read(data: string): void {
+  push(bytes: Uint8Array): readonly TurnEvent[] {
+    if (this.#answer.isOver) return [];
+    try {
+      // Framing and payload are ASCII, and one byte a character needs no state between reads.
+      const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('latin1');
+      this.#answer.feed(text, bytes.length);
+    } catch (cause) {
+      this.#answer.fail(undecodable(cause));
+    }
+    return this.#answer.take();
+  }
+
+  end(): readonly TurnEvent[] {
+    this.#answer.fail(noEnd());
+    return this.#answer.take();
+  }
+
+  memory(): ConversationMemory | undefined {
+    if (!this.#totals || !this.#isMemoryTrue || this.#conversationId === '') return undefined;
+    const active = this.#tasks.activeEntries().map(({ task, held }) => ({
+      task,
+      messages: held.map(({ content }) => content),
+    }));
+    return active.length > 0 ? encodeMemory(this.#conversationId, active, this.#totals) : undefined;
+  }
+
+  #read(data: string): void {
     if (data === '') return;
     const payload = decodePayload(data);
     if (!payload) {
-      answer.fail(undecodable());
+      this.#answer.fail(undecodable());
       return;
     }
-    const append = isStarted ? readAppend(payload) : undefined;
-    if (append && applyAppend(tasks, append, text)) return;
-
-    fields.beginEvent();
-    const { type } = readMessage(ResponseEvent, payload, fields);
-    if (!isStarted) start(type.case === 'init' ? type.value : undefined);
-    else if (type.case === 'init') conversationId ||= type.value.conversationId;
+    const append = this.#isStarted ? readAppend(payload, this.#lastAppend) : undefined;
+    if (append && applyAppend(this.#tasks, append, this.#text)) {
+      this.#lastAppend = append;
+      return;
+    }
+    this.#fields.beginEvent();
+    const { type } = readMessage(ResponseEvent, payload, this.#fields);
+    if (!this.#isStarted) this.#start(type.case === 'init' ? type.value : undefined);
+    else if (type.case === 'init') this.#conversationId ||= type.value.conversationId;
     if (type.case === 'clientActions') {
-      for (const { action } of type.value.actions) applyAction(tasks, action, text, fields, note);
-    } else if (type.case === 'finished') finish(type.value);
+      for (const { action } of type.value.actions)
+        applyAction(this.#tasks, action, this.#text, this.#fields, this.#note);
+    } else if (type.case === 'finished') this.#finish(type.value);
   }
 
-  function start(init: StreamInit | undefined): void {
-    isStarted = true;
-    conversationId = init?.conversationId || conversationId;
-    requestId = init?.requestId ?? '';
-    answer.add({ type: 'start', ...(requestId !== '' && { upstreamRequestId: requestId }) });
+  #start(init: StreamInit | undefined): void {
+    this.#isStarted = true;
+    this.#conversationId = init?.conversationId || this.#conversationId;
+    this.#requestId = init?.requestId ?? '';
+    this.#answer.add({
+      type: 'start',
+      ...(this.#requestId !== '' && { upstreamRequestId: this.#requestId }),
+    });
   }
 
-  function finish(finished: StreamFinished): void {
-    decoder.isModelListOutdated = finished.shouldRefreshModelConfig;
-    const figures = usageOf(finished, options.remembered?.totals ?? noTotals);
+  #finish(finished: StreamFinished): void {
+    const { remembered, offeredTools } = this.#options;
+    this.isModelListOutdated = finished.shouldRefreshModelConfig;
+    const figures = usageOf(finished, remembered?.totals ?? noTotals);
     const usage: TurnEvent[] = figures.usage ? [{ type: 'usage', usage: figures.usage }] : [];
     try {
       const ending = endingOf(finished);
-      const calls = ending === 'length' ? [] : toolCallEvents(tasks, options.offeredTools, requestId);
-      if (ending === 'unnamed' && !hasContent && calls.length === 0) throw nothingAnswered();
+      const calls = ending === 'length' ? [] : toolCallEvents(this.#tasks, offeredTools, this.#requestId);
+      if (ending === 'unnamed' && !this.#text.hasSpoken && calls.length === 0) throw nothingAnswered();
       const reason = ending === 'length' ? 'length' : calls.length > 0 ? 'tool-calls' : 'stop';
-      for (const event of [...calls, ...usage]) answer.add(event);
-      answer.add({ type: 'finish', reason });
-      totals = figures.totals;
+      for (const event of [...calls, ...usage]) this.#answer.add(event);
+      this.#answer.add({ type: 'finish', reason });
+      this.#totals = figures.totals;
     } catch (error) {
-      for (const event of usage) answer.add(event);
-      answer.fail(AppError.from(error));
+      for (const event of usage) this.#answer.add(event);
+      this.#answer.fail(AppError.from(error));
     }
   }
-
-  // No getter: with one that is a closure each decoder gets a hidden class of its own. V8 makes these among old objects, and they
-  // hold all of the answer until it next collects those.
-  const decoder = {
-    isModelListOutdated: false,
-    push(bytes: Uint8Array): readonly TurnEvent[] {
-      if (answer.isOver) return [];
-      try {
-        // Framing and payload are ASCII, and one byte a character needs no state between reads.
-        const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('latin1');
-        answer.feed(text, bytes.length);
-      } catch (cause) {
-        answer.fail(undecodable(cause));
-      }
-      return answer.take();
-    },
-    end(): readonly TurnEvent[] {
-      answer.fail(noEnd());
-      return answer.take();
-    },
-    memory(): ConversationMemory | undefined {
-      if (!totals || !isMemoryTrue || conversationId === '') return undefined;
-      const active = tasks.activeEntries().map(({ task, held }) => ({
-        task,
-        messages: held.map(({ content }) => content),
-      }));
-      return active.length > 0 ? encodeMemory(conversationId, active, totals) : undefined;
-    },
-  };
-  return decoder;
 }
 
 function undecodable(cause?: unknown): AppError {

@@ -51,13 +51,14 @@ function writeTask(writer: BinaryWriter, task: Task, messages: readonly KeptMess
 /** Undefined when the bytes are not ours or of another version: the conversation then starts afresh, folded. */
 export function decodeMemory(bytes: ConversationMemory): Remembered | undefined {
   try {
-    const { taskContext, totals = noTotals, ...memory } = readMessage(Memory, bytes);
-    if (memory.version !== version || memory.conversationId === '' || !taskContext) return undefined;
+    const memory = readMessage(Memory, bytes);
+    const { conversationId, taskContext, totals = noTotals } = memory;
+    if (memory.version !== version || conversationId === '' || !taskContext) return undefined;
     const tasks = readMessage(TaskContext, taskContext).tasks.map((task) => ({
       task,
       messages: task.messages.map(KeptMessage.remembered),
     }));
-    return { conversationId: memory.conversationId, tasks, taskContext, totals };
+    return { conversationId, tasks, taskContext, totals };
   } catch {
     return undefined;
   }

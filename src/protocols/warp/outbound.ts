@@ -1,6 +1,6 @@
 import type { Outbound } from '../../core/protocol.ts';
 import { classifyFailure } from './classify-failure.ts';
-import { createDecoder, type OnAnomaly } from './decode-stream.ts';
+import { type OnAnomaly, WarpDecoder } from './decode-stream.ts';
 import { encodeRequest, imageLimits, newInputOf } from './encode-request.ts';
 
 export interface WarpOutboundOptions {
@@ -26,7 +26,7 @@ export function createWarpOutbound(options: WarpOutboundOptions = {}): Outbound 
           headers: { 'content-type': 'application/x-protobuf', accept: 'text/event-stream' },
           body,
         },
-        decoder: createDecoder({
+        decoder: new WarpDecoder({
           offeredTools: new Set(request.tools.map((tool) => tool.name)),
           remembered: input.remembered,
           requestBytes: body.length,

@@ -1,9 +1,9 @@
 import { expect, it } from 'vitest';
-import { createAppendReader } from './read-message.ts';
+import { readAppend, type StringAppend } from './read-message.ts';
 import { actions, append, appendReasoning, appendText, finished, message, output } from './testing/events.ts';
 import { raw } from './testing/wire.ts';
 
-const read = (event: Uint8Array) => createAppendReader()(Buffer.from(event));
+const read = (event: Uint8Array) => readAppend(Buffer.from(event));
 
 it('reads an append of text or reasoning, whatever else the message holds', () => {
   expect(read(actions(appendText('T', 'm1', 'ü🌍')))).toEqual({
@@ -43,7 +43,11 @@ it('leaves every cut of an append to the full decoder', () => {
 });
 
 it('tells names apart that follow each other, however alike', () => {
-  const readNext = createAppendReader();
+  let last: StringAppend | undefined;
+  const readNext = (bytes: Buffer) => {
+    last = readAppend(bytes, last);
+    return last;
+  };
   const ids = ['m1', 'm2', 'm2', '', 'm', 'ü1', 'm1', 'task', 'm1'];
   for (const id of ids) {
     const append = readNext(Buffer.from(actions(appendText(`T-${id}`, id, 'x'))));

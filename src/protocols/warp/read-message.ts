@@ -197,21 +197,10 @@ const reasoningPath = 'agent_reasoning.reasoning';
 
 /**
  * Reads a ResponseEvent that is exactly one append to `agent_output.text` or `agent_reasoning.reasoning`; undefined
- * for anything else, broken bytes included, which the full decoder then judges. Much cheaper than that decoder. Appends
- * follow each other in one message, so a reader remembers the names it has met last.
+ * for anything else, broken bytes included, which the full decoder then judges. Much cheaper than that decoder.
+ * `last`: the one before, mostly of the same message.
  */
-export function createAppendReader(): (bytes: Buffer) => StringAppend | undefined {
-  const names: Names = { task: new LastText(), path: new LastText(), message: new LastText() };
-  return (bytes) => readAppend(bytes, names);
-}
-
-interface Names {
-  readonly task: LastText;
-  readonly path: LastText;
-  readonly message: LastText;
-}
-
-function readAppend(bytes: Buffer, names: Names): StringAppend | undefined {
+export function readAppend(bytes: Buffer, last?: StringAppend): StringAppend | undefined {
   const reader = new Cursor(bytes);
   // ResponseEvent.client_actions, ClientActions.actions, ClientAction.append_to_message_content: one of each.
   if (!reader.enterWhole(0x12) || !reader.enterWhole(0x0a) || !reader.enterWhole(0x2a)) return undefined;
@@ -226,18 +215,18 @@ function readAppend(bytes: Buffer, names: Names): StringAppend | undefined {
     const tag = reader.varint();
     const fieldEnd = reader.fieldEnd(end);
     if (fieldEnd < 0) return undefined;
-    if (tag === 0x1a) taskId = reader.name(fieldEnd, names.task);
+    if (tag === 0x1a) taskId = reader.text(fieldEnd, last?.taskId);
     else if (tag === 0x12) {
       if (path !== '' || reader.varint() !== 0x0a) return undefined;
       if (reader.fieldEnd(fieldEnd) !== fieldEnd) return undefined;
-      path = reader.name(fieldEnd, names.path);
+      path = reader.text(fieldEnd, textPath);
     } else if (tag === 0x0a) {
       while (reader.position < fieldEnd) {
         const memberTag = reader.varint();
         if (memberTag === 0x0a) {
           const idEnd = reader.fieldEnd(fieldEnd);
           if (idEnd < 0) return undefined;
-          messageId = reader.name(idEnd, names.message);
+          messageId = reader.text(idEnd, last?.messageId);
         } else if (memberTag === 0x1a || memberTag === 0x7a) {
           const value = reader.onlyString(fieldEnd);
           if (value === undefined) return undefined;
@@ -252,13 +241,10 @@ function readAppend(bytes: Buffer, names: Names): StringAppend | undefined {
       if (reader.position !== fieldEnd) return undefined;
     } else return undefined;
   }
-  if (path === textPath && text !== undefined && reasoning === undefined) {
-    return { taskId, messageId, isReasoning: false, delta: text };
-  }
-  if (path === reasoningPath && reasoning !== undefined && text === undefined) {
-    return { taskId, messageId, isReasoning: true, delta: reasoning };
-  }
-  return undefined;
+  const [delta, other] = path === textPath ? [text, reasoning] : [reasoning, text];
+  if (delta === undefined || other !== undefined || (path !== textPath && path !== reasoningPath))
+    return undefined;
+  return { taskId, messageId, isReasoning: path === reasoningPath, delta };
 }
 
 class Cursor {
@@ -293,16 +279,11 @@ class Cursor {
     return length < 0 || end > limit ? -1 : end;
   }
 
-  text(end: number): string {
-    const text = this.#bytes.toString('utf8', this.position, end);
+  /** `likely`: mostly it is that again, and comparing is cheaper than making and hashing another one. */
+  text(end: number, likely = ''): string {
+    const start = this.position;
     this.position = end;
-    return text;
-  }
-
-  name(end: number, last: LastText): string {
-    const text = last.read(this.#bytes, this.position, end);
-    this.position = end;
-    return text;
+    return isAscii(likely, this.#bytes, start, end) ? likely : this.#bytes.toString('utf8', start, end);
   }
 
   /** A length-delimited message whose only field is string 1. */
@@ -313,21 +294,13 @@ class Cursor {
   }
 }
 
-/** Gives the same string again for the same bytes: comparing them is cheaper than making and hashing another one. */
-class LastText {
-  #bytes = new Uint8Array();
-  #text = '';
-
-  read(bytes: Buffer, start: number, end: number): string {
-    const last = this.#bytes;
-    let index = end - start;
-    if (index === last.length) {
-      // From the end, where ids differ first.
-      while (index > 0 && last[index - 1] === bytes[start + index - 1]) index--;
-      if (index === 0) return this.#text;
-    }
-    this.#bytes = new Uint8Array(bytes.subarray(start, end));
-    this.#text = bytes.toString('utf8', start, end);
-    return this.#text;
+/** From the end, where ids differ first. */
+function isAscii(text: string, bytes: Buffer, start: number, end: number): boolean {
+  let index = end - start;
+  if (index !== text.length) return false;
+  for (; index > 0; index -= 1) {
+    const code = text.charCodeAt(index - 1);
+    if (code > 0x7f || code !== bytes[start + index - 1]) return false;
   }
+  return true;
 }

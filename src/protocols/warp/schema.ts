@@ -64,15 +64,19 @@ export interface FieldPlan extends Field {
 export interface Schema<Given extends Shape = Shape> {
   readonly name: string;
   readonly shape: Given;
-  /** What a message is before it has any field. */
-  readonly initial: Readonly<Record<string, unknown>>;
+  /** A message before it has any field: what is not there is the prototype's. */
+  readonly Empty: new () => AnyMessage;
   /** In the order in which they are written. */
   readonly plans: readonly FieldPlan[];
   readonly byNumber: readonly (FieldPlan | undefined)[];
 }
 
 function define<const Given extends Shape>(name: string, shape: Given): Schema<Given> {
-  const initial: Record<string, unknown> = { $unknown: undefined };
+  const Empty = class {
+    declare $unknown: UnknownField[] | undefined;
+    [property: string]: unknown;
+  };
+  const initial: AnyMessage = Empty.prototype;
   const plans: FieldPlan[] = [];
   const add = (own: string, field: Field, property: string, member?: string) =>
     plans.push({
@@ -94,11 +98,11 @@ function define<const Given extends Shape>(name: string, shape: Given): Schema<G
   plans.sort((left, right) => left.number - right.number);
   const byNumber: (FieldPlan | undefined)[] = [];
   for (const plan of plans) byNumber[plan.number] = plan;
-  return { name, shape, initial, plans, byNumber: Array.from(byNumber) };
+  return { name, shape, Empty, plans, byNumber: Array.from(byNumber) };
 }
 
 export function newMessage(schema: Schema): AnyMessage {
-  return { ...schema.initial };
+  return new schema.Empty();
 }
 
 /** Undefined where it is not there, or a list is empty. */

@@ -1,4 +1,4 @@
-import type { TurnEvent } from '../../core/turn.ts';
+import type { AnswerStream } from '../shared/answer-stream.ts';
 import type { KeptMessage, RememberedTask } from './memory.ts';
 import { type Message, newMessage, Task, type ToolCall } from './schema.ts';
 
@@ -117,7 +117,7 @@ export class ConversationTasks {
     if (known) return known;
     this.spend(this.#tasks.size);
     const hasRoot = [...this.#tasks.values()].some((entry) => entry.isSurfaced);
-    const task = { ...(newMessage(Task) as Task), id: taskId };
+    const task = Object.assign(newMessage(Task) as Task, { id: taskId });
     const entry: HeldTask = { task, held: [], byId: new Map(), isSurfaced: !hasRoot };
     this.#tasks.set(taskId, entry);
     return entry;
@@ -278,14 +278,18 @@ interface Shown {
  * longer begins with it stays silent until it does again.
  */
 export class ShownText {
-  readonly #show: (event: TurnEvent) => void;
-  readonly #onRewrite: () => void;
+  readonly #answer: AnswerStream;
+  readonly #note: (anomaly: 'rewritten-text') => void;
   #hasText = false;
   #hasReasoning = false;
 
-  constructor(show: (event: TurnEvent) => void, onRewrite: () => void) {
-    this.#show = show;
-    this.#onRewrite = onRewrite;
+  constructor(answer: AnswerStream, note: (anomaly: 'rewritten-text') => void) {
+    this.#answer = answer;
+    this.#note = note;
+  }
+
+  get hasSpoken(): boolean {
+    return this.#hasText || this.#hasReasoning;
   }
 
   /** The message was `even` or not before `delta` was added to its end; constant time while it is. */
@@ -314,7 +318,7 @@ export class ShownText {
       this.#say(shown, suffix);
       return;
     }
-    if (shown.state === 'even') this.#onRewrite();
+    if (shown.state === 'even') this.#note('rewritten-text');
     shown.state = shown.text.startsWith(value) ? 'behind' : 'lost';
   }
 
@@ -324,7 +328,7 @@ export class ShownText {
     shown.hasSpoken = true;
     if (shown.isReasoning) this.#hasReasoning = true;
     else this.#hasText = true;
-    this.#show({
+    this.#answer.add({
       type: shown.isReasoning ? 'reasoning-delta' : 'text-delta',
       text: isParagraph ? `\n\n${text}` : text,
     });

@@ -1,5 +1,5 @@
 import type { TurnEvent } from '../../../core/turn.ts';
-import { createDecoder } from '../decode-stream.ts';
+import { WarpDecoder } from '../decode-stream.ts';
 import { decodeMemory } from '../memory.ts';
 import { stream } from './events.ts';
 
@@ -16,7 +16,7 @@ export function decodeAnswer(
   options: { readonly tools?: readonly string[]; readonly memory?: Uint8Array | undefined } = {},
 ): Decoded {
   const anomalies: string[] = [];
-  const decoder = createDecoder({
+  const decoder = new WarpDecoder({
     offeredTools: new Set(options.tools ?? []),
     remembered: options.memory && decodeMemory(options.memory),
     onAnomaly: (anomaly, { detail }) =>
