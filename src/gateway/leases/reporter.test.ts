@@ -15,7 +15,7 @@ beforeEach(async () => {
   clock = createManualClock();
   pool = await startLendingPool(clock);
   await pool.add('one');
-  reporter = new Reporter(pool, { noteReport() {} }, clock, pino({ level: 'silent' }));
+  reporter = new Reporter(pool, { noteReport() {}, retireFree() {} }, clock, pino({ level: 'silent' }));
   lease = await borrow('session-1');
 });
 

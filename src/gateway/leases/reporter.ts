@@ -16,7 +16,16 @@ export type { ReportResult } from '../../pool-api/report-queue.ts';
 
 type ReportedLease = Pick<TurnLease, 'account' | 'sessionId'>;
 
-export interface TurnReport {
+/**
+ * An account whose upstream failed or fell silent. That is reported only once another account has answered the same request: where
+ * all of them fail, the upstream is at fault.
+ */
+export interface Suspect {
+  readonly lease: TurnLease;
+  readonly outcome: Outcome;
+}
+
+interface TurnReport {
   readonly outcome: Outcome;
   readonly usage?: Usage | undefined;
   readonly retryAfterMs?: number | undefined;
@@ -28,15 +37,17 @@ const longestRetryMs = 31 * 86_400_000;
 
 /** Tells the pool what turns did to accounts. */
 export class Reporter {
+  readonly #leases: Pick<HeldLeases, 'noteReport' | 'retireFree'>;
   readonly #clock: Clock;
   readonly #queue: ReportQueue;
 
   constructor(
     pool: Pick<Pool, 'report'>,
-    leases: Pick<HeldLeases, 'noteReport'>,
+    leases: Pick<HeldLeases, 'noteReport' | 'retireFree'>,
     clock: Clock,
     logger: Logger,
   ) {
+    this.#leases = leases;
     this.#clock = clock;
     this.#queue = new ReportQueue({
       timing: clock,
@@ -59,6 +70,39 @@ export class Reporter {
 
   get pending(): number {
     return this.#queue.pending;
+  }
+
+  /** An attempt went well, and so the suspects of its turn are reported. */
+  succeeded(lease: TurnLease, usage: Usage | undefined, suspects: readonly Suspect[]): void {
+    lease.succeeded();
+    void this.report(lease, { outcome: 'success', usage });
+    for (const { lease: suspect, outcome } of suspects)
+      if (suspect.account.id !== lease.account.id) void this.#failed(suspect, { outcome });
+  }
+
+  /** The vendor's own answer about an account is reported immediately. Resolves to the pool's answer, if there was a report. */
+  async failed(
+    lease: TurnLease,
+    { outcome, fault, retryAfterMs, resetAt }: AppError,
+    usage: Usage | undefined,
+    suspects: Suspect[],
+  ): Promise<ReportResult | undefined> {
+    if (outcome !== undefined && fault !== 'upstream')
+      return this.#failed(lease, { outcome, usage, retryAfterMs, resetAt });
+    if (outcome !== undefined) suspects.push({ lease, outcome });
+    // It says nothing about the account, and counts what was used.
+    if (usage !== undefined) void this.report(lease, { outcome: 'cancelled', usage });
+    return undefined;
+  }
+
+  async #failed(lease: TurnLease, report: TurnReport): Promise<ReportResult | undefined> {
+    const { outcome } = report;
+    if (outcome === 'quota_exhausted' || outcome === 'refused' || outcome === 'rate_limited') lease.retire();
+    const result = await this.report(lease, report);
+    // Until the pool says that some is left, the account counts as spent.
+    const isSpent = outcome === 'quota_exhausted' && (!result || result.status === 'exhausted');
+    if (isSpent && lease.account.free) this.#leases.retireFree(lease.account.provider);
+    return result;
   }
 
   /** Plain successes wait for others; the answer to anything else is worth waiting for. Never throws. */
@@ -99,60 +143,6 @@ function usageItem({ inputTokens, outputTokens, credits, costCents }: Usage): Re
   if (credits !== undefined) used.credits = amount(credits, mostUsage);
   if (costCents !== undefined) used.cost_cents = amount(costCents, mostUsage);
   return used;
-}
-
-/**
- * Reports one turn's attempts to the pool. The vendor's own answer about an account is reported immediately. That an upstream
- * failed or fell silent is reported only once another account has answered the same request: where all of them fail, the
- * upstream is at fault.
- */
-export class AttemptReports {
-  readonly #reporter: Reporter;
-  readonly #leases: Pick<HeldLeases, 'retireFree'>;
-  readonly #suspects: { readonly lease: TurnLease; readonly outcome: Outcome }[] = [];
-
-  constructor(reporter: Reporter, leases: Pick<HeldLeases, 'retireFree'>) {
-    this.#reporter = reporter;
-    this.#leases = leases;
-  }
-
-  succeeded(lease: TurnLease, usage: Usage | undefined): void {
-    lease.succeeded();
-    void this.#reporter.report(lease, { outcome: 'success', usage });
-    for (const { lease: suspect, outcome } of this.#suspects) {
-      if (suspect.account.id !== lease.account.id) void this.#report(suspect, { outcome });
-    }
-  }
-
-  /** Resolves to the pool's answer, if there was a report. */
-  async failed(
-    lease: TurnLease,
-    error: AppError,
-    usage: Usage | undefined,
-  ): Promise<ReportResult | undefined> {
-    const { outcome, fault, retryAfterMs, resetAt } = error;
-    if (outcome !== undefined && fault !== 'upstream') {
-      return this.#report(lease, { outcome, usage, retryAfterMs, resetAt });
-    }
-    if (outcome !== undefined) this.#suspects.push({ lease, outcome });
-    // It says nothing about the account, and counts what was used.
-    if (usage !== undefined) void this.#reporter.report(lease, { outcome: 'cancelled', usage });
-    return undefined;
-  }
-
-  async #report(
-    lease: TurnLease,
-    report: Parameters<Reporter['report']>[1],
-  ): Promise<ReportResult | undefined> {
-    const { outcome } = report;
-    if (outcome === 'quota_exhausted' || outcome === 'refused' || outcome === 'rate_limited') lease.retire();
-    const result = await this.#reporter.report(lease, report);
-    if (outcome === 'quota_exhausted' && lease.account.free) {
-      // Until the pool says that some is left, the account counts as spent.
-      if (!result || result.status === 'exhausted') this.#leases.retireFree(lease.account.provider);
-    }
-    return result;
-  }
 }
 
 /** For the log. An upstream's fault is reported only once another account has answered. */

@@ -7,6 +7,7 @@ import type { AskedRequest, TurnEvent, Usage } from '../../core/turn.ts';
 import type { CallListener, RunningCall, TurnCaller, UpstreamTimeouts } from '../../core/turn-caller.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { debugLog, type Logger } from '../../lib/log/logger.ts';
+import { onceKnown } from '../../lib/once-known.ts';
 import type { ListeningTime } from '../../lib/process/listening-time.ts';
 import { ownTurn } from '../../lib/process/own-turn.ts';
 import type { KnownSecrets } from '../../lib/secrets/known-secrets.ts';
@@ -79,6 +80,7 @@ export class Attempt implements CallListener {
   readonly #traceHeaders: TraceHeaders | undefined;
   readonly #stages: readonly Stage[];
   readonly #ended = Promise.withResolvers<AppError | undefined>();
+  #remembered: AskedTurn['remembered'];
   #call: RunningCall | undefined;
   #isClosed = false;
   #outbound: Outbound | undefined;
@@ -89,6 +91,7 @@ export class Attempt implements CallListener {
   #sentAt = 0;
   #listeningSince = 0;
   #hasAnswered = false;
+  readonly #onAbort = (): void => this.#call?.abort(AppError.from(this.#turn.signal.reason));
 
   /** `traceHeaders`: what the upstream gets of the turn's trace. */
   constructor(
@@ -126,39 +129,38 @@ export class Attempt implements CallListener {
    * Resolves to the error that ended it, or to nothing when the answer is complete. The error is the caller's to write out:
    * another attempt may still give the answer, or the rest of it.
    */
-  async run(): Promise<AppError | undefined> {
-    const { models } = this.#dependencies;
-    const { conversation } = this.#path;
-    const turn = this.#turn;
-    const { provider } = this.route;
-    const accountId = this.lease.account.id;
-    const remembered = conversation.goOn(accountId);
-    models.noteTeam(provider, this.lease.account);
-    const onAbort = (): void => this.#call?.abort(AppError.from(turn.signal.reason));
-    turn.signal.addEventListener('abort', onAbort, { once: true });
+  run(): Promise<AppError | undefined> {
+    const { account } = this.lease;
+    this.#dependencies.models.noteTeam(this.route.provider, account);
+    this.#remembered = this.#path.conversation.goOn(account.id);
+    this.#turn.signal.addEventListener('abort', this.#onAbort, { once: true });
     try {
       // Mostly there is nothing to wait for.
-      const preparing = this.#prepare(remembered);
-      const { turn: outbound, ignored } = preparing instanceof Promise ? await preparing : preparing;
-      if (ignored.length > 0) this.ignored = [...ignored, ...this.ignored];
-      if (provider.caller) this.#begin(provider.caller, outbound);
-      else {
-        const isLarge = ownTurn(turn.bytes);
-        if (isLarge) await isLarge;
-        const baseUrl = provider.baseUrl();
-        this.#send(provider, outbound, typeof baseUrl === 'string' ? baseUrl : await baseUrl);
-      }
-      const error = await this.#ended.promise;
-      if (this.#decoder?.isModelListOutdated) models.outdated(provider);
-      if (!error && this.#isWhole) {
-        const memory = this.#decoder?.memory();
-        if (memory) conversation.remember(accountId, this.answer, memory);
-      }
-      return error;
-    } finally {
-      turn.signal.removeEventListener('abort', onAbort);
-      if (remembered && !this.#call?.isTaken) conversation.restore();
+      const begun = onceKnown(this.#prepare(), (prepared) => this.#begin(prepared));
+      if (begun instanceof Promise) begun.catch((thrown: unknown) => this.#break(thrown));
+    } catch (thrown) {
+      this.#break(thrown);
     }
+    return this.#ended.promise;
+  }
+
+  /** A fault of our own: it must not look like one of the account's. */
+  #break(thrown: unknown): void {
+    this.#release();
+    this.#ended.reject(thrown);
+  }
+
+  #end(error?: AppError): void {
+    if (this.#decoder?.isModelListOutdated) this.#dependencies.models.outdated(this.route.provider);
+    const memory = !error && this.#isWhole ? this.#decoder?.memory() : undefined;
+    if (memory) this.#path.conversation.remember(this.lease.account.id, this.answer, memory);
+    this.#release();
+    this.#ended.resolve(error);
+  }
+
+  #release(): void {
+    this.#turn.signal.removeEventListener('abort', this.#onAbort);
+    if (this.#remembered && !this.#call?.isTaken) this.#path.conversation.restore();
   }
 
   /** The client saw all that the upstream said, and it is not too much to remember. */
@@ -167,29 +169,37 @@ export class Attempt implements CallListener {
     return this.#turn.bytes + this.answer.characters <= maxEntryBytes;
   }
 
-  #prepare(claimed: AskedTurn['remembered']): PreparedTurn | Promise<PreparedTurn> {
+  #prepare(): PreparedTurn | Promise<PreparedTurn> {
     const { request, route, images, leavesProofsOut } = this.#path;
     const { client, signal } = this.#turn;
     const limits = (route.provider.caller ?? route.provider.outbound).images;
     const takesDocuments = this.handling.native.has('documents');
     const rules = { hasVision: !route.isBlind, takesDocuments, limits };
+    const remembered = this.#remembered;
     const prepare = (asked: AskedRequest) =>
-      prepareTurn({ request: asked, ...(claimed ? { remembered: claimed } : {}) }, images, rules, signal);
+      prepareTurn({ request: asked, ...(remembered && { remembered }) }, images, rules, signal);
     if (leavesProofsOut) return prepare(withoutProofs(request));
     if (!route.provider.outbound?.wantsProofs) return prepare(request);
-    const completed = this.#dependencies.reasoning.completed(client.id, request);
-    return completed instanceof Promise ? completed.then(prepare) : prepare(completed);
+    return onceKnown(this.#dependencies.reasoning.completed(client.id, request), prepare);
+  }
+
+  #begin({ turn, ignored }: PreparedTurn): undefined | Promise<undefined> {
+    if (ignored.length > 0) this.ignored = [...ignored, ...this.ignored];
+    const { provider } = this.route;
+    if (provider.caller) return this.#start(provider.caller, turn);
+    const send = () => onceKnown(provider.baseUrl(), (baseUrl) => this.#send(provider, turn, baseUrl));
+    return ownTurn(this.#turn.bytes)?.then(send) ?? send();
   }
 
   /** The provider's own way to carry a turn. */
-  #begin(caller: TurnCaller, { request }: OutboundTurn): void {
+  #start(caller: TurnCaller, { request }: OutboundTurn): undefined {
     const { timeouts, listening } = this.#dependencies;
     this.#turn.signal.throwIfAborted();
     const account = providerAccountOf(this.lease.account);
     this.#watch(caller.start({ timeouts, now: listening.now, listener: this, request, account }));
   }
 
-  #send(provider: ExchangingProvider, turn: OutboundTurn, baseUrl: string): void {
+  #send(provider: ExchangingProvider, turn: OutboundTurn, baseUrl: string): undefined {
     const { dispatcher, userAgent, timeouts, listening } = this.#dependencies;
     this.#turn.signal.throwIfAborted();
     const { relayed, leavesProofsOut } = this.#path;
@@ -276,8 +286,7 @@ export class Attempt implements CallListener {
     try {
       return this.#take(events);
     } catch (thrown) {
-      // A fault of our own: it must not look like one of the account's.
-      this.#ended.reject(thrown);
+      this.#break(thrown);
       this.#call?.discard();
       return true;
     }
@@ -343,7 +352,7 @@ export class Attempt implements CallListener {
     }
     // Before content that of the same batch stays here too.
     if (this.isContentSent) this.unsent = this.#withUnsentUsage(batch);
-    this.#ended.resolve(error);
+    this.#end(error);
   }
 
   #finish(last: Extract<TurnEvent, { type: 'finish' }>, batch: readonly TurnEvent[]): void {
@@ -360,7 +369,7 @@ export class Attempt implements CallListener {
     if (reasoningProof)
       this.#dependencies.reasoning.remember(this.#turn.client.id, toolCalls, reasoningProof);
     output.finish(answer.whole(last), events);
-    this.#ended.resolve(undefined);
+    this.#end();
   }
 
   /** Usage that came before the first content, where nothing was to be sent yet. */

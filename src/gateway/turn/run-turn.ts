@@ -7,7 +7,7 @@ import { sleep } from '../../lib/sleep.ts';
 import { eventsOf, judge } from '../emulation/checked-answer.ts';
 import { sumUsage } from '../emulation/token-count.ts';
 import type { TurnLease } from '../leases/lease-cache.ts';
-import { AttemptReports, type Reporter, type ReportResult, reported } from '../leases/reporter.ts';
+import { type Reporter, type ReportResult, reported, type Suspect } from '../leases/reporter.ts';
 import type { Route } from '../models/route.ts';
 import type { TurnRecords } from '../records/turn-record.ts';
 import type { UsageLedger } from '../usage/ledger.ts';
@@ -30,7 +30,7 @@ import type { ConversationResult } from './conversations.ts';
 import { Failover, isUpstreamsFault, type NextStep } from './failover.ts';
 import { type BrokenAnswer, BufferedOutput, ContinuedOutput, type TurnOutput } from './turn-output.ts';
 import type { Circuits } from './upstream-health.ts';
-import { type ProviderReach, unreachable } from './upstream-health.ts';
+import { type MayTry, type ProviderReach, unreachable } from './upstream-health.ts';
 
 export interface TurnDependencies
   extends AttemptDependencies,
@@ -84,7 +84,7 @@ class TurnRun {
   readonly #candidates: Candidates;
   readonly #failover: Failover;
   readonly #borrowing: Borrowing;
-  readonly #reports: AttemptReports;
+  readonly #suspects: Suspect[] = [];
   /** The log at DEBUG, else undefined. */
   readonly #steps: Logger | undefined;
   /** In the order they were taken. */
@@ -101,7 +101,6 @@ class TurnRun {
     this.#steps = debugLog(dependencies.logger)?.child({ request_id: turn.requestId });
     this.#failover = new Failover(dependencies.clock.monotonic());
     this.#borrowing = new Borrowing(dependencies, turn, this.#failover, this.#steps);
-    this.#reports = new AttemptReports(dependencies.reporter, dependencies.leases.held);
   }
 
   async run(): Promise<TurnResult> {
@@ -282,22 +281,44 @@ class TurnRun {
     return this.#candidates.refusal ?? AppError.from(new Error('No candidate takes this request.'));
   }
 
-  /** One attempt and its report to the pool. The lease is always released. */
-  async #use(place: Place): Promise<Failure | undefined> {
-    const { path, lease, note } = place;
+  /**
+   * One attempt and its report to the pool. While nothing can be sent to the provider, another account would not help: the turn
+   * waits with the one it has. The lease is always released.
+   */
+  async #use({ path, lease, note }: Place): Promise<Failure | undefined> {
+    const { reach, reporter, clock } = this.#dependencies;
     const { id } = lease.account;
-    this.#failover.begin(path.route, this.#dependencies.clock.monotonic());
+    const provider = path.route.provider.name;
+    this.#failover.begin(path.route, clock.monotonic());
+    path.firstContentMs = this.#candidates.firstContentMsOf(path.candidate);
+    // Once: if all are slow, waiting is better than asking again and again.
+    path.firstWordMs = this.#failover.hasFailed ? undefined : this.#candidates.firstWordMsOf(path.candidate);
+    let error: AppError | undefined;
     try {
-      const error = await this.#attemptUntilReached(place);
+      for (let isAgain = true; isAgain; ) {
+        const attempt = new Attempt(this.#dependencies, this.#turn, lease, path, note.span?.passedOn);
+        this.#attempt = attempt;
+        this.#usage = undefined;
+        path.output.begin(attempt);
+        const mayTry = reach.isOut(provider) ? await this.#untilReached(provider) : 'yes';
+        const wasProbe = mayTry === 'as-probe';
+        try {
+          const begunAt = clock.monotonic();
+          error = mayTry === 'too-late' ? unreachable(error) : await attempt.run();
+          isAgain = this.#isToWait(attempt, begunAt, error, wasProbe);
+        } finally {
+          if (wasProbe) reach.probeEnded(provider);
+        }
+      }
       this.#turn.record.attemptEnded(note, this.#attempt, error);
       const { usage } = note;
       this.#usage = usage;
       if (!error) {
-        this.#reports.succeeded(lease, usage);
+        reporter.succeeded(lease, usage, this.#suspects);
         this.#steps?.debug({ account_id: id, outcome: 'success' }, 'the outcome is reported');
         return undefined;
       }
-      const report = await this.#reports.failed(lease, error, usage);
+      const report = await reporter.failed(lease, error, usage, this.#suspects);
       note.accountStatus = report?.status ?? undefined;
       this.#steps?.debug({ account_id: id, ...reported(error, report) }, 'the outcome is reported');
       return { error, report };
@@ -306,54 +327,31 @@ class TurnRun {
     }
   }
 
-  /** While nothing can be sent to the provider, another account would not help: the turn waits with the one it has. */
-  async #attemptUntilReached({ path, lease, note }: Place): Promise<AppError | undefined> {
+  #untilReached(provider: string): Promise<MayTry> {
     const { reach, clock } = this.#dependencies;
-    const provider = path.route.provider.name;
-    const { signal } = this.#turn;
-    const hasOthers = !this.#candidates.isLast;
-    let error: AppError | undefined;
-    path.firstContentMs = this.#candidates.firstContentMsOf(path.candidate);
-    // Once: if all are slow, waiting is better than asking again and again.
-    path.firstWordMs = this.#failover.hasFailed ? undefined : this.#candidates.firstWordMsOf(path.candidate);
-    for (;;) {
-      const attempt = new Attempt(this.#dependencies, this.#turn, lease, path, note.span?.passedOn);
-      this.#attempt = attempt;
-      this.#usage = undefined;
-      path.output.begin(attempt);
-      const mayTry = reach.isOut(provider)
-        ? await this.#borrowing.waiting((deadline) =>
-            reach.mayTry(provider, hasOthers ? clock.monotonic() : deadline, signal),
-          )
-        : 'yes';
-      if (mayTry === 'too-late') return unreachable(error);
-      try {
-        const begunAt = clock.monotonic();
-        error = await attempt.run();
-        if (!error?.isUnreachable) {
-          if (!error) reach.connected(provider);
-          this.#noteLatency(attempt, begunAt, error);
-          return error;
-        }
-        this.#borrowing.hasWaitedSince(begunAt);
-        reach.unreachable(provider, mayTry === 'as-probe');
-        this.#steps?.debug(
-          { provider, reason: error.message },
-          'the provider cannot be reached; the turn waits',
-        );
-        if (signal.aborted || hasOthers) return error;
-      } finally {
-        if (mayTry === 'as-probe') reach.probeEnded(provider);
-      }
-    }
+    return this.#borrowing.waiting((deadline) => {
+      const until = this.#candidates.isLast ? deadline : clock.monotonic();
+      return reach.mayTry(provider, until, this.#turn.signal);
+    });
   }
 
-  #noteLatency(attempt: Attempt, begunAt: number, error: AppError | undefined): void {
-    const { affinity, clock } = this.#dependencies;
+  /** What an attempt shows of its provider and account. True: nothing could be sent, and no other candidate could do better. */
+  #isToWait(attempt: Attempt, begunAt: number, error: AppError | undefined, wasProbe: boolean): boolean {
+    const { reach, affinity, clock } = this.#dependencies;
+    const provider = attempt.route.provider.name;
+    if (error?.isUnreachable) {
+      this.#borrowing.hasWaitedSince(begunAt);
+      reach.unreachable(provider, wasProbe);
+      const reason = error.message;
+      this.#steps?.debug({ provider, reason }, 'the provider cannot be reached; the turn waits');
+      return this.#candidates.isLast && !this.#turn.signal.aborted;
+    }
+    if (!error) reach.connected(provider);
     const isSilent = error?.code === 'upstream_timeout' && error.fault === 'upstream';
     const firstContentAt = isSilent ? clock.monotonic() : attempt.firstContentAt;
     if (firstContentAt !== undefined)
       affinity.latency.note(attempt.lease.account.id, firstContentAt - begunAt);
+    return false;
   }
 
   #decide({ error, report }: Failure, { account }: TurnLease, path: Path): NextStep {
