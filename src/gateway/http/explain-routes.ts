@@ -8,6 +8,7 @@ import type { ManagedKeys } from '../keys/managed-keys.ts';
 import { TurnRecord } from '../records/turn-record.ts';
 import { checkRequest } from '../turn/candidates.ts';
 import { type ExplainDependencies, evenDraw, explainTurn } from '../turn/explain.ts';
+import { TurnSignal } from '../turn/running-turns.ts';
 import * as answers from './api-answers.ts';
 import { decodeTurn } from './decode-turn.ts';
 import type { HealthSources } from './health.ts';
@@ -95,7 +96,7 @@ export const explainRoutes: readonly Route<ExplainService>[] = [
         images: checkRequest(decoded.request, explaining.imageFetcher),
         plan,
         record,
-        signal: new AbortController().signal,
+        signal: new TurnSignal(),
       };
       const explained = await explainTurn(explaining, turn, labels);
       const notes = managed ? keyNotes(managed, managedKeys.now()) : [];

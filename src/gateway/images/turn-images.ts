@@ -71,16 +71,6 @@ export function turnImagesOf(
     : undefined;
 }
 
-/** A turn without images is an upstream's turn as it stands. */
-export function prepareTurn(
-  turn: AskedTurn,
-  images: TurnImages | undefined,
-  rules: ImageRules,
-  signal: AbortSignal,
-): PreparedTurn | Promise<PreparedTurn> {
-  return images ? images.prepare(turn, rules, signal) : { turn: turn as OutboundTurn, ignored: [] };
-}
-
 /** What is shown of images and documents; a document that is not in it stays as it is. */
 type Shown = Map<AnyImage | DocumentPart, ImagePart | TextPart>;
 

@@ -25,7 +25,7 @@ const clientTurns: BackgroundResponsesOptions['clientTurns'] = {
   refused: () => {},
   run: (turn) => {
     turns.push(turn);
-    return new Promise((resolve) => turn.signal.addEventListener('abort', () => resolve(undefined)));
+    return new Promise((resolve) => turn.signal.listen(() => resolve(undefined)));
   },
 };
 

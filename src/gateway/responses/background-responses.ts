@@ -20,7 +20,7 @@ import { EventLog } from '../output/event-log.ts';
 import type { TurnRecords } from '../records/turn-record.ts';
 import type { Attempt } from '../turn/attempt.ts';
 import type { ClientTurns } from '../turn/client-turns.ts';
-import type { Carrier, RunningTurns } from '../turn/running-turns.ts';
+import { type Carrier, type RunningTurns, TurnSignal } from '../turn/running-turns.ts';
 import type { TurnOutput } from '../turn/turn-output.ts';
 import type { ReadRequest } from './responses-request.ts';
 import { isUnderWay, type StoredResponse, type StoredResponses } from './stored-responses.ts';
@@ -324,7 +324,7 @@ class BackgroundRun implements Carrier, TurnOutput {
   readonly request: BackgroundRequest;
   readonly log: EventLog | undefined;
   readonly #identity: AnswerIdentity;
-  readonly #abort = new AbortController();
+  readonly signal = new TurnSignal();
   readonly #ended = Promise.withResolvers<void>();
   #events: ResponseEvents;
   #answeredBy: string | undefined;
@@ -344,9 +344,6 @@ class BackgroundRun implements Carrier, TurnOutput {
   get id(): string {
     return this.#identity.id;
   }
-  get signal(): AbortSignal {
-    return this.#abort.signal;
-  }
   get ended(): Promise<void> {
     return this.#ended.promise;
   }
@@ -357,7 +354,7 @@ class BackgroundRun implements Carrier, TurnOutput {
 
   tick(): void {}
   abort(error: AppError): void {
-    this.#abort.abort(error);
+    this.signal.abort(error);
   }
   /** It ends once it is stored. */
   cut(): void {}

@@ -12,7 +12,7 @@ import type { Allowance } from '../limits/allowance.ts';
 import type { Routes } from '../models/routing.ts';
 import { AnswerHead } from '../output/answer-head.ts';
 import { appErrorFrom } from '../turn/app-errors.ts';
-import type { Carrier } from '../turn/running-turns.ts';
+import { type Carrier, TurnSignal } from '../turn/running-turns.ts';
 import type { BackgroundResponsesOptions } from './background-responses.ts';
 import {
   type ReadRequest,
@@ -131,7 +131,7 @@ class Connection implements Carrier {
   readonly #recent: ReturnType<typeof createRecentTurns>;
   readonly #socket: WebSocket;
   readonly #client: SocketClient;
-  readonly #abort = new AbortController();
+  readonly #signal = new TurnSignal();
   readonly #waiting: Waiting[] = [];
   readonly #cancelExpiry: () => void;
   /** What has arrived of the next message. */
@@ -190,7 +190,7 @@ class Connection implements Carrier {
   }
 
   abort(error: AppError): void {
-    this.#abort.abort(error);
+    this.#signal.abort(error);
     if (error.code !== 'invalid_key') return;
     this.#refusal = error;
     if (this.#isBusy) return;
@@ -264,7 +264,7 @@ class Connection implements Carrier {
   /** Throws AppError where there is no room for another one. */
   #take(message: SocketMessage, held: HeldBody): void {
     // The connection may have closed while a large message was read: nothing would release it later.
-    if (this.#abort.signal.aborted) {
+    if (this.#signal.aborted) {
       held.release();
       return;
     }
@@ -352,7 +352,7 @@ class Connection implements Carrier {
             images,
             allowance,
             plan: allowance?.plan,
-            signal: this.#abort.signal,
+            signal: this.#signal,
           },
           output,
         );

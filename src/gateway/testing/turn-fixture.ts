@@ -18,7 +18,7 @@ import { Affinity } from '../turn/affinity.ts';
 import type { ClientTurn } from '../turn/client-turns.ts';
 import { Conversations, RememberedReasoning } from '../turn/conversations.ts';
 import type { TurnDependencies } from '../turn/run-turn.ts';
-import { RunningTurns } from '../turn/running-turns.ts';
+import { RunningTurns, TurnSignal } from '../turn/running-turns.ts';
 import type { TurnOutput } from '../turn/turn-output.ts';
 import { Circuits, ProviderReach } from '../turn/upstream-health.ts';
 import { createFakePool, type FakePool } from './fake-pool.ts';
@@ -57,7 +57,7 @@ export function clientTurn(request: AskedRequest, change: Partial<ClientTurn> = 
       model: request.model,
       isStream: true,
     }),
-    signal: new AbortController().signal,
+    signal: new TurnSignal(),
     ...change,
   };
 }

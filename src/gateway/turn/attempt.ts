@@ -14,7 +14,7 @@ import type { KnownSecrets } from '../../lib/secrets/known-secrets.ts';
 import type { TraceHeaders } from '../../lib/telemetry/trace-headers.ts';
 import { type Stage, stagesOf } from '../emulation/stages.ts';
 import { countedUsage, hasTokens, shownUsage } from '../emulation/token-count.ts';
-import { type AskedTurn, type PreparedTurn, prepareTurn } from '../images/turn-images.ts';
+import type { AskedTurn, PreparedTurn } from '../images/turn-images.ts';
 import type { AccountLimits } from '../leases/account-limits.ts';
 import { providerAccountOf, type TurnLease } from '../leases/lease-cache.ts';
 import type { ModelLists } from '../models/model-lists.ts';
@@ -91,7 +91,7 @@ export class Attempt implements CallListener {
   #sentAt = 0;
   #listeningSince = 0;
   #hasAnswered = false;
-  readonly #onAbort = (): void => this.#call?.abort(AppError.from(this.#turn.signal.reason));
+  readonly #onAbort = (error: AppError): void => this.#call?.abort(error);
 
   /** `traceHeaders`: what the upstream gets of the turn's trace. */
   constructor(
@@ -133,7 +133,7 @@ export class Attempt implements CallListener {
     const { account } = this.lease;
     this.#dependencies.models.noteTeam(this.route.provider, account);
     this.#remembered = this.#path.conversation.goOn(account.id);
-    this.#turn.signal.addEventListener('abort', this.#onAbort, { once: true });
+    this.#turn.signal.listen(this.#onAbort);
     try {
       // Mostly there is nothing to wait for.
       const begun = onceKnown(this.#prepare(), (prepared) => this.#begin(prepared));
@@ -159,7 +159,7 @@ export class Attempt implements CallListener {
   }
 
   #release(): void {
-    this.#turn.signal.removeEventListener('abort', this.#onAbort);
+    this.#turn.signal.unlisten(this.#onAbort);
     if (this.#remembered && !this.#call?.isTaken) this.#path.conversation.restore();
   }
 
@@ -176,8 +176,11 @@ export class Attempt implements CallListener {
     const takesDocuments = this.handling.native.has('documents');
     const rules = { hasVision: !route.isBlind, takesDocuments, limits };
     const remembered = this.#remembered;
-    const prepare = (asked: AskedRequest) =>
-      prepareTurn({ request: asked, ...(remembered && { remembered }) }, images, rules, signal);
+    const prepare = (asked: AskedRequest): PreparedTurn | Promise<PreparedTurn> => {
+      const turn = { request: asked, ...(remembered && { remembered }) };
+      // Without images it is an upstream's turn as it stands.
+      return images?.prepare(turn, rules, signal.whole) ?? { turn: turn as OutboundTurn, ignored: [] };
+    };
     if (leavesProofsOut) return prepare(withoutProofs(request));
     if (!route.provider.outbound?.wantsProofs) return prepare(request);
     return onceKnown(this.#dependencies.reasoning.completed(client.id, request), prepare);

@@ -28,7 +28,7 @@ export interface Place {
   readonly how: Parameters<Session['answeredBy']>[1];
 }
 
-type Demand = Omit<LeaseDemand, 'deadline'> & { readonly signal: AbortSignal };
+type Demand = Omit<LeaseDemand, 'deadline' | 'signal'>;
 
 /** How long a turn waits, altogether, for a cooling or busy account and for a provider that cannot be reached. */
 const longestWaitMs = 10_000;
@@ -75,7 +75,6 @@ export class Borrowing {
       exclude: route.barred ? new Set([...excluded, ...route.barred]) : excluded,
       isFreeBarred,
       trace: record.trace?.headers,
-      signal: this.#turn.signal,
     };
     let askedAt = clock.monotonic();
     const placed = (lease: TurnLease): Place => {
@@ -157,6 +156,7 @@ export class Borrowing {
   /** One that may have nothing left as well, but none that the upstream has refused for that, until it may be tried again. */
   async #acquire(demand: Demand, spent: readonly SpentLimit[], mayWait: boolean): Promise<TurnLease> {
     const { leases, clock } = this.#dependencies;
+    const signal = this.#turn.signal.whole;
     const now = clock.now();
     const barred = spent.filter(
       ({ barredUntil, accountId }) => barredUntil > now && !demand.exclude.has(accountId),
@@ -164,9 +164,9 @@ export class Borrowing {
     const acquire = (others: Demand, mostMs: number) =>
       mayWait
         ? this.waiting((deadline) =>
-            leases.acquire({ ...others, deadline: Math.min(deadline, clock.monotonic() + mostMs) }),
+            leases.acquire({ ...others, signal, deadline: Math.min(deadline, clock.monotonic() + mostMs) }),
           )
-        : leases.acquire({ ...others, deadline: clock.monotonic() });
+        : leases.acquire({ ...others, signal, deadline: clock.monotonic() });
     if (barred.length === 0) return acquire(demand, Number.POSITIVE_INFINITY);
     const openInMs = Math.min(...barred.map(({ barredUntil }) => barredUntil)) - now;
     const begunAt = clock.monotonic();
@@ -182,8 +182,8 @@ export class Borrowing {
       const leftMs = openInMs - (clock.monotonic() - begunAt);
       if (!isShort(error)) throw error;
       if (!mayWait || leftMs > this.#waitLeftMs) throw limitedHere(error, barred.length, leftMs);
-      await this.waiting(() => sleep(clock, Math.max(0, leftMs), demand.signal, true));
-      demand.signal.throwIfAborted();
+      await this.waiting(() => sleep(clock, Math.max(0, leftMs), signal, true));
+      signal.throwIfAborted();
       return await acquire(demand, Number.POSITIVE_INFINITY);
     }
   }
@@ -191,7 +191,11 @@ export class Borrowing {
   async #ifAnyIsFree(demand: Demand): Promise<TurnLease | undefined> {
     const { leases, clock } = this.#dependencies;
     try {
-      return await leases.acquire({ ...demand, deadline: clock.monotonic() });
+      return await leases.acquire({
+        ...demand,
+        signal: this.#turn.signal.whole,
+        deadline: clock.monotonic(),
+      });
     } catch (error) {
       if (isShort(error)) return undefined;
       throw error;
@@ -199,11 +203,15 @@ export class Borrowing {
   }
 
   /** Throws the error to show where an account is free that this turn has not tried: a refusal is not worked around. */
-  async #mustBeShort(demand: Omit<LeaseDemand, 'deadline'>): Promise<void> {
+  async #mustBeShort(demand: Demand): Promise<void> {
     const { leases, clock } = this.#dependencies;
     let free: TurnLease;
     try {
-      free = await leases.acquire({ ...demand, deadline: clock.monotonic() });
+      free = await leases.acquire({
+        ...demand,
+        signal: this.#turn.signal.whole,
+        deadline: clock.monotonic(),
+      });
     } catch (error) {
       if (isAboutOthers(error)) return;
       throw error;

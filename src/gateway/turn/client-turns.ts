@@ -16,6 +16,7 @@ import type { Admission } from './admission.ts';
 import { checkRequest } from './candidates.ts';
 import type { GatewayMetrics } from './metrics.ts';
 import { runTurn, type TurnDependencies, type TurnResult } from './run-turn.ts';
+import type { TurnSignal } from './running-turns.ts';
 import type { TurnOutput } from './turn-output.ts';
 
 /** What a client asked for, whatever carries the answer. Each of its choices is a turn of its own. */
@@ -42,8 +43,8 @@ export interface ClientTurn {
   readonly record: TurnRecord;
   /** What is reserved of its key's limits; its choices share it. */
   readonly allowance?: Allowance | undefined;
-  /** Aborts when the client has left or the gateway stops; the reason is an AppError. */
-  readonly signal: AbortSignal;
+  /** Aborts when the client has left or the gateway stops. */
+  readonly signal: TurnSignal;
 }
 
 /** What of a turn says how much of its key's limits it may take. */

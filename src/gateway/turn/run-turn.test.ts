@@ -14,6 +14,7 @@ import {
   until,
 } from '../testing/turn-fixture.ts';
 import { runTurn } from './run-turn.ts';
+import { TurnSignal } from './running-turns.ts';
 
 let fixture: TurnFixture;
 beforeEach(async () => {
@@ -46,7 +47,7 @@ interface RunOptions {
 }
 
 function run(options: RunOptions = {}) {
-  const client = new AbortController();
+  const client = new TurnSignal();
   let routed = 0;
   class Output extends SeenOutput {
     override readonly isBuffered = options.isBuffered ?? false;
@@ -68,7 +69,7 @@ function run(options: RunOptions = {}) {
     affinityKey: options.affinityKey,
     plan: options.plan,
     wantsUsage: options.wantsUsage ?? false,
-    signal: client.signal,
+    signal: client,
   });
   const summary = runTurn(fixture.turns, turn, output).then((result) => ({
     ...result,

@@ -226,7 +226,7 @@ class TurnRun {
     const { clock } = this.#dependencies;
     const pauseMs = this.#failover.pauseMs(clock.monotonic());
     if (pauseMs === 0) return;
-    await sleep(clock, pauseMs, this.#turn.signal, true);
+    await sleep(clock, pauseMs, this.#turn.signal.whole, true);
     this.#turn.signal.throwIfAborted();
   }
 
@@ -331,7 +331,7 @@ class TurnRun {
     const { reach, clock } = this.#dependencies;
     return this.#borrowing.waiting((deadline) => {
       const until = this.#candidates.isLast ? deadline : clock.monotonic();
-      return reach.mayTry(provider, until, this.#turn.signal);
+      return reach.mayTry(provider, until, this.#turn.signal.whole);
     });
   }
 

@@ -3,6 +3,45 @@ import { AppError } from '../../core/errors.ts';
 import type { RunningCall } from '../../core/turn-caller.ts';
 import type { Clock } from '../../lib/clock.ts';
 
+/** Says that a turn is to end. An `AbortSignal` costs more than much of a turn does: it is made where something waits with it. */
+export class TurnSignal {
+  /** Undefined while the turn goes on. */
+  reason: AppError | undefined;
+  readonly #listeners: ((error: AppError) => void)[] = [];
+  #controller: AbortController | undefined;
+
+  get aborted(): boolean {
+    return this.reason !== undefined;
+  }
+
+  /** For what waits. */
+  get whole(): AbortSignal {
+    this.#controller ??= new AbortController();
+    if (this.reason) this.#controller.abort(this.reason);
+    return this.#controller.signal;
+  }
+
+  /** Does nothing the second time. */
+  abort(error: AppError): void {
+    if (this.reason) return;
+    this.reason = error;
+    this.#controller?.abort(error);
+    for (const listener of this.#listeners.splice(0)) listener(error);
+  }
+
+  /** Throws the reason. */
+  throwIfAborted(): void {
+    if (this.reason) throw this.reason;
+  }
+
+  listen(listener: (error: AppError) => void): void {
+    this.#listeners.push(listener);
+  }
+  unlisten(listener: (error: AppError) => void): void {
+    remove(this.#listeners, listener);
+  }
+}
+
 /** What carries turns to their client: an HTTP answer, a WebSocket, or the store for a response in the background. */
 export interface Carrier {
   /** Whose turns they are. */
@@ -111,8 +150,9 @@ export class HttpCarrier implements Carrier {
   readonly response: ServerResponse;
   readonly turnCount = 1;
   readonly isStream: boolean;
+  /** Aborts when the client has left or the deadline of a stop has passed. */
+  readonly signal = new TurnSignal();
   readonly #running: RunningTurns;
-  readonly #abort = new AbortController();
   #hasEnded = false;
   #isClosed = false;
   /** Bytes that waited for the client at the last look, and since when it has been as many. */
@@ -136,13 +176,8 @@ export class HttpCarrier implements Carrier {
     if (this.#hasEnded) this.#running.delete(this);
   }
 
-  /** Aborts when the client has left or the deadline of a stop has passed; the reason is an AppError. */
-  get signal(): AbortSignal {
-    return this.#abort.signal;
-  }
-
   abort(error: AppError): void {
-    this.#abort.abort(error);
+    this.signal.abort(error);
   }
 
   cut(): void {
