@@ -26,7 +26,7 @@ export interface Workload {
   readonly isStream: boolean;
   readonly connections: number;
   /** Unset: as fast as answers come. */
-  readonly perSecond?: number;
+  readonly perSecond?: number | undefined;
   /** Turns a round. */
   readonly count: number;
   readonly quickCount: number;
