@@ -135,7 +135,8 @@ export async function openPostgres(url: string, options: PostgresOptions = {}) {
   const withClient = async <T>(attempt: Attempt<T>, isSafe: boolean): Promise<T> => {
     const deadline = performance.now() + patienceMs;
     for (let tries = 1; ; tries += 1) {
-      if (reach.isAway || isClosed) throw unreachable(place, reach.failure ?? closed(), setting);
+      if (reach.isAway || isClosed)
+        throw unreachable(place, reach.failure ?? new Error('it is closed here'), setting);
       const sent = { isSent: false };
       let client: pg.PoolClient | undefined;
       try {
@@ -248,19 +249,13 @@ export async function openPostgres(url: string, options: PostgresOptions = {}) {
 
 /** Any answer shows that the server is there. */
 async function ask(client: pg.PoolClient): Promise<void> {
-  let failure: unknown;
+  let isAnswered = false;
   try {
     await client.query('SELECT 1');
-  } catch (error) {
-    failure = error;
-    throw error;
+    isAnswered = true;
   } finally {
-    client.release(failure !== undefined);
+    client.release(!isAnswered);
   }
-}
-
-function closed(): Error {
-  return new Error('it is closed here');
 }
 
 function queriesOver(send: (query: pg.QueryConfig) => Promise<pg.QueryResult>): PostgresQueries {

@@ -27,9 +27,10 @@ export interface ServerReachOptions {
 export class ServerReach {
   readonly #options: ServerReachOptions;
   #answeredAt = performance.now();
-  /** What went wrong since the last answer. */
-  #failure: unknown;
-  #isAway = false;
+  /** What went wrong since the last answer; undefined while it answers. */
+  failure: unknown;
+  /** Nothing was answered for seconds. */
+  isAway = false;
   #awaySince = 0;
   #isLooking = false;
   #isClosed = false;
@@ -44,33 +45,23 @@ export class ServerReach {
 
   /** False from the first failure to the next answer. */
   get isReachable(): boolean {
-    return this.#failure === undefined;
-  }
-
-  /** Nothing was answered for seconds. */
-  get isAway(): boolean {
-    return this.#isAway;
-  }
-
-  /** The last failure; undefined while it answers. */
-  get failure(): unknown {
-    return this.#failure;
+    return this.failure === undefined;
   }
 
   /** Resolves when the server is not, or no longer, away, and when this is closed. */
   async whenBack(): Promise<void> {
-    if (this.#isAway) await this.#back.promise;
+    if (this.isAway) await this.#back.promise;
   }
 
   /** The server has answered, be it with an error. */
   answered(): void {
     this.#answeredAt = performance.now();
-    if (this.#failure === undefined && this.#awayTimer === undefined) return;
-    this.#failure = undefined;
+    if (this.failure === undefined && this.#awayTimer === undefined) return;
+    this.failure = undefined;
     clearTimeout(this.#awayTimer);
     this.#awayTimer = undefined;
-    if (!this.#isAway) return;
-    this.#isAway = false;
+    if (!this.isAway) return;
+    this.isAway = false;
     this.#back.resolve();
     this.#back = Promise.withResolvers();
     this.#options.onBack(performance.now() - this.#awaySince);
@@ -79,8 +70,8 @@ export class ServerReach {
   /** A connection was lost, or could not be made. */
   failed(error: unknown): void {
     this.#doubt();
-    this.#failure ??= error;
-    if (!this.#isAway) void this.#look();
+    this.failure ??= error;
+    if (!this.isAway) void this.#look();
   }
 
   close(): void {
@@ -91,7 +82,7 @@ export class ServerReach {
   }
 
   #doubt(): void {
-    if (this.#isAway || this.#isClosed) return;
+    if (this.isAway || this.#isClosed) return;
     // A process that was suspended reads first what has arrived meanwhile.
     this.#awayTimer ??= setTimeout(() => setImmediate(() => this.#giveUp()), awayAfterMs).unref();
   }
@@ -99,10 +90,10 @@ export class ServerReach {
   #giveUp(): void {
     if (this.#awayTimer === undefined || this.#isClosed) return;
     this.#awayTimer = undefined;
-    this.#failure ??= noAnswer(awayAfterMs);
-    this.#isAway = true;
+    this.failure ??= noAnswer(awayAfterMs);
+    this.isAway = true;
     this.#awaySince = this.#answeredAt;
-    this.#options.onAway(this.#failure);
+    this.#options.onAway(this.failure);
   }
 
   #lookAfter(delayMs: number): void {
@@ -114,7 +105,7 @@ export class ServerReach {
   async #look(): Promise<void> {
     if (this.#isLooking || this.#isClosed) return;
     const idleMs = performance.now() - this.#answeredAt;
-    if (this.#failure === undefined && idleMs < lookEveryMs) {
+    if (this.failure === undefined && idleMs < lookEveryMs) {
       this.#lookAfter(lookEveryMs - idleMs);
       return;
     }
@@ -128,8 +119,8 @@ export class ServerReach {
       });
       this.#lookAfter(lookEveryMs);
     } catch (error) {
-      this.#failure = error;
-      const pauseMs = this.#isAway ? lookWhileAwayMs : lookAgainMs;
+      this.failure = error;
+      const pauseMs = this.isAway ? lookWhileAwayMs : lookAgainMs;
       this.#lookAfter(withJitter(pauseMs, 2 / 3, 4 / 3));
     } finally {
       this.#isLooking = false;

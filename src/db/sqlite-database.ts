@@ -17,22 +17,15 @@ export class SqliteDatabase implements Database {
 
   constructor(sqlite: Sqlite) {
     this.#sqlite = sqlite;
-    const all = <Row>(sql: string, values: Value[]): Row[] =>
-      sqlite.all(inSqlite(sql, values), ...(values as SQLInputValue[]));
-    const get = <Row>(sql: string, values: Value[]): Row | undefined =>
-      sqlite.get(inSqlite(sql, values), ...(values as SQLInputValue[]));
-    const run = (sql: string, values: Value[]): number =>
-      sqlite.run(inSqlite(sql, values), ...(values as SQLInputValue[]));
-    this.#inTransaction = {
-      all: async <Row>(sql: string, ...values: Value[]) => all<Row>(sql, values),
-      get: async <Row>(sql: string, ...values: Value[]) => get<Row>(sql, values),
-      run: async (sql, ...values) => run(sql, values),
-    };
-    this.writing = {
-      all: <Row>(sql: string, ...values: Value[]) => this.#between(() => all<Row>(sql, values)),
-      get: <Row>(sql: string, ...values: Value[]) => this.#between(() => get<Row>(sql, values)),
-      run: (sql, ...values) => this.#between(() => run(sql, values)),
-    };
+    const queries = (when: <T>(task: () => T) => Promise<T>): Queries => ({
+      all: <Row>(sql: string, ...values: Value[]) =>
+        when(() => sqlite.all<Row>(inSqlite(sql, values), ...(values as SQLInputValue[]))),
+      get: <Row>(sql: string, ...values: Value[]) =>
+        when(() => sqlite.get<Row>(inSqlite(sql, values), ...(values as SQLInputValue[]))),
+      run: (sql, ...values) => when(() => sqlite.run(inSqlite(sql, values), ...(values as SQLInputValue[]))),
+    });
+    this.#inTransaction = queries(async (task) => task());
+    this.writing = queries((task) => this.#between(task));
     this.reading = this.writing;
   }
 

@@ -53,17 +53,10 @@ export function openSqlite(
   { command = thisCommand(), reserves = false }: OpenSqliteOptions = {},
 ) {
   const isMemory = path === ':memory:';
-  const database = openFile(path, isMemory);
-  try {
-    if (!isMemory) lock(database, path);
-    migrate(database, migrations, now);
-    if (!isMemory) writeHolder(path, command, now);
-    if (!isMemory && reserves) reserve(database);
-  } catch (error) {
-    database.close();
-    throw error instanceof DatabaseError ? error : unusable(path, error);
-  }
-
+  const database = openHeld(path, now, command, (opened) => {
+    migrate(opened, migrations, now);
+    if (!isMemory && reserves) reserve(opened);
+  });
   const file = isMemory ? undefined : fileAt(path);
   const statements = new Map<string, StatementSync>();
   const prepared = (sql: string): StatementSync => {
@@ -167,14 +160,7 @@ export function holdSqlite(path: string, now: number) {
   if (!existsSync(path)) {
     throw new DatabaseError('database_unusable', `There is no database at ${path}.`);
   }
-  const database = openFile(path, false);
-  try {
-    lock(database, path);
-    writeHolder(path, thisCommand(), now);
-  } catch (error) {
-    database.close();
-    throw error instanceof DatabaseError ? error : unusable(path, error);
-  }
+  const database = openHeld(path, now, thisCommand());
   return {
     copyTo: (copy: string): void => void database.prepare('VACUUM INTO ?').run(copy),
     close(): void {
@@ -184,13 +170,25 @@ export function holdSqlite(path: string, now: number) {
   };
 }
 
-function openFile(path: string, isMemory: boolean): DatabaseSync {
+/** Opens a file and takes its lock; one in memory has none. */
+function openHeld(
+  path: string,
+  now: number,
+  command: string,
+  prepare: (database: DatabaseSync) => void = () => {},
+): DatabaseSync {
+  const isMemory = path === ':memory:';
+  let database: DatabaseSync | undefined;
   try {
     if (!isMemory) makePrivate(path);
-    const database = new DatabaseSync(path, { timeout: lockWaitMs, enableForeignKeyConstraints: true });
+    database = new DatabaseSync(path, { timeout: lockWaitMs, enableForeignKeyConstraints: true });
+    if (!isMemory) lock(database, path);
+    prepare(database);
+    if (!isMemory) writeHolder(path, command, now);
     return database;
   } catch (error) {
-    throw unusable(path, error);
+    database?.close();
+    throw error instanceof DatabaseError ? error : unusable(path, error);
   }
 }
 

@@ -77,10 +77,7 @@ export class AccountSession {
    * const { token, account } = await session.token({ signal: AbortSignal.timeout(5_000) });
    */
   token(options: TokenOptions = {}): Promise<Bearer> {
-    const { accountId, validForMs = 10_000, signal } = options;
-    const waitMs = options.waitMs ?? this.#held.request.wait_ms ?? 10_000;
-    const demand = { accountId, validForMs, waitMs, signal };
-    return findBearer(this.#held, this.#tools.timing, demand);
+    return findBearer(this.#held, this.#tools.timing, options);
   }
 
   /**
@@ -164,27 +161,19 @@ export interface Bearer {
   readonly account: LeasedAccount;
 }
 
-export interface BearerDemand {
-  /** This account of the session; absent: the first with a bearer that lasts. */
-  readonly accountId?: string | undefined;
-  /** How long the bearer has to last, in milliseconds. */
-  readonly validForMs: number;
-  readonly waitMs: number;
-  readonly signal?: AbortSignal | undefined;
-}
-
 /** An answer of the pool this young is believed without asking. */
 const confirmedForMs = 15_000;
 /** How long to wait for another account before the own ones are looked at again. */
 const lookAgainMs = 2_000;
 
-/**
- * A bearer that has not run out: from memory, from the pool, or from another account when the pool has no fresh one for
- * those that are held. While the pool is unreachable it goes on with what it has until that lapses.
- */
-export async function findBearer(session: HeldSession, timing: Clock, demand: BearerDemand): Promise<Bearer> {
-  const { accountId, validForMs, signal } = demand;
-  const deadline = timing.monotonic() + demand.waitMs;
+/** From memory, from the pool, or from another account when the pool has no fresh one for those that are held. */
+export async function findBearer(
+  session: HeldSession,
+  timing: Clock,
+  options: TokenOptions,
+): Promise<Bearer> {
+  const { accountId, validForMs = 10_000, signal, waitMs = session.request.wait_ms ?? 10_000 } = options;
+  const deadline = timing.monotonic() + waitMs;
   const ours = () => session.matching.filter(({ id }) => accountId === undefined || id === accountId);
   const fresh = () => {
     const account = session.isLive()
@@ -210,12 +199,11 @@ export async function findBearer(session: HeldSession, timing: Clock, demand: Be
     const found = fresh();
     if (found) return found;
     if (accountId !== undefined && ours().length === 0) throw noSuchLease(accountId);
-    const waitMs = Math.min(leftMs(), lookAgainMs);
-    const stale = ours();
+    const pauseMs = Math.min(leftMs(), lookAgainMs);
     if (accountId === undefined) {
-      await replace(stale, waitMs);
+      await replace(ours(), pauseMs);
     } else {
-      await waitFor(waitMs);
+      await waitFor(pauseMs);
       await session.confirm(signal);
     }
     const later = fresh();

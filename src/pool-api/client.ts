@@ -11,10 +11,9 @@ import {
   type SessionTools,
 } from './account-session.ts';
 import { isAway, isPoolError, PoolError } from './errors.ts';
-import { type PoolNews, readNews } from './event-stream.ts';
+import type { PoolNews } from './event-stream.ts';
 import { HeldSession } from './held-session.ts';
-import { createPoolCalls, type PoolCalls } from './http-pool.ts';
-import { createTransport, type Transport } from './http-transport.ts';
+import { createHttpPool, type HttpPool } from './http-pool.ts';
 import { type BlockOptions, type BlockTools, LeaseBlock } from './lease-block.ts';
 import { complete, type Report, ReportQueue, type ReportResult } from './report-queue.ts';
 import type {
@@ -111,8 +110,7 @@ interface Entry {
  * session.queueReport(account, 'success');
  */
 export class AccountPoolClient {
-  readonly #transport: Transport;
-  readonly #calls: PoolCalls;
+  readonly #pool: HttpPool;
   readonly #entries = new Map<string, Entry>();
   readonly #blocks = new Map<string, LeaseBlock>();
   readonly #allocating = new BackgroundTasks();
@@ -125,12 +123,9 @@ export class AccountPoolClient {
   #closing: Promise<void> | undefined;
 
   constructor(options: AccountPoolClientOptions = {}) {
-    this.#transport = createTransport({
+    this.#pool = createHttpPool({
+      ...options,
       baseUrl: options.baseUrl ?? 'http://localhost:8019',
-      apiKey: options.apiKey,
-    });
-    this.#calls = createPoolCalls(this.#transport, {
-      timeoutMs: options.timeoutMs ?? 10_000,
       retry: { retries: options.retries ?? 3, baseMs: options.retryDelayMs ?? 200, maxMs: 5_000 },
     });
     this.#reports = new ReportQueue({
@@ -140,7 +135,7 @@ export class AccountPoolClient {
         this.#dropped += count;
       },
     });
-    this.#tools = { timing: systemClock, pool: this.#calls, client: this, reports: this.#reports };
+    this.#tools = { timing: systemClock, pool: this.#pool, client: this, reports: this.#reports };
   }
 
   /** The sessions this client holds, by id. */
@@ -202,7 +197,11 @@ export class AccountPoolClient {
     const { leases, signal } = options;
     const entry = this.#entries.get(sessionId);
     if (entry && typeof session !== 'string' && entry.session !== session) return nothingReleased;
-    if (leases !== undefined) return await this.#releaseSome(sessionId, leases, signal);
+    if (leases !== undefined) {
+      const answer = await this.#sendRelease({ session_id: sessionId, leases }, signal);
+      this.#entries.get(sessionId)?.held.forget(leases);
+      return answer;
+    }
     if (this.#reports.pending > 0) await this.#reports.flush();
     // Nothing may renew what is on its way back.
     entry?.held.end(releasedError());
@@ -239,7 +238,7 @@ export class AccountPoolClient {
    * const { health, pool_stats } = await pool.status();
    */
   status(options: CallOptions = {}): Promise<StatusAnswer> {
-    return this.#calls.status(options.signal);
+    return this.#pool.status(options.signal);
   }
 
   /**
@@ -256,7 +255,7 @@ export class AccountPoolClient {
   events(options: EventOptions = {}): AsyncGenerator<PoolNews, void, undefined> {
     const ending = this.#ending.signal;
     const signal = options.signal ? AbortSignal.any([options.signal, ending]) : ending;
-    return readNews(this.#transport, {}, options.onState ?? (() => {}), signal);
+    return this.#pool.news(options.onState ?? (() => {}), signal);
   }
 
   /**
@@ -291,11 +290,11 @@ export class AccountPoolClient {
     const { signal, renew = true } = options;
     const ending = this.#ending.signal;
     const either = signal ? AbortSignal.any([signal, ending]) : ending;
-    const sessionId = request.session_id ?? randomUUID();
     const isNew = request.session_id === undefined;
-    const entry =
-      this.#liveEntry(sessionId) ?? this.#createEntry({ ...request, session_id: sessionId }, renew);
-    await entry.held.ensureAs({ ...request, session_id: sessionId }, either, isNew);
+    const sessionId = request.session_id ?? randomUUID();
+    const named = { ...request, session_id: sessionId };
+    const entry = this.#liveEntry(sessionId) ?? this.#createEntry(named, renew !== false);
+    await entry.held.ensureAs(named, either, isNew);
     // Two calls for one session at a time: the first that is answered is the one that is kept.
     const kept = this.#liveEntry(sessionId);
     if (kept !== undefined && kept !== entry) {
@@ -317,30 +316,14 @@ export class AccountPoolClient {
     return entry?.held.isEnded ? undefined : entry;
   }
 
-  #createEntry(request: AllocateRequest & { session_id: string }, renew: boolean | AbortSignal): Entry {
-    const held = new HeldSession({
-      request,
-      pool: this.#calls,
-      timing: systemClock,
-      isRenewed: renew !== false,
-    });
-    const session = new AccountSession(held, this.#tools);
-    return { held, session };
-  }
-
-  async #releaseSome(
-    sessionId: string,
-    leases: NonNullable<ReleaseRequest['leases']>,
-    signal: AbortSignal | undefined,
-  ): Promise<ReleaseAnswer> {
-    const answer = await this.#sendRelease({ session_id: sessionId, leases }, signal);
-    this.#entries.get(sessionId)?.held.forget(leases);
-    return answer;
+  #createEntry(request: AllocateRequest & { session_id: string }, isRenewed: boolean): Entry {
+    const held = new HeldSession({ request, pool: this.#pool, timing: systemClock, isRenewed });
+    return { held, session: new AccountSession(held, this.#tools) };
   }
 
   async #sendRelease(request: ReleaseRequest, signal: AbortSignal | undefined): Promise<ReleaseAnswer> {
     try {
-      return await this.#calls.release(request, signal);
+      return await this.#pool.release(request, signal);
     } catch (error) {
       if (isPoolError(error, 'session_not_found')) return nothingReleased;
       throw error;
@@ -352,7 +335,7 @@ export class AccountPoolClient {
     items: readonly ReportItem[],
     signal?: AbortSignal,
   ): Promise<ReportAnswer> {
-    const answer = await this.#calls.report({ session_id: sessionId, reports: [...items] }, signal);
+    const answer = await this.#pool.report({ session_id: sessionId, reports: [...items] }, signal);
     this.#entries.get(sessionId)?.held.noteReport(answer.results);
     this.#blocks.get(sessionId)?.noteReport(answer.results);
     return answer;
@@ -384,11 +367,10 @@ export class AccountPoolClient {
       await Promise.all([...this.#blocks.values()].map((block) => block.close()));
       const releases = [...this.#entries.keys()].map((id) => this.release(id).catch(ignoreAway));
       await Promise.all(releases);
-      await this.#calls.settle();
     } finally {
       for (const { held } of this.#entries.values()) held.end(releasedError());
       this.#entries.clear();
-      this.#transport.close();
+      await this.#pool.close();
     }
   }
 }

@@ -10,11 +10,7 @@ import { type PoolEvent, poolEvent } from './schema.ts';
 /** What a listener hears. `reset`: some events were missed for good, so what was known has to be asked for again. */
 export type PoolNews = PoolEvent | { readonly type: 'reset' };
 
-export interface EventStreamOptions {
-  /** Silence after which the connection counts as dead; the pool sends a comment more often than that. */
-  readonly silenceMs?: number | undefined;
-}
-
+/** Silence after which the connection counts as dead; the pool sends a comment more often than that. */
 const usualSilenceMs = 60_000;
 const firstDelayMs = 250;
 const longestDelayMs = 15_000;
@@ -30,12 +26,12 @@ const eventId = /^[\x21-\x7e]{1,128}$/;
  */
 export async function followEvents(
   transport: Transport,
-  options: EventStreamOptions,
+  silenceMs: number | undefined,
   onEvent: (event: PoolEvent) => void,
   onState: (isConnected: boolean) => void,
   signal: AbortSignal,
 ): Promise<void> {
-  for await (const news of readNews(transport, { ...options, isBackground: true }, onState, signal)) {
+  for await (const news of readNews(transport, { silenceMs, isBackground: true, onState, signal })) {
     if (news.type !== 'reset') {
       onEvent(news);
     } else {
@@ -52,11 +48,14 @@ export async function followEvents(
  */
 export async function* readNews(
   transport: Transport,
-  options: EventStreamOptions & { readonly isBackground?: boolean },
-  onState: (isConnected: boolean) => void,
-  signal: AbortSignal,
+  options: {
+    readonly onState: (isConnected: boolean) => void;
+    readonly signal: AbortSignal;
+    readonly silenceMs?: number | undefined;
+    readonly isBackground?: boolean;
+  },
 ): AsyncGenerator<PoolNews, void, undefined> {
-  const { silenceMs = usualSilenceMs, isBackground = false } = options;
+  const { onState, signal, silenceMs = usualSilenceMs, isBackground = false } = options;
   let lastEventId: string | undefined;
   let attempt = 0;
   while (!signal.aborted) {

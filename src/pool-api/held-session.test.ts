@@ -1,7 +1,7 @@
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { createManualClock } from '../gateway/testing/manual-clock.ts';
 import { startLendingPool } from '../pool/testing/lending-pool.ts';
-import { type BearerDemand, findBearer } from './account-session.ts';
+import { findBearer, type TokenOptions } from './account-session.ts';
 import { PoolError } from './errors.ts';
 import { HeldSession, type LeaseLoss } from './held-session.ts';
 import type { AllocateRequest } from './schema.ts';
@@ -31,7 +31,7 @@ async function setUp(
     session.end(new PoolError('session_not_found', 'over'));
     await pool.close();
   });
-  const bearer = (demand: Partial<BearerDemand> = {}) =>
+  const bearer = (demand: TokenOptions = {}) =>
     findBearer(session, clock, { validForMs: 10_000, waitMs: 5_000, ...demand });
   return { clock, pool, losses, session, bearer };
 }

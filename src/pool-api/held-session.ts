@@ -2,8 +2,7 @@ import { withJitter } from '../lib/backoff.ts';
 import type { Clock } from '../lib/clock.ts';
 import { createLimit } from '../lib/limit.ts';
 import { isAway, isPoolError, PoolError, retryDelayMs } from './errors.ts';
-import type { PoolCalls } from './http-pool.ts';
-import type { AllocateCall } from './pool.ts';
+import type { AllocateCall, Pool } from './pool.ts';
 import { PoolClock } from './pool-clock.ts';
 import type { AllocateAnswer, AllocateRequest, LeasedAccount, ReportAnswer } from './schema.ts';
 
@@ -21,7 +20,7 @@ export interface LeaseLoss {
 
 export interface HeldSessionOptions {
   readonly request: AllocateRequest & { readonly session_id: string };
-  readonly pool: Pick<PoolCalls, 'allocate' | 'release'>;
+  readonly pool: Pick<Pool, 'allocate' | 'release'>;
   readonly timing: Clock;
   /** Renewed in the background while accounts are held. */
   readonly isRenewed: boolean;
@@ -49,13 +48,14 @@ export class HeldSession {
   readonly sessionId: string;
   readonly #options: HeldSessionOptions;
   readonly #poolClock: PoolClock;
-  #request: AllocateRequest;
-  #accounts: readonly LeasedAccount[] = [];
+  request: AllocateRequest;
+  accounts: readonly LeasedAccount[] = [];
   #answer: AllocateAnswer | undefined;
   /** Monotonic time, counted from before the call, at which the pool may take the accounts back. */
   #lapsesAt = 0;
   #ttlMs = shortestUnnamedTtlMs;
-  #confirmedAt = Number.NEGATIVE_INFINITY;
+  /** When the pool last said what is held, in monotonic time. */
+  confirmedAt = Number.NEGATIVE_INFINITY;
   /** Leases on their way back: an answer that was under way may still name them. */
   readonly #leaving = new Set<string>();
   /** One call about a session at a time, so that no older answer overwrites a newer one. */
@@ -69,23 +69,15 @@ export class HeldSession {
   constructor(options: HeldSessionOptions) {
     this.#options = options;
     this.#poolClock = new PoolClock(options.timing);
-    this.#request = options.request;
+    this.request = options.request;
     this.#isRenewed = options.isRenewed;
     this.sessionId = options.request.session_id;
   }
 
-  get accounts(): readonly LeasedAccount[] {
-    return this.#accounts;
-  }
-
   /** Those held that the last request did not exclude. */
   get matching(): readonly LeasedAccount[] {
-    const { exclude } = this.#request;
-    return exclude === undefined ? this.#accounts : this.#accounts.filter(({ id }) => !exclude.includes(id));
-  }
-
-  get request(): AllocateRequest {
-    return this.#request;
+    const { exclude } = this.request;
+    return exclude === undefined ? this.accounts : this.accounts.filter(({ id }) => !exclude.includes(id));
   }
 
   get created(): boolean {
@@ -105,14 +97,9 @@ export class HeldSession {
     return this.#failures > 0;
   }
 
-  /** When the pool last said what is held, in monotonic time. */
-  get confirmedAt(): number {
-    return this.#confirmedAt;
-  }
-
   isLive(now = this.#options.timing.monotonic()): boolean {
     const marginMs = Math.min(leaseMarginMs, this.#ttlMs / 10);
-    return this.#accounts.length > 0 && this.#lapsesAt - marginMs > now;
+    return this.accounts.length > 0 && this.#lapsesAt - marginMs > now;
   }
 
   isFresh(account: LeasedAccount, validForMs = tokenMarginMs): boolean {
@@ -128,19 +115,19 @@ export class HeldSession {
   async ensure(change: Ensure = {}, signal?: AbortSignal, call: AllocateCall = {}): Promise<void> {
     await this.#inLine(signal, async (either) => {
       const askedAt = this.#options.timing.monotonic();
-      const request = { ...this.#request, ...change, session_id: this.sessionId };
+      const request = { ...this.request, ...change, session_id: this.sessionId };
       this.#adopt(await this.#options.pool.allocate(request, either, call), askedAt, request.exclude);
     });
   }
 
   /** The same with a new request from now on; without one what was asked before stays as it was. */
   async ensureAs(request: AllocateRequest, signal: AbortSignal | undefined, isNew: boolean): Promise<void> {
-    const before = this.#request;
-    this.#request = request;
+    const before = this.request;
+    this.request = request;
     try {
       await this.ensure({}, signal, { isNew });
     } catch (error) {
-      this.#request = before;
+      this.request = before;
       throw error;
     }
   }
@@ -151,7 +138,7 @@ export class HeldSession {
    */
   async grow(slots: number): Promise<void> {
     await this.#inLine(undefined, async (either) => {
-      const [held] = this.#accounts;
+      const [held] = this.accounts;
       if (held === undefined) return;
       const askedAt = this.#options.timing.monotonic();
       const request = { ...this.#ownRequest(), slots, prefer: held.id };
@@ -166,7 +153,7 @@ export class HeldSession {
       const others = answer.accounts.filter((account) => keyOf(account) !== keyOf(held));
       if (others.length > 0) await this.#release(others).catch(() => undefined);
       if (others.length === answer.accounts.length) return;
-      this.#request = { ...this.#request, slots };
+      this.request = { ...this.request, slots };
       this.#adopt({ ...answer, accounts: answer.accounts.filter((one) => !others.includes(one)) }, askedAt);
     });
   }
@@ -177,7 +164,7 @@ export class HeldSession {
    */
   async confirm(signal?: AbortSignal): Promise<void> {
     await this.#inLine(signal, async (either) => {
-      if (this.#accounts.length === 0) return;
+      if (this.accounts.length === 0) return;
       const askedAt = this.#options.timing.monotonic();
       let answer: AllocateAnswer;
       try {
@@ -185,7 +172,7 @@ export class HeldSession {
       } catch (error) {
         return this.#noteRefusal(error);
       }
-      const known = new Set(this.#accounts.map(keyOf));
+      const known = new Set(this.accounts.map(keyOf));
       if (answer.accounts.some((account) => known.has(keyOf(account)))) return this.#adopt(answer, askedAt);
       await this.#loseTo(answer);
     });
@@ -207,10 +194,10 @@ export class HeldSession {
   async giveBack(accounts: readonly LeasedAccount[]): Promise<void> {
     const keys = new Set(accounts.map(keyOf));
     for (const key of keys) this.#leaving.add(key);
-    this.#accounts = this.#accounts.filter((account) => !keys.has(keyOf(account)));
+    this.accounts = this.accounts.filter((account) => !keys.has(keyOf(account)));
     try {
       await this.#inLine(undefined, async () => {
-        const isLast = this.#accounts.length === 0;
+        const isLast = this.accounts.length === 0;
         if (isLast) this.#cancelRenewal();
         await this.#release(isLast ? undefined : accounts);
       });
@@ -227,14 +214,14 @@ export class HeldSession {
   /** These were given back by another call. */
   forget(leases: readonly LeaseName[]): void {
     const keys = new Set(leases.map(keyOf));
-    this.#accounts = this.#accounts.filter((account) => !keys.has(keyOf(account)));
+    this.accounts = this.accounts.filter((account) => !keys.has(keyOf(account)));
     this.#options.onChange?.();
   }
 
   /** A report's answer names newer bearers and how the accounts are. */
   noteReport(results: ReportAnswer['results']): void {
     let hasChanged = false;
-    const accounts = this.#accounts.map((account) => {
+    const accounts = this.accounts.map((account) => {
       const result = results.findLast(({ account_id: id }) => id === account.id);
       const { status, id_token, token_version: version = 0, token_expires_at = null } = result ?? {};
       const isNewer = id_token !== undefined && version > account.token_version;
@@ -244,7 +231,7 @@ export class HeldSession {
       return { ...account, status: status ?? account.status, ...bearer };
     });
     if (!hasChanged) return;
-    this.#accounts = accounts;
+    this.accounts = accounts;
     this.#options.onChange?.();
   }
 
@@ -263,7 +250,7 @@ export class HeldSession {
   /** Ends renewing and every call under way; what is held lapses unless it is released. */
   end(reason: PoolError): void {
     this.#cancelRenewal();
-    this.#accounts = [];
+    this.accounts = [];
     this.#ended.abort(reason);
   }
 
@@ -280,23 +267,23 @@ export class HeldSession {
 
   /** `count` 1 and no further wish: all that is held is answered, and nothing is added to it. */
   #ownRequest(): AllocateRequest {
-    const { exclude: _exclude, prefer: _prefer, model: _model, labels: _labels, ...rest } = this.#request;
+    const { exclude: _exclude, prefer: _prefer, model: _model, labels: _labels, ...rest } = this.request;
     return { ...rest, session_id: this.sessionId, count: 1, wait_ms: 0 };
   }
 
   /** `excluded`: accounts the answer leaves out although they are held. */
   #adopt(answer: AllocateAnswer, askedAt: number, excluded: readonly string[] = []): void {
-    const kept = this.#accounts.filter(({ id }) => excluded.includes(id));
+    const kept = this.accounts.filter(({ id }) => excluded.includes(id));
     const answered = answer.accounts.filter((account) => !this.#leaving.has(keyOf(account)));
     const now = [...(answer.created ? [] : kept), ...answered];
     const keys = new Set(now.map(keyOf));
-    const lost = this.#accounts.filter((account) => !keys.has(keyOf(account)));
+    const lost = this.accounts.filter((account) => !keys.has(keyOf(account)));
     this.#poolClock.note(answer);
     this.#answer = answer;
-    this.#accounts = now;
+    this.accounts = now;
     this.#ttlMs = this.#ttlMsOf(answer);
     this.#lapsesAt = askedAt + this.#ttlMs;
-    this.#confirmedAt = askedAt;
+    this.confirmedAt = askedAt;
     this.#failures = 0;
     this.#schedule(this.#renewalMs());
     if (lost.length > 0) {
@@ -307,14 +294,14 @@ export class HeldSession {
   }
 
   #ttlMsOf(answer: AllocateAnswer): number {
-    const { ttl_seconds: seconds } = this.#request;
+    const { ttl_seconds: seconds } = this.request;
     if (seconds !== undefined) return seconds * 1_000;
     return Math.max(shortestUnnamedTtlMs, this.#poolClock.until(answer.expires_at));
   }
 
   #lose(loss: LeaseLoss): void {
     this.#cancelRenewal();
-    this.#accounts = [];
+    this.accounts = [];
     this.#tellLoss(loss);
     this.#options.onChange?.();
   }
@@ -325,7 +312,7 @@ export class HeldSession {
 
   /** Nothing was left, and the question has borrowed something that was not wanted. */
   async #loseTo({ created }: AllocateAnswer): Promise<void> {
-    this.#lose({ reason: created ? 'session_expired' : 'lease_ended', accounts: this.#accounts });
+    this.#lose({ reason: created ? 'session_expired' : 'lease_ended', accounts: this.accounts });
     await this.#release(undefined).catch(() => undefined);
   }
 
@@ -333,9 +320,9 @@ export class HeldSession {
     if (!(error instanceof PoolError) || isAway(error) || error.code === 'internal') throw error;
     if (error.code === 'no_account_available') {
       // Not one was left, and none could be had instead.
-      this.#lose({ reason: 'lease_ended', accounts: this.#accounts });
+      this.#lose({ reason: 'lease_ended', accounts: this.accounts });
     } else {
-      this.#lose({ reason: 'refused', accounts: this.#accounts, error });
+      this.#lose({ reason: 'refused', accounts: this.accounts, error });
     }
   }
 
@@ -386,7 +373,7 @@ export class HeldSession {
 
   #schedule(delayMs: number): void {
     this.#cancelRenewal();
-    if (!this.#isRenewed || this.isEnded || this.#accounts.length === 0) return;
+    if (!this.#isRenewed || this.isEnded || this.accounts.length === 0) return;
     this.#cancelRenewal = this.#options.timing.after(delayMs, () => void this.renew());
   }
 }

@@ -1,10 +1,10 @@
 import { randomUUID } from 'node:crypto';
 import { z } from 'zod';
-import { type Clock, systemClock } from '../lib/clock.ts';
+import { systemClock } from '../lib/clock.ts';
 import { isAway, NoAnswerError, PoolError, type RetryPolicy, retryDelayMs, withRetries } from './errors.ts';
-import { followEvents } from './event-stream.ts';
-import { type Call, createTransport, type Transport } from './http-transport.ts';
-import type { AllocateCall, Pool, PoolAdmin } from './pool.ts';
+import { followEvents, readNews } from './event-stream.ts';
+import { type Call, createTransport, type TransportOptions } from './http-transport.ts';
+import type { AllocateCall, Pool, PoolAdmin, PoolHealth } from './pool.ts';
 import {
   type AllocateAnswer,
   type AllocateRequest,
@@ -13,6 +13,7 @@ import {
   allocateAnswer,
   auditAnswer,
   auditQuery,
+  type EligibleRequest,
   eligibleAnswer,
   healthAnswer,
   importAnswer,
@@ -25,6 +26,7 @@ import {
   type ReportRequest,
   refreshTokensAnswer,
   releaseAnswer,
+  removeAnswer,
   replenishAnswer,
   reportAnswer,
   sessionsAnswer,
@@ -32,199 +34,60 @@ import {
   statusAnswer,
 } from './schema.ts';
 
-export interface HttpPoolOptions {
-  /** Where the pool is, such as `http://127.0.0.1:8019`. */
-  readonly baseUrl: string | URL;
-  /** POOL_API_KEY for borrowing, ADMIN_KEY for everything; absent where the pool asks for none. */
-  readonly apiKey?: string | undefined;
-  /** GATEWAY_KEY, by which the pool knows a gateway; shown beside `apiKey`. */
-  readonly gatewayKey?: string | undefined;
-  /** A Unix domain socket of the pool, in place of the host and port of `baseUrl`. */
-  readonly socketPath?: string | undefined;
+export interface HttpPoolOptions extends TransportOptions {
   /** For calls that do not wait at the pool; default 10 s. */
   readonly timeoutMs?: number;
+  readonly retry?: RetryPolicy;
   /** Silence after which the event stream counts as dead; default 60 s. */
   readonly eventSilenceMs?: number;
 }
 
 const defaultTimeoutMs = 10_000;
+/** The pool takes `wait_ms` to find a place; this much more for the way there and back. */
+const allocateGraceMs = 10_000;
 /** Every account of an import is tried at its provider, and so are those of a source and those that are refreshed. */
 const longTimeoutMs = 900_000;
-/** A gateway's health has nearly the same fields, and `pool` beside them. */
-const poolHealth = z
-  .looseObject(healthAnswer.shape)
-  .refine((answer) => !('pool' in answer), 'is the health of a gateway');
 const healthTimeoutMs = 2_000;
 /** A credential is tried at its provider: 10 s for a refresh, 5 for the question that proves it. */
 const tryTimeoutMs = 25_000;
+/** The provider is asked before it is answered. */
 const startLoginTimeoutMs = 15_000;
 /** One quick retry bridges a connection the pool closed just now; longer outages are the caller's to handle. */
 const quickRetry = { retries: 1, baseMs: 100, maxMs: 200 };
 
+/** A gateway's health has nearly the same fields, and `pool` beside them. */
+const poolHealth = z
+  .looseObject(healthAnswer.shape)
+  .refine((answer) => !('pool' in answer), 'is the health of a gateway');
+const unreachable: PoolHealth = {
+  isReachable: false,
+  isSandbox: false,
+  providers: undefined,
+  gatewayOnly: 0,
+};
+
+export type HttpPool = ReturnType<typeof createHttpPool>;
+
 /**
- * The pool behind HTTP, for a caller in another process.
+ * The pool behind HTTP, for a borrower in another process. Each call is made so that it can be repeated without doing
+ * anything twice.
  *
  * @example
  * const pool = createHttpPool({ baseUrl: 'http://127.0.0.1:8019' });
  * const { accounts } = await pool.allocate({ provider: 'warp' });
  */
-export function createHttpPool(options: HttpPoolOptions): Pool & { close(): Promise<void> } {
+export function createHttpPool(options: HttpPoolOptions) {
   const transport = createTransport(options);
-  const { timeoutMs = defaultTimeoutMs, eventSilenceMs } = options;
-  const calls = createPoolCalls(transport, { timeoutMs, eventSilenceMs, retry: quickRetry });
+  const { timeoutMs = defaultTimeoutMs, retry = quickRetry, eventSilenceMs } = options;
   const closing = new AbortController();
 
-  return {
-    allocate: calls.allocate,
-    eligible: (body) =>
-      transport.exchange({ method: 'POST', path: '/api/accounts/eligible', body, timeoutMs }, eligibleAnswer),
-    release: calls.release,
-    report: calls.report,
-    subscribe: (onEvent, onState, signal) =>
-      calls.subscribe(onEvent, onState, AbortSignal.any([signal, closing.signal])),
-    async health() {
-      try {
-        const call = { method: 'GET', path: '/health', timeoutMs: healthTimeoutMs } as const;
-        const answer = await transport.exchange(call, poolHealth);
-        const lacksStore = answer.store?.reachable === false;
-        return {
-          isReachable: !lacksStore,
-          ...(lacksStore && { lacksStore }),
-          isSandbox: answer.sandbox,
-          providers: answer.providers,
-          accounts: answer.accounts,
-          caller: answer.caller,
-          gatewayOnly: answer.gateway_only_accounts ?? 0,
-          isReadOnly: answer.store && !answer.store.writable,
-        };
-      } catch {
-        return {
-          isReachable: false,
-          isSandbox: false,
-          providers: undefined,
-          caller: undefined,
-          gatewayOnly: 0,
-          isReadOnly: undefined,
-        };
-      }
-    },
-    async close() {
-      closing.abort();
-      await calls.settle();
-      transport.close();
-    },
-  };
-}
-
-/** The owner's side of a pool behind HTTP; `apiKey` is the ADMIN_KEY where one is set. */
-export function createHttpPoolAdmin(options: HttpPoolOptions): PoolAdmin & { close(): Promise<void> } {
-  const transport = createTransport(options);
-  const timeoutMs = options.timeoutMs ?? defaultTimeoutMs;
-  const tryMs = options.timeoutMs ?? tryTimeoutMs;
-
-  function exchange<T>(call: Call, schema: z.ZodType<T>): Promise<T> {
-    const repeatable = call.method === 'GET';
-    return withRetries(quickRetry, repeatable, undefined, () =>
-      transport.exchange({ timeoutMs, ...call }, schema),
-    );
-  }
-  const get = <T>(path: string, schema: z.ZodType<T>) => exchange({ method: 'GET', path }, schema);
-  /** Never repeated: the pool may be at it for minutes. */
-  const run = <T>(path: string, body: object, schema: z.ZodType<T>) =>
-    transport.exchange({ method: 'POST', path, body, timeoutMs: longTimeoutMs }, schema);
-
-  return {
-    async addAccount(body) {
-      const call = { method: 'POST', path: '/api/accounts', body, timeoutMs: tryMs } as const;
-      return (await exchange(call, accountAnswer)).account;
-    },
-    listAccounts: (query) => get(`/api/accounts${queryText(query, listQuery)}`, listAnswer),
-    getAccount: async (id) => (await get(accountPath(id), accountDetailsAnswer)).account,
-    async changeAccount(id, body) {
-      const call = { method: 'PATCH', path: accountPath(id), body, timeoutMs: tryMs } as const;
-      return (await exchange(call, accountAnswer)).account;
-    },
-    removeAccount(id) {
-      const call = { method: 'DELETE', path: accountPath(id), timeoutMs } as const;
-      return withRetries(quickRetry, false, undefined, () => transport.exchangeBlind(call));
-    },
-    importAccounts: (request) => run('/api/accounts/import', request, importAnswer),
-    async exportAccounts(request) {
-      const call = { method: 'POST', path: '/api/accounts/export', body: request } as const;
-      const answer = await transport.open(call);
-      answer.setEncoding('utf8');
-      return answer as AsyncIterable<string>;
-    },
-    async startLogin(login) {
-      // The provider is asked before it is answered.
-      const timeoutMs = startLoginTimeoutMs;
-      const call = { method: 'POST', path: '/api/logins', body: login, timeoutMs } as const;
-      return (await exchange(call, loginAnswer)).login;
-    },
-    getLogin: async (id) => (await get(`/api/logins/${encodeURIComponent(id)}`, loginAnswer)).login,
-    replenish: (request) => run('/api/accounts/replenish', request, replenishAnswer),
-    refreshTokens: (request) => run('/api/accounts/refresh-tokens', request, refreshTokensAnswer),
-    listSessions: (query) => get(`/api/sessions${queryText(query, sessionsQuery)}`, sessionsAnswer),
-    async releaseSession(id) {
-      const call = { method: 'POST', path: '/api/accounts/release', body: { session_id: id } } as const;
-      return (await exchange(call, releaseAnswer)).released;
-    },
-    status: () => get('/api/accounts/status', statusAnswer),
-    audit: (query) => get(`/api/audit${queryText(query, auditQuery)}`, auditAnswer),
-    close: async () => transport.close(),
-  };
-}
-
-function accountPath(id: string): string {
-  return `/api/accounts/${encodeURIComponent(id)}`;
-}
-
-/** What the schema knows of `query`, as the end of an address. */
-function queryText(query: Readonly<Record<string, unknown>>, { shape }: z.ZodObject): string {
-  const given = Object.keys(shape).filter((name) => query[name] !== undefined);
-  const parameters = new URLSearchParams(given.map((name) => [name, String(query[name])]));
-  return parameters.size === 0 ? '' : `?${parameters}`;
-}
-
-/** The pool takes `wait_ms` to find a place; this much more for the way there and back. */
-const allocateGraceMs = 10_000;
-const firstReleaseRetryMs = 250;
-const longestReleaseRetryMs = 5_000;
-
-export interface PoolCallOptions {
-  /** For calls that do not wait at the pool. */
-  readonly timeoutMs: number;
-  readonly retry: RetryPolicy;
-  readonly timing?: Clock;
-  /** Silence after which the event stream counts as dead; default 60 s. */
-  readonly eventSilenceMs?: number | undefined;
-}
-
-export type PoolCalls = ReturnType<typeof createPoolCalls>;
-
-/** The borrower's calls over HTTP, each made so that it can be repeated without doing anything twice. */
-export function createPoolCalls(transport: Transport, options: PoolCallOptions) {
-  const { timeoutMs, retry, timing = systemClock, eventSilenceMs } = options;
-  const pending = new PendingReleases(timing, (sessionId) => release({ session_id: sessionId }));
-
-  function repeat<T>(call: Call, answer: z.ZodType<T>): Promise<T> {
-    return withRetries(retry, true, call.signal, () => transport.exchange({ timeoutMs, ...call }, answer));
-  }
-  const release = (body: ReleaseRequest, signal?: AbortSignal) =>
+  const repeat = <T>(call: Call, answer: z.ZodType<T>): Promise<T> =>
+    withRetries(retry, true, call.signal, () => transport.exchange({ timeoutMs, ...call }, answer));
+  const giveBack = (body: ReleaseRequest, signal?: AbortSignal) =>
     repeat({ method: 'POST', path: '/api/accounts/release', body, signal }, releaseAnswer);
-
-  /** One that fails because the pool is unreachable is repeated until it gets an answer, or the id is used for something else. */
-  async function releaseOrRetry(request: ReleaseRequest, signal?: AbortSignal): Promise<ReleaseAnswer> {
-    try {
-      return await release(request, signal);
-    } catch (error) {
-      if (isAway(error) && request.leases === undefined) pending.add(request.session_id);
-      throw error;
-    }
-  }
+  const pending = new PendingReleases((sessionId) => giveBack({ session_id: sessionId }));
 
   return {
-    release: releaseOrRetry,
     /** Without `session_id` it makes one, and gives back what may have been lent when the call fails. */
     async allocate(
       request: AllocateRequest,
@@ -262,22 +125,118 @@ export function createPoolCalls(transport: Transport, options: PoolCallOptions) 
         throw error;
       }
     },
+    eligible: (body: EligibleRequest) =>
+      transport.exchange({ method: 'POST', path: '/api/accounts/eligible', body, timeoutMs }, eligibleAnswer),
+    /** One that fails because the pool is unreachable is repeated until it gets an answer, or the id is used for something else. */
+    async release(request: ReleaseRequest, signal?: AbortSignal): Promise<ReleaseAnswer> {
+      try {
+        return await giveBack(request, signal);
+      } catch (error) {
+        if (isAway(error) && request.leases === undefined) pending.add(request.session_id);
+        throw error;
+      }
+    },
     report: (body: ReportRequest, signal?: AbortSignal) =>
       repeat({ method: 'POST', path: '/api/accounts/report', body, signal }, reportAnswer),
     status: (signal?: AbortSignal) =>
       repeat({ method: 'GET', path: '/api/accounts/status', signal }, statusAnswer),
-    /** Events from now on until the signal aborts. `onState` says whether events are flowing. */
     subscribe(
       onEvent: (event: PoolEvent) => void,
       onState: (isConnected: boolean) => void,
       signal: AbortSignal,
     ): void {
-      void followEvents(transport, { silenceMs: eventSilenceMs }, onEvent, onState, signal);
+      const either = AbortSignal.any([signal, closing.signal]);
+      void followEvents(transport, eventSilenceMs, onEvent, onState, either);
     },
-    /** Waits for what runs in the background, and tries once more to give back what could not be given back. */
-    settle: () => pending.close(),
+    /** The same for a loop. */
+    news: (onState: (isConnected: boolean) => void, signal: AbortSignal) =>
+      readNews(transport, { onState, signal }),
+    async health(): Promise<PoolHealth> {
+      const call = { method: 'GET', path: '/health', timeoutMs: healthTimeoutMs } as const;
+      const answer = await transport.exchange(call, poolHealth).catch(() => undefined);
+      if (answer === undefined) return unreachable;
+      const lacksStore = answer.store?.reachable === false;
+      return {
+        isReachable: !lacksStore,
+        ...(lacksStore && { lacksStore }),
+        isSandbox: answer.sandbox,
+        providers: answer.providers,
+        accounts: answer.accounts,
+        caller: answer.caller,
+        gatewayOnly: answer.gateway_only_accounts ?? 0,
+        isReadOnly: answer.store && !answer.store.writable,
+      };
+    },
+    /** Tries once more to give back what could not be given back. */
+    async close() {
+      closing.abort();
+      await pending.close();
+      transport.close();
+    },
+  } satisfies Pool & Record<string, unknown>;
+}
+
+/** The owner's side of a pool behind HTTP; `apiKey` is the ADMIN_KEY where one is set. */
+export function createHttpPoolAdmin(options: HttpPoolOptions): PoolAdmin & { close(): Promise<void> } {
+  const transport = createTransport(options);
+  const timeoutMs = options.timeoutMs ?? defaultTimeoutMs;
+  const tryMs = options.timeoutMs ?? tryTimeoutMs;
+
+  const send = <T>(
+    method: Call['method'],
+    path: string,
+    body: unknown,
+    schema: z.ZodType<T>,
+    limitMs = timeoutMs,
+  ) =>
+    withRetries(quickRetry, method === 'GET', undefined, () =>
+      transport.exchange({ method, path, body, timeoutMs: limitMs }, schema),
+    );
+  const get = <T>(path: string, schema: z.ZodType<T>) => send('GET', path, undefined, schema);
+  /** Never repeated: the pool may be at it for minutes. */
+  const run = <T>(path: string, body: object, schema: z.ZodType<T>) =>
+    transport.exchange({ method: 'POST', path, body, timeoutMs: longTimeoutMs }, schema);
+
+  return {
+    addAccount: async (body) => (await send('POST', '/api/accounts', body, accountAnswer, tryMs)).account,
+    listAccounts: (query) => get(`/api/accounts${queryText(query, listQuery)}`, listAnswer),
+    getAccount: async (id) => (await get(accountPath(id), accountDetailsAnswer)).account,
+    changeAccount: async (id, body) =>
+      (await send('PATCH', accountPath(id), body, accountAnswer, tryMs)).account,
+    removeAccount: async (id) => void (await send('DELETE', accountPath(id), undefined, removeAnswer)),
+    importAccounts: (request) => run('/api/accounts/import', request, importAnswer),
+    async exportAccounts(body) {
+      const answer = await transport.open({ method: 'POST', path: '/api/accounts/export', body });
+      answer.setEncoding('utf8');
+      return answer as AsyncIterable<string>;
+    },
+    startLogin: async (body) =>
+      (await send('POST', '/api/logins', body, loginAnswer, startLoginTimeoutMs)).login,
+    getLogin: async (id) => (await get(`/api/logins/${encodeURIComponent(id)}`, loginAnswer)).login,
+    replenish: (request) => run('/api/accounts/replenish', request, replenishAnswer),
+    refreshTokens: (request) => run('/api/accounts/refresh-tokens', request, refreshTokensAnswer),
+    listSessions: (query) => get(`/api/sessions${queryText(query, sessionsQuery)}`, sessionsAnswer),
+    releaseSession: async (id) =>
+      (await send('POST', '/api/accounts/release', { session_id: id }, releaseAnswer)).released,
+    status: () => get('/api/accounts/status', statusAnswer),
+    audit: (query) => get(`/api/audit${queryText(query, auditQuery)}`, auditAnswer),
+    close: async () => transport.close(),
   };
 }
+
+function accountPath(id: string): string {
+  return `/api/accounts/${encodeURIComponent(id)}`;
+}
+
+/** What the schema knows of `query`, as the end of an address. */
+function queryText(query: Readonly<Record<string, unknown>>, { shape }: z.ZodObject): string {
+  const given = Object.keys(shape).filter((name) => query[name] !== undefined);
+  const parameters = new URLSearchParams(given.map((name) => [name, String(query[name])]));
+  return parameters.size === 0 ? '' : `?${parameters}`;
+}
+
+const firstReleaseRetryMs = 250;
+const longestReleaseRetryMs = 5_000;
 
 function mayHaveArrived(error: unknown, signal: AbortSignal | undefined): boolean {
   if (signal?.aborted) return true;
@@ -287,15 +246,13 @@ function mayHaveArrived(error: unknown, signal: AbortSignal | undefined): boolea
 
 /** Sessions that could not be released, or that the pool may have made for a call that failed: retried until it answers. */
 class PendingReleases {
-  readonly #timing: Clock;
   readonly #release: (sessionId: string) => Promise<unknown>;
   readonly #pending = new Set<string>();
   #failures = 0;
   #running: Promise<void> | undefined;
   #cancel = () => {};
 
-  constructor(timing: Clock, release: (sessionId: string) => Promise<unknown>) {
-    this.#timing = timing;
+  constructor(release: (sessionId: string) => Promise<unknown>) {
     this.#release = release;
   }
 
@@ -325,7 +282,7 @@ class PendingReleases {
       if (this.#pending.size === 0) return;
       this.#cancel();
       const delayMs = retryDelayMs(this.#failures, firstReleaseRetryMs, longestReleaseRetryMs);
-      this.#cancel = this.#timing.after(delayMs, () => void this.#run());
+      this.#cancel = systemClock.after(delayMs, () => void this.#run());
     });
     return this.#running;
   }

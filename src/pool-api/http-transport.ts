@@ -135,8 +135,6 @@ export function createTransport(options: TransportOptions) {
         throw notThePool(place, read.error);
       });
     },
-    /** Like `exchange`, for an answer whose body says nothing. */
-    exchangeBlind: (call: Call): Promise<void> => run(call, async (answer) => void (await readGood(answer))),
     /** An answer of status 200 to be read as it comes; the caller's signal ends it. */
     async open(call: Call): Promise<IncomingMessage> {
       return await new Promise<IncomingMessage>((resolve, reject) => {

@@ -71,7 +71,7 @@ export interface PoolHealth {
   /** How they stand to this caller; undefined where it does not say. */
   readonly accounts?: Readiness | undefined;
   /** Whom the pool takes this caller for; `unknown` where it does not accept the key, undefined where it does not say. */
-  readonly caller: 'admin' | 'borrower' | 'gateway' | 'unknown' | undefined;
+  readonly caller?: 'admin' | 'borrower' | 'gateway' | 'unknown' | undefined;
   /** How many accounts in service are lent to gateways only. */
   readonly gatewayOnly: number;
   /** True while its database takes no changes; undefined where it does not say. */

@@ -237,23 +237,19 @@ const accountFields = z.strictObject({
   ...accountSettings,
 });
 export const onlyOneCredential = 'give exactly one of api_key and refresh_token';
-const oneCredential = {
-  /** One without any is for a provider that needs none. */
-  check: (account: { api_key?: string | undefined; refresh_token?: string | undefined }) =>
-    account.api_key === undefined || account.refresh_token === undefined,
-  fault: { message: onlyOneCredential, path: ['api_key'] },
-  meta: { anyOf: [fieldRule({ unset: ['api_key'] }), fieldRule({ unset: ['refresh_token'] })] },
+const oneCredentialMeta = {
+  anyOf: [fieldRule({ unset: ['api_key'] }), fieldRule({ unset: ['refresh_token'] })],
 };
+const hasOneCredential = (given: { api_key?: string | undefined; refresh_token?: string | undefined }) =>
+  given.api_key === undefined || given.refresh_token === undefined;
+/** One without any is for a provider that needs none. */
+const withOneCredential = <Fields extends typeof accountFields>(fields: Fields) =>
+  fields.refine(hasOneCredential, { message: onlyOneCredential, path: ['api_key'] }).meta(oneCredentialMeta);
 
 /** An account of a file in the import format. */
-export const importedAccount = accountFields
-  .refine(oneCredential.check, oneCredential.fault)
-  .meta(oneCredential.meta);
+export const importedAccount = withOneCredential(accountFields);
 
-export const newAccount = accountFields
-  .extend({ on_refusal: onRefusal.optional() })
-  .refine(oneCredential.check, oneCredential.fault)
-  .meta(oneCredential.meta);
+export const newAccount = withOneCredential(accountFields.extend({ on_refusal: onRefusal.optional() }));
 export type NewAccount = z.input<typeof newAccount>;
 
 const { standby: _standby, ...changeableSettings } = accountSettings;
@@ -273,11 +269,8 @@ export const accountChange = settingsChange
     refresh_token: z.string().min(1).max(8192).optional(),
     on_refusal: onRefusal.optional(),
   })
-  .refine((change) => change.api_key === undefined || change.refresh_token === undefined, {
-    message: 'give one of api_key and refresh_token',
-    path: ['refresh_token'],
-  })
-  .meta(oneCredential.meta);
+  .refine(hasOneCredential, { message: 'give one of api_key and refresh_token', path: ['refresh_token'] })
+  .meta(oneCredentialMeta);
 export type AccountChange = z.infer<typeof accountChange>;
 
 export const newLogin = z

@@ -88,7 +88,6 @@ export class WaitingTurns {
   readonly #most: number;
   /** By provider. */
   readonly #lines = new Map<string, Line>();
-  #size = 0;
 
   constructor(timing: Pick<Clock, 'monotonic'>, most = Number.POSITIVE_INFINITY) {
     this.#timing = timing;
@@ -96,32 +95,31 @@ export class WaitingTurns {
   }
 
   get size(): number {
-    return this.#size;
+    let all = 0;
+    for (const { size } of this.#lines.values()) all += size;
+    return all;
   }
 
   /** Throws QueueFullError where there is no room for one more, or surely no place for it in time. */
   check(demand: LeaseDemand): void {
     const leftMs = demand.deadline - this.#timing.monotonic();
-    if (this.#most === Number.POSITIVE_INFINITY || this.#size === 0 || leftMs <= 0) return;
+    const { size } = this;
+    if (this.#most === Number.POSITIVE_INFINITY || size === 0 || leftMs <= 0) return;
     const { client = '' } = demand;
     const expectedMs = this.expectedMs(demand);
     const ofClient = [...this.#lines.values()].reduce((sum, line) => sum + line.countOf(client), 0);
     const isShareFull = ofClient >= this.#most / 2;
-    if (isShareFull || this.#size >= this.#most || expectedMs > lateFactor * leftMs) {
-      throw new QueueFullError(isShareFull || 2 * ofClient > this.#size, expectedMs);
+    if (isShareFull || size >= this.#most || expectedMs > lateFactor * leftMs) {
+      throw new QueueFullError(isShareFull || 2 * ofClient > size, expectedMs);
     }
   }
 
   add(waiter: Waiter): void {
     this.#lineOf(waiter).add(waiter, this.#timing.monotonic());
-    this.#size += 1;
   }
 
   delete(waiter: Waiter): void {
-    const line = this.#lineOf(waiter);
-    const before = line.size;
-    line.delete(waiter);
-    this.#size -= before - line.size;
+    this.#lineOf(waiter).delete(waiter);
   }
 
   /** Something has changed about what is held. */

@@ -8,13 +8,7 @@ import { type OnRefusal, onlyOneCredential } from '../../pool-api/schema.ts';
 import type { Basics } from '../base/basics.ts';
 import { presentStanding } from '../base/present.ts';
 import type { LendingStore } from '../lending/lending-store.ts';
-import {
-  applyQuota,
-  freshStanding,
-  nextProof,
-  nextQuotaCheck,
-  type QuotaFinding,
-} from '../standing/account-state.ts';
+import { applyQuota, freshStanding, nextProof, nextQuotaCheck } from '../standing/account-state.ts';
 import { isOutOfService } from '../standing/standing.ts';
 import { quotaFrom } from '../store/rules/rows.ts';
 import type {
@@ -80,7 +74,7 @@ export class Adding {
    */
   async insert(added: AddedAccount, given: GivenCredential, actor: string, options: AddOptions = {}) {
     const { isStandby = false, onRefusal = 'keep' } = options;
-    const { credentials, clock } = this.#basics;
+    const { credentials } = this.#basics;
     const { provider, settings, source, sourceHandle } = added;
     const credential = this.check(provider, given);
     this.checkTeam(provider, settings.teamUid);
@@ -90,9 +84,7 @@ export class Adding {
     const id = `acc_${randomUUID()}`;
     const { kind } = credential;
     const proof =
-      kind === 'api_key'
-        ? proved(await this.#quota.probe({ id, provider }, withTeam(secret, settings.teamUid)), clock.now())
-        : unproved;
+      kind === 'api_key' ? await this.#prove({ id, provider }, withTeam(secret, settings.teamUid)) : unproved;
     if (proof.standing.state === 'reauth_required' && onRefusal === 'reject') {
       const refused = { ...proof, provider, credentialKind: kind };
       throw credentialRefused(refused, `The account was not added ${unlessKept}.`);
@@ -192,12 +184,11 @@ export class Adding {
     const inPlace = (change: StandingChange): StandingChange =>
       isStandby ? { ...change, standing: inStandby(change.standing) } : change;
     if (account.credentialKind === 'refresh_token') return inPlace(unproved);
-    const { credentials, clock } = this.#basics;
     const as =
       credential === null
-        ? credentials.providerAccount(account)
+        ? this.#basics.credentials.providerAccount(account)
         : withTeam(secretOf(credential), account.teamUid);
-    const proof = proved(await this.#quota.probe(account, as), clock.now());
+    const proof = await this.#prove(account, as);
     if (credential && proof.standing.state === 'reauth_required' && onRefusal === 'reject')
       throw credentialRefused({ ...account, ...proof }, `The account keeps the one it has ${unlessKept}.`);
     return inPlace(proof);
@@ -257,12 +248,28 @@ export class Adding {
   /** Standby accounts are not judged by outcomes, so what the probe says is written for them. */
   async #probeStandby(account: StoredAccount, actor: string): Promise<StoredAccount> {
     const { store, clock, credentials } = this.#basics;
-    const proof = proved(await this.#quota.probe(account, credentials.providerAccount(account)), clock.now());
+    const proof = await this.#prove(account, credentials.providerAccount(account));
     const standing = inStandby(proof.standing);
     const audit = { actor, action: 'account-probed', detail: { status: standing.state } };
     const change = { standing: { ...proof, standing } };
     const result = await store.changeAccount(clock.now(), account.id, change, audit);
     return result === null ? account : result.account;
+  }
+
+  /** How an account stands after its first question to the provider. */
+  async #prove(
+    account: Pick<StoredAccount, 'id' | 'provider'>,
+    as: ProviderAccount,
+  ): Promise<StandingChange> {
+    const finding = await this.#quota.probe(account, as);
+    const now = this.#basics.clock.now();
+    const standing = applyQuota(freshStanding, finding, 'proof', now);
+    if (finding.type === 'answer') {
+      const quota = quotaFrom(finding.answer, now);
+      return { standing, probe: 'proved', quota, nextCheckAt: nextQuotaCheck(standing, 0, now) };
+    }
+    const nextCheckAt = standing.state === 'active' ? nextProof(0, now) : nextQuotaCheck(standing, 0, now);
+    return { standing, probe: 'unproved', quota: null, nextCheckAt };
   }
 
   #bearerGiven(id: string, credential: GivenCredential) {
@@ -285,19 +292,6 @@ const unproved: StandingChange = {
   quota: null,
   nextCheckAt: null,
 };
-
-/** How an account stands after its first question to the provider. */
-function proved(finding: QuotaFinding, now: number): StandingChange {
-  const standing = applyQuota(freshStanding, finding, 'proof', now);
-  const probe = finding.type === 'answer' ? 'proved' : 'unproved';
-  const isDoubtful = probe === 'unproved' && standing.state === 'active';
-  return {
-    standing,
-    probe,
-    quota: finding.type === 'answer' ? quotaFrom(finding.answer, now) : null,
-    nextCheckAt: isDoubtful ? nextProof(0, now) : nextQuotaCheck(standing, 0, now),
-  };
-}
 
 const unlessKept = '(--keep, or "on_refusal": "keep" over HTTP, does it anyway)';
 

@@ -9,27 +9,27 @@ export interface Fact<T> {
   readonly value: T;
 }
 
-/** How facts are written; `read` answers null for what this version cannot read. */
-export interface FactForm<T> {
-  write(name: string, value: T): string;
-  read(name: string, text: string): T | null;
-}
-
-/** Facts whose names begin alike: they outlive a restart, and every instance sees them. */
+/**
+ * Facts whose names begin alike: they outlive a restart, and every instance sees them. With a vault they are readable by that
+ * only, and reading throws VaultError where the text was altered or sealed with another key. Without one, what this version
+ * cannot read is passed over.
+ */
 export class Facts<T> {
   readonly #store: Pick<Store, 'remember' | 'remembered' | 'rememberedUnder' | 'swapRemembered'>;
   readonly #prefix: string;
-  readonly #form: FactForm<T>;
+  readonly #schema: z.ZodType<T>;
+  readonly #vault: Vault | undefined;
 
-  constructor(store: Store, prefix: string, form: FactForm<T>) {
+  constructor(store: Store, prefix: string, schema: z.ZodType<T>, vault?: Vault) {
     this.#store = store;
     this.#prefix = prefix;
-    this.#form = form;
+    this.#schema = schema;
+    this.#vault = vault;
   }
 
   async add(id: string, value: T): Promise<Fact<T>> {
     const name = this.#prefix + id;
-    const text = this.#form.write(name, value);
+    const text = this.#write(name, value);
     await this.#store.remember(name, text);
     return { name, text, value };
   }
@@ -47,7 +47,7 @@ export class Facts<T> {
 
   /** Null when another instance has changed it since. */
   async replace({ name, text: before }: Fact<T>, value: T): Promise<Fact<T> | null> {
-    const text = this.#form.write(name, value);
+    const text = this.#write(name, value);
     return (await this.#store.swapRemembered(name, before, text)) ? { name, text, value } : null;
   }
 
@@ -55,25 +55,17 @@ export class Facts<T> {
     await this.#store.swapRemembered(name, text, null);
   }
 
-  #read(name: string, text: string): Fact<T> | null {
-    const value = this.#form.read(name, text);
-    return value === null ? null : { name, text, value };
+  #write(name: string, value: T): string {
+    return this.#vault === undefined ? JSON.stringify(value) : sealFact(this.#vault, name, value);
   }
-}
 
-export function plainForm<T>(schema: z.ZodType<T>): FactForm<T> {
-  return {
-    write: (_name, value) => JSON.stringify(value),
-    read: (_name, text) => schema.safeParse(JSON.parse(text)).data ?? null,
-  };
-}
-
-/** Readable by the vault only. `read` throws VaultError when the text was altered or sealed with another key. */
-export function sealedForm<T>(vault: Vault, schema: z.ZodType<T>): FactForm<T> {
-  return {
-    write: (name, value) => sealFact(vault, name, value),
-    read: (name, text) => schema.parse(openSealedFact(vault, name, text)),
-  };
+  #read(name: string, text: string): Fact<T> | null {
+    const value =
+      this.#vault === undefined
+        ? this.#schema.safeParse(JSON.parse(text)).data
+        : this.#schema.parse(openSealedFact(this.#vault, name, text));
+    return value === undefined ? null : { name, text, value };
+  }
 }
 
 const mostTries = 1000;

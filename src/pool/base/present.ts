@@ -14,6 +14,7 @@ import {
   type Session,
 } from '../../pool-api/schema.ts';
 import { statusEnd } from '../standing/standing.ts';
+import { candidateOf, reasonFor, sharer } from '../store/rules/leasing.ts';
 import type {
   AccountSettings,
   Lease,
@@ -117,23 +118,10 @@ function presentFailure(failure: RefreshFailure | null): Account['refresh_failur
   return { failure: failure.failure, message, at: isoTime(at), in_a_row: inARow };
 }
 
-/** Whether one slot of the account could be lent now. `spent` are the providers whose free quota is spent. */
+/** Whether one slot of the account could be lent to a gateway now. `spent` are the providers whose free quota is spent. */
 export function lendableNow(account: StoredAccount, spent: readonly string[]): AccountDetails['lendable'] {
-  const { standing } = account;
-  const isFull = account.isHeldExclusively || account.slotsInUse >= account.capacity;
-  const reason =
-    standing.state === 'cooldown' && standing.reason === 'rate_limited'
-      ? 'rate_limited'
-      : standing.state !== 'active'
-        ? standing.state
-        : account.free && spent.includes(account.provider)
-          ? 'free_quota_spent'
-          : standing.halfOpen && account.holders > 0
-            ? 'half_open'
-            : isFull
-              ? 'leased'
-              : null;
-  return { now: reason === null, reason };
+  const reason = reasonFor(candidateOf(account.provider, account.kind), sharer(true, spent));
+  return reason === 'open' ? { now: true, reason: null } : { now: false, reason };
 }
 
 export function presentSession(session: StoredSession): Session {

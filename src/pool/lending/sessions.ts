@@ -60,7 +60,7 @@ export class Sessions {
       {
         sessionId,
         isNewSession: demand.session_id === undefined,
-        owner: { keyId: caller.keyId, isGateway: caller.isGateway },
+        owner: caller,
         count: demand.count,
         provider: demand.provider ?? null,
         model: demand.model ?? null,
@@ -107,22 +107,8 @@ export class Sessions {
   /** Which accounts would do for a shared lease; nothing is lent. */
   async eligible(caller: Caller, request: unknown): Promise<EligibleAnswer> {
     const { provider, model, labels } = parse(eligibleRequest, request);
-    const now = this.#basics.clock.now();
-    const { accounts, ...counted } = await this.#lending.current.eligible(now, {
-      sessionId: '',
-      owner: { keyId: caller.keyId, isGateway: caller.isGateway },
-      count: 1,
-      provider,
-      model: model ?? null,
-      labels: labels ?? null,
-      exclusive: false,
-      slots: 1,
-      ttlMs: null,
-      defaultTtlMs: 0,
-      exclude: [],
-      prefer: null,
-      waitUntil: now,
-    });
+    const demand = { provider, owner: caller, model: model ?? null, labels: labels ?? null };
+    const { accounts, ...counted } = await this.#lending.current.eligible(this.#basics.clock.now(), demand);
     const mayName = caller.isGateway || caller.role === 'admin';
     const named = mayName ? accounts : [];
     return {

@@ -1,10 +1,9 @@
 import { z } from 'zod';
 import { type Login, loginStatuses } from '../../pool-api/schema.ts';
-import { plainForm } from '../base/facts.ts';
 import { isoTime } from '../base/present.ts';
 
 /** A login as the store remembers it. Times are milliseconds since 1970. */
-const loginRecord = z.object({
+export const loginRecord = z.object({
   id: z.string(),
   provider: z.string(),
   /** The key that asked for it. */
@@ -45,8 +44,6 @@ export type LoginRecord = z.infer<typeof loginRecord>;
 /** Logins are facts of the store. */
 export const loginPrefix = 'login:';
 
-export const loginForm = plainForm(loginRecord);
-
 /** What the secrets of a login are sealed as. */
 export const codeField = 'device_code';
 export const grantField = 'login_grant';
@@ -55,8 +52,8 @@ export function resealedLogin(
   text: string,
   again: (id: string, field: string, sealed: string) => string,
 ): string | null {
-  const record = loginForm.read('', text);
-  if (record === null || (record.deviceCode === null && record.grant === null)) return null;
+  const record = loginRecord.safeParse(JSON.parse(text)).data;
+  if (record === undefined || (record.deviceCode === null && record.grant === null)) return null;
   const { id, deviceCode, grant } = record;
   return JSON.stringify({
     ...record,

@@ -14,8 +14,8 @@ import {
   codeField,
   grantField,
   type LoginRecord,
-  loginForm,
   loginPrefix,
+  loginRecord,
   presentLogin,
 } from './login-record.ts';
 
@@ -61,7 +61,7 @@ export class Logins {
   constructor(basics: Basics, adding: Adding) {
     this.#basics = basics;
     this.#adding = adding;
-    this.#logins = new Facts(basics.store, loginPrefix, loginForm);
+    this.#logins = new Facts(basics.store, loginPrefix, loginRecord);
   }
 
   /** Waits for logins that other instances, or an earlier run, have begun. `startLogin` does so for its own. */

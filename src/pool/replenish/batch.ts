@@ -37,7 +37,7 @@ export class Reservation {
   readonly #store: Store;
   readonly #clock: Clock;
   readonly #ceiling: number;
-  #granted = 0;
+  granted = 0;
   #left = 0;
 
   constructor(store: Store, clock: Clock, ceiling: number) {
@@ -46,16 +46,12 @@ export class Reservation {
     this.#ceiling = ceiling;
   }
 
-  get granted(): number {
-    return this.#granted;
-  }
-
   async begin(wanted: number): Promise<void> {
-    this.#granted = await this.#change(({ free }) => {
+    this.granted = await this.#change(({ free }) => {
       const count = Math.min(wanted, free);
       return { count, answer: count };
     });
-    this.#left = this.#granted;
+    this.#left = this.granted;
   }
 
   /**
@@ -77,7 +73,7 @@ export class Reservation {
   }
 
   async drop(): Promise<void> {
-    if (this.#granted > 0) await this.#change(() => ({ count: 0, answer: undefined }));
+    if (this.granted > 0) await this.#change(() => ({ count: 0, answer: undefined }));
   }
 
   /** The fact is read before the accounts are counted: an account that comes in between is counted twice, never not. */
@@ -115,11 +111,12 @@ export class Batch {
   readonly #reservation: Reservation;
   /** Bounds how many accounts come in at a time, over all batches. */
   readonly #limit: Limit;
-  readonly #reasons: string[] = [];
+  added = 0;
+  failed = 0;
+  /** Why some failed: the first twenty reasons. */
+  readonly reasons: string[] = [];
   #places: number;
   #inFlight = 0;
-  #added = 0;
-  #failed = 0;
   #waiting: (() => void)[] = [];
 
   constructor(reservation: Reservation, actor: string, signal: AbortSignal, limit: Limit) {
@@ -135,23 +132,10 @@ export class Batch {
     return Math.max(0, this.#places - this.#inFlight);
   }
 
-  get added(): number {
-    return this.#added;
-  }
-
-  get failed(): number {
-    return this.#failed;
-  }
-
-  /** Why some failed: the first twenty reasons. */
-  get reasons(): readonly string[] {
-    return this.#reasons;
-  }
-
   /** Counts a fault in something that never came to be tried. */
   fault(reason: string): void {
-    this.#failed += 1;
-    if (this.#reasons.length < mostReasons && !this.#reasons.includes(reason)) this.#reasons.push(reason);
+    this.failed += 1;
+    if (this.reasons.length < mostReasons && !this.reasons.includes(reason)) this.reasons.push(reason);
   }
 
   /** Runs `bring`, which brings an account into standby, when it is its turn: that takes no place. */
@@ -181,7 +165,7 @@ export class Batch {
     const done = await bring();
     if (done.result === 'added') {
       this.#places -= 1;
-      this.#added += 1;
+      this.added += 1;
       await this.#reservation.settle();
     }
     return done;

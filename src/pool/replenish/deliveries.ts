@@ -9,7 +9,7 @@ import { beginningOf } from '../../lib/shown-text.ts';
 import { type ImportedAccount, parseImport } from '../../pool-api/import-format.ts';
 import { credentialIn } from '../accounts/adding.ts';
 import { type Admission, importAccount } from '../accounts/transfer.ts';
-import { Facts, sealedForm } from '../base/facts.ts';
+import { Facts } from '../base/facts.ts';
 import { settingsOf } from '../base/present.ts';
 import { sealedFactPrefix } from '../vault/vault.ts';
 import type { Batch } from './batch.ts';
@@ -33,7 +33,7 @@ export class Deliveries {
     this.#source = source;
     this.#tools = tools;
     const { store, vault } = tools.basics;
-    this.#facts = new Facts(store, `${sealedFactPrefix}delivery:${source}:`, sealedForm(vault, delivery));
+    this.#facts = new Facts(store, `${sealedFactPrefix}delivery:${source}:`, delivery, vault);
   }
 
   /** Keeps the text sealed, brings its accounts in, and forgets it. What there is no place for goes into standby. */

@@ -32,18 +32,16 @@ export function createDropFolder(path: string, mark: string, now: () => number) 
   /** Size and time of the files that did not stand still yet, when they were first seen so. */
   const seen = new Map<string, { readonly look: string; readonly since: number }>();
 
-  const isFolder = async (): Promise<boolean> => (await statOrNull(path))?.isDirectory() ?? false;
-  const place = async (): Promise<string> => ((await isFolder()) ? path : dirname(path));
-
-  const names = async (): Promise<string[]> => {
-    const folder = await place();
+  /** The place as it is now, and the names there that may be meant. */
+  const look = async (): Promise<{ isFolder: boolean; folder: string; names: string[] }> => {
+    const isFolder = (await statOrNull(path))?.isDirectory() ?? false;
+    const folder = isFolder ? path : dirname(path);
     try {
       const all = await readdir(folder);
-      return (await isFolder())
-        ? all
-        : all.filter((name) => name === basename(path) || name.startsWith(`${basename(path)}.taken-`));
+      const own = (name: string) => name === basename(path) || name.startsWith(`${basename(path)}.taken-`);
+      return { isFolder, folder, names: isFolder ? all : all.filter(own) };
     } catch (error) {
-      if (isMissing(error)) return [];
+      if (isMissing(error)) return { isFolder, folder, names: [] };
       throw fault(`the folder ${folder} cannot be read`, error);
     }
   };
@@ -52,8 +50,8 @@ export function createDropFolder(path: string, mark: string, now: () => number) 
   const standsStill = (file: string, size: number, mtimeMs: number): boolean => {
     const look = `${size} ${mtimeMs}`;
     const before = seen.get(file);
-    if (before?.look !== look) seen.set(file, { look, since: now() });
     const since = before?.look === look ? before.since : now();
+    seen.set(file, { look, since });
     // A clock that is ahead of ours gives times to come: those are waited for by looking twice.
     return now() - since >= stillMs || (mtimeMs <= now() - stillMs && mtimeMs > 0);
   };
@@ -61,14 +59,11 @@ export function createDropFolder(path: string, mark: string, now: () => number) 
   return {
     /** Files that stand still, the oldest first. */
     async ready(): Promise<readonly string[]> {
-      const folder = await place();
-      const single = !(await isFolder());
+      const { isFolder, folder, names } = await look();
       const found: { path: string; mtimeMs: number }[] = [];
-      const present = await names();
-      const known = new Set(present);
-      for (const file of seen.keys()) if (!known.has(basename(file))) seen.delete(file);
-      for (const name of present) {
-        if (ownPattern.test(name) || name.startsWith('.') || (!single && !droppedPattern.test(name)))
+      for (const file of seen.keys()) if (!names.includes(basename(file))) seen.delete(file);
+      for (const name of names) {
+        if (ownPattern.test(name) || name.startsWith('.') || (isFolder && !droppedPattern.test(name)))
           continue;
         const file = join(folder, name);
         const status = await lstatOrNull(file);
@@ -95,11 +90,10 @@ export function createDropFolder(path: string, mark: string, now: () => number) 
 
     /** Files that were taken and not finished, the oldest first. */
     async unfinished(): Promise<readonly TakenFile[]> {
-      const folder = await place();
-      const all = (await names()).sort();
-      const known = new Set(all);
+      const { folder, names } = await look();
+      const known = new Set(names);
       const files: TakenFile[] = [];
-      for (const name of all) {
+      for (const name of names.sort()) {
         const [, dropped, by] = takenPattern.exec(name) ?? [];
         if (dropped === undefined || by !== mark) continue;
         const file = { path: join(folder, name), name: dropped };

@@ -29,9 +29,6 @@ interface Progress {
   readonly duplicates: number;
 }
 
-/** Undefined leaves it, null forgets it. */
-type Decide = (present: Progress, isThere: boolean) => Progress | null | undefined;
-
 /** What taken files are known by as this pool's, whichever instance took them. */
 const poolMarkFact = 'pool_mark';
 /** Longer than a batch of lines takes. */
@@ -50,7 +47,7 @@ export class FileSource implements Source {
   readonly #path: string;
   readonly #tools: SourceTools;
   readonly #instance: string;
-  #folder: Promise<DropFolder> | undefined;
+  #folder: DropFolder | undefined;
 
   constructor({ name, path }: FileSourceSettings, tools: SourceTools) {
     this.name = name;
@@ -61,7 +58,8 @@ export class FileSource implements Source {
   }
 
   async fetch(batch: Batch): Promise<void> {
-    const folder = await this.#folderOnce();
+    this.#folder ??= await this.#openFolder();
+    const folder = this.#folder;
     for (const file of await folder.unfinished()) {
       if (batch.wanted === 0) return;
       await this.#fetchFrom(folder, file, batch);
@@ -98,9 +96,9 @@ export class FileSource implements Source {
 
   async #fetchFrom(folder: DropFolder, file: TakenFile, batch: Batch): Promise<void> {
     let progress = await this.#claim(file);
-    if (!progress) return;
+    if (progress === null) return;
     const found = await folder.read(file);
-    if (found === null) return this.#forget(file);
+    if (found === null) return void (await this.#write(file, null));
     const { good, bad } = await sortLines(found.text, this.#tools.adding);
     if (progress.next === 1) {
       if (found.isOpen) {
@@ -113,17 +111,17 @@ export class FileSource implements Source {
       while (from < good.length && (good[from]?.line ?? 0) < progress.next) from += 1;
       if (from === good.length) break;
       const lines = good.slice(from, from + Math.min(linesAtOnce, batch.wanted));
-      if (lines.length === 0) return this.#letGo(file);
+      if (lines.length === 0) return void (await this.#write(file, progress, 0));
       const done = await Promise.all(lines.map((line) => this.#bring(line, file, batch)));
       progress = advanced(progress, lines, done);
-      if (!(await this.#write(file, progress))) return;
-      if (done.some(({ result }) => result === 'no_room')) return this.#letGo(file);
+      const isFull = done.some(({ result }) => result === 'no_room');
+      if (!(await this.#write(file, progress, isFull ? 0 : claimMs)) || isFull) return;
     }
     const { added, duplicates } = progress;
     const at = new Date(this.#tools.basics.clock.now()).toISOString();
     const lines = good.length + bad.length;
     await folder.finish(file, { at, lines, added, duplicates, refused: bad.length }, bad);
-    await this.#forget(file);
+    await this.#write(file, null);
   }
 
   #bring({ line, account }: GoodLine, file: TakenFile, batch: Batch): Promise<Admission> {
@@ -134,51 +132,31 @@ export class FileSource implements Source {
     return isStandby ? batch.hold(label, take) : batch.admit(label, take);
   }
 
-  /** Undefined when another instance reads it. */
-  #claim(file: TakenFile): Promise<Progress | null | undefined> {
-    const now = this.#tools.basics.clock.now();
-    return this.#change(file, (present) => {
-      const isFree = present.by === this.#instance || present.until <= now;
-      return isFree ? { ...present, by: this.#instance, until: now + claimMs } : undefined;
-    });
-  }
-
-  /** False when another instance has taken over meanwhile. */
-  async #write(file: TakenFile, progress: Progress): Promise<boolean> {
-    const until = this.#tools.basics.clock.now() + claimMs;
-    return (await this.#changeMine(file, () => ({ ...progress, until }))) !== undefined;
-  }
-
-  async #letGo(file: TakenFile): Promise<void> {
-    await this.#changeMine(file, (present, isThere) => (isThere ? { ...present, until: 0 } : undefined));
-  }
-
-  async #forget(file: TakenFile): Promise<void> {
-    await this.#changeMine(file, () => null);
-  }
-
-  #changeMine(file: TakenFile, decide: Decide): Promise<ReturnType<Decide>> {
-    return this.#change(file, (present, isThere) =>
-      present.by === this.#instance ? decide(present, isThere) : undefined,
-    );
-  }
-
-  /** Answers what was written. */
-  #change(file: TakenFile, decide: Decide): Promise<ReturnType<Decide>> {
-    const fact = `taking:${this.name}:${basename(file.path)}`;
-    return compareAndSet(this.#tools.basics.store, fact, async (text) => {
+  /** Null when another instance reads it. */
+  #claim(file: TakenFile): Promise<Progress | null> {
+    const { store, clock } = this.#tools.basics;
+    return compareAndSet(store, this.#factOf(file), async (text) => {
       const none = { by: this.#instance, until: 0, next: 1, added: 0, duplicates: 0 };
-      const answer = decide(text === null ? none : (JSON.parse(text) as Progress), text !== null);
-      return answer === undefined ? { answer } : { value: answer && JSON.stringify(answer), answer };
+      const present: Progress = text === null ? none : JSON.parse(text);
+      if (present.by !== this.#instance && present.until > clock.now()) return { answer: null };
+      const answer = { ...present, by: this.#instance, until: clock.now() + claimMs };
+      return { value: JSON.stringify(answer), answer };
     });
   }
 
-  #folderOnce(): Promise<DropFolder> {
-    this.#folder ??= this.#openFolder().catch((error: unknown) => {
-      this.#folder = undefined;
-      throw error;
+  /** Keeps how far it is read, lets it go (after 0 ms), or forgets it. False when another instance has taken over. */
+  #write(file: TakenFile, progress: Progress | null, forMs = claimMs): Promise<boolean> {
+    const { store, clock } = this.#tools.basics;
+    return compareAndSet(store, this.#factOf(file), async (text) => {
+      const isMine = text !== null && (JSON.parse(text) as Progress).by === this.#instance;
+      if (!isMine) return { answer: false };
+      const until = forMs === 0 ? 0 : clock.now() + forMs;
+      return { value: progress && JSON.stringify({ ...progress, until }), answer: true };
     });
-    return this.#folder;
+  }
+
+  #factOf(file: TakenFile): string {
+    return `taking:${this.name}:${basename(file.path)}`;
   }
 
   async #openFolder(): Promise<DropFolder> {

@@ -4,7 +4,7 @@ import { AppError, type ErrorCode } from '../../core/errors.ts';
 import type { KeyIssuer } from '../../core/provider.ts';
 import { backoffMs } from '../../lib/backoff.ts';
 import { type Admission, importAccount } from '../accounts/transfer.ts';
-import { type Fact, Facts, sealedForm } from '../base/facts.ts';
+import { type Fact, Facts } from '../base/facts.ts';
 import { defaultSettings } from '../base/present.ts';
 import type { Store, StoredAccount } from '../store/store.ts';
 import { sealedFactPrefix } from '../vault/vault.ts';
@@ -73,7 +73,7 @@ export class IssuedKeysSource implements Source {
     this.#issuer = issuer;
     this.#tools = tools;
     const { store, vault } = tools.basics;
-    this.#journal = new Facts(store, `${journalPrefix}${name}:`, sealedForm(vault, issuedKey));
+    this.#journal = new Facts(store, `${journalPrefix}${name}:`, issuedKey, vault);
   }
 
   async fetch(batch: Batch): Promise<void> {

@@ -1,4 +1,4 @@
-import type { ProviderHttp } from '../../core/provider.ts';
+import type { KeyIssuer, ProviderHttp } from '../../core/provider.ts';
 import {
   createOpenAiKeyIssuer,
   createOpenRouterKeyIssuer,
@@ -30,32 +30,29 @@ export function openSources(
   tools: SourceTools,
   web: { readonly http: ProviderHttp; readonly userAgent: string },
 ): Source[] {
-  return all.map((settings) => openSource(settings, tools, web));
-}
-
-function openSource(
-  settings: SourceSettings,
-  tools: SourceTools,
-  web: { readonly http: ProviderHttp; readonly userAgent: string },
-): Source {
-  switch (settings.type) {
-    case 'file':
-      return new FileSource(settings, tools);
-    case 'command':
-      return createCommandSource(settings, tools);
-    case 'webhook':
-      return createWebhookSource(settings, tools, web);
-    case 'openrouter_keys': {
-      tools.basics.secrets.add(settings.adminKey);
-      const issuer = createOpenRouterKeyIssuer({ ...settings, ...web });
-      return new IssuedKeysSource({ ...settings, provider: 'openrouter', issuer }, tools);
+  const withIssuer = (
+    provider: string,
+    issuer: KeyIssuer,
+    settings: SourceSettings & { adminKey: string },
+  ) => {
+    tools.basics.secrets.add(settings.adminKey);
+    return new IssuedKeysSource({ ...settings, provider, issuer }, tools);
+  };
+  const openSource = (settings: SourceSettings): Source => {
+    switch (settings.type) {
+      case 'file':
+        return new FileSource(settings, tools);
+      case 'command':
+        return createCommandSource(settings, tools);
+      case 'webhook':
+        return createWebhookSource(settings, tools, web);
+      case 'openrouter_keys':
+        return withIssuer('openrouter', createOpenRouterKeyIssuer({ ...settings, ...web }), settings);
+      case 'openai_service_accounts':
+        return withIssuer('openai', createOpenAiKeyIssuer({ ...settings, ...web }), settings);
+      case 'device_login':
+        return createDeviceLoginSource(settings, tools);
     }
-    case 'openai_service_accounts': {
-      tools.basics.secrets.add(settings.adminKey);
-      const issuer = createOpenAiKeyIssuer({ ...settings, ...web });
-      return new IssuedKeysSource({ ...settings, provider: 'openai', issuer }, tools);
-    }
-    case 'device_login':
-      return createDeviceLoginSource(settings, tools);
-  }
+  };
+  return all.map(openSource);
 }

@@ -167,8 +167,8 @@ export class Replenisher {
       await source.fetch(batch);
       const added = batch.added - before.added;
       const fault = batch.reasons.slice(before.reasons).join('; ') || null;
-      if (added > 0 || before.wanted === 0) await this.#states.succeeded(name, added, fault);
-      else if (batch.wanted > 0) await this.#states.wasEmpty(name, fault, source.restsWhenEmpty);
+      if (added > 0 || before.wanted === 0) await this.#states.note(name, 'ok', added, fault, false);
+      else if (batch.wanted > 0) await this.#states.note(name, 'empty', 0, fault, source.restsWhenEmpty);
     } catch (error) {
       if (batch.signal.aborted) return;
       const message =
@@ -178,7 +178,7 @@ export class Replenisher {
       logger.warn({ err: error, source: name }, 'a source of accounts failed');
       const reason = `${name}: ${message}`;
       batch.fault(reason);
-      await this.#states.failed(name, batch.added - before.added, reason);
+      await this.#states.note(name, 'backing_off', batch.added - before.added, reason, true);
     }
   }
 
@@ -262,41 +262,24 @@ class SourceStates {
     return stateIn(await this.#basics.store.remembered(factOf(source)));
   }
 
-  /** `fault` is what was wrong with some of what it gave, or null. */
-  succeeded(source: string, added: number, fault: string | null): Promise<void> {
-    return this.#change(source, (before) => ({
-      state: 'ok',
-      added: before.added + added,
-      inARow: 0,
-      lastError: fault,
-      retryAt: null,
-    }));
-  }
-
-  /** It had nothing; `rests` when it should be left alone for a while. */
-  wasEmpty(source: string, fault: string | null, rests: boolean): Promise<void> {
+  /** How it ended when it was asked; `fault` is what was wrong, with all or some of what it gave. `rests`: for a while it is not asked. */
+  note(
+    source: string,
+    state: SourceState['state'],
+    added: number,
+    fault: string | null,
+    rests: boolean,
+  ): Promise<void> {
     return this.#change(source, (before) => {
-      const inARow = before.state === 'empty' && rests ? before.inARow + 1 : 1;
+      const inARow = before.state === state && rests ? before.inARow + 1 : 1;
+      // What was wrong with some of what it gave stays to be seen; that it had failed is over.
+      const isStillSeen = state === 'empty' && before.state !== 'backing_off';
       return {
-        state: 'empty',
-        added: before.added,
-        inARow,
-        // What was wrong with some of what it gave stays to be seen; that it had failed is over.
-        lastError: fault ?? (before.state === 'backing_off' ? null : before.lastError),
-        retryAt: rests ? this.#later(inARow) : null,
-      };
-    });
-  }
-
-  failed(source: string, added: number, error: string): Promise<void> {
-    return this.#change(source, (before) => {
-      const inARow = before.state === 'backing_off' ? before.inARow + 1 : 1;
-      return {
-        state: 'backing_off',
+        state,
         added: before.added + added,
-        inARow,
-        lastError: error,
-        retryAt: this.#later(inARow),
+        inARow: state === 'ok' ? 0 : inARow,
+        lastError: fault ?? (isStillSeen ? before.lastError : null),
+        retryAt: rests ? this.#later(inARow) : null,
       };
     });
   }

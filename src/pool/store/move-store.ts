@@ -10,20 +10,9 @@ import { migrations } from './sqlite/sqlite-store.ts';
 /** How many rows were moved, by table. */
 export type MovedRows = Readonly<Record<string, number>>;
 
-/** Parents before children. The counters of the rest (`standings`, `counters`) are counted again. */
-const tables = [
-  'meta',
-  'accounts',
-  'sessions',
-  'leases',
-  'reports_seen',
-  'refreshes',
-  'known_credentials',
-  'removed_intents',
-  'audit',
-  'spending',
-] as const;
-const countedAgain = ['schema_migrations', 'counters', 'standings'];
+/** In the order they were made in: parents before children. `standings` and `counters` are counted again. */
+const tablesQuery = `SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'
+  AND name NOT IN ('schema_migrations', 'counters', 'standings') ORDER BY rowid`;
 const rowsAtOnce = 500;
 
 /**
@@ -63,12 +52,12 @@ export async function moveStore(fromUrl: string, toUrl: string, now: number): Pr
 }
 
 async function copyInto(toUrl: string, source: Sqlite, now: number): Promise<MovedRows> {
-  checkTables(source);
+  const tables = source.all<{ name: string }>(tablesQuery).map(({ name }) => name);
   const { openMigrated } = await import('./postgres/postgres-store.ts');
   const target = await openMigrated(toUrl, now, { exclusive: true });
   try {
     return await target.db.transaction(async (queries) => {
-      await emptyTarget(queries, target.db.place);
+      await emptyTarget(queries, target.db.place, tables);
       const moved: Record<string, number> = {};
       for (const table of tables) moved[table] = await copyTable(source, queries, table);
       await checkCounters(queries);
@@ -79,19 +68,12 @@ async function copyInto(toUrl: string, source: Sqlite, now: number): Promise<Mov
   }
 }
 
-/** A table that this list does not know would be left behind in silence. */
-function checkTables(source: Sqlite): void {
-  const present = source
-    .all<{ name: string }>("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'")
-    .map(({ name }) => name);
-  const unknown = present.filter(
-    (name) => !tables.some((one) => one === name) && !countedAgain.includes(name),
-  );
-  if (unknown.length > 0) throw new Error(`It is not known how to move ${unknown.join(', ')}.`);
-}
-
 /** A pool that was started there without accounts has left some facts behind; they make way. */
-async function emptyTarget(queries: PostgresQueries, place: string): Promise<void> {
+async function emptyTarget(
+  queries: PostgresQueries,
+  place: string,
+  tables: readonly string[],
+): Promise<void> {
   const present = await queries.get<{ accounts: number }>('SELECT COUNT(*) AS accounts FROM accounts');
   if ((present?.accounts ?? 0) > 0) {
     throw new DatabaseError(

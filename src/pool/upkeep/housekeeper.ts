@@ -54,9 +54,7 @@ export class Housekeeper {
     const { store, clock } = this.#basics;
     const { lending, quota, sources, replenisher, storeHealth } = this.#tended;
     await storeHealth.probe(store);
-    const lender = lending.current;
-    await store.housekeep(clock.now());
-    if (lender !== store) await lender.housekeep(clock.now());
+    for (const one of new Set([store, lending.current])) await one.housekeep(clock.now());
     await retireDead(this.#basics, sources);
     replenisher.tend();
     const due = await store.claimQuotaChecks(clock.now(), queriesAtOnce);

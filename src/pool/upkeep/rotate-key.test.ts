@@ -4,7 +4,7 @@ import { existsSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { systemClock } from '../../lib/clock.ts';
-import { grantField, type LoginRecord, loginForm, loginPrefix } from '../logins/login-record.ts';
+import { grantField, type LoginRecord, loginPrefix, loginRecord } from '../logins/login-record.ts';
 import { openMemoryStore, openStore } from '../store/open-store.ts';
 import type { Store } from '../store/store.ts';
 import { temporaryFolder } from '../testing/temporary-folder.ts';
@@ -184,7 +184,7 @@ describe('a key rotation', () => {
     };
     await store.remember(`${loginPrefix}login_1`, JSON.stringify(record));
     await rotateKey({ store, vault, place, now: 0, actor: 'test' });
-    const after = loginForm.read('', (await store.remembered(`${loginPrefix}login_1`)) ?? '');
+    const after = loginRecord.parse(JSON.parse((await store.remembered(`${loginPrefix}login_1`)) ?? ''));
     const opened = await openVault({ store, ...place, now: 0 });
     expect(opened.open('login_1', grantField, after?.grant ?? '')).toBe('what was granted');
     expect(after).toEqual({ ...record, grant: after?.grant });

@@ -10,7 +10,7 @@ import { isoTime, parse, presentUsage } from '../base/present.ts';
 import type { LendingStore } from '../lending/lending-store.ts';
 import { usableIn } from '../replenish/batch.ts';
 import type { Replenisher } from '../replenish/replenish.ts';
-import { reasonFor } from '../store/rules/leasing.ts';
+import { candidateOf, reasonFor, sharer } from '../store/rules/leasing.ts';
 import type { Stats, Store } from '../store/store.ts';
 
 /** How all accounts stand to one who would share one of them for a turn. */
@@ -18,16 +18,10 @@ function readinessOf(
   { kinds, freeQuotaSpent }: Pick<Stats, 'kinds' | 'freeQuotaSpent'>,
   isGateway: boolean,
 ): Readiness {
-  const asked = {
-    demand: { owner: { isGateway }, model: null, labels: null, exclusive: false, slots: 1 },
-    excluded: new Set<string>(),
-    counted: new Set<string>(),
-    spent: new Set(freeQuotaSpent),
-  };
+  const asked = sharer(isGateway, freeQuotaSpent);
   const providers: Record<string, Record<string, number>> = {};
   for (const { provider, number, kind, accounts } of kinds) {
-    const row = { id: '', provider, models: null, label: null, capacity: 1, shared_slots: 0, kind: number };
-    const reason = reasonFor(row, asked);
+    const reason = reasonFor(candidateOf(provider, number), asked);
     // One that is busy with turns of others serves as well.
     const isBusy = (reason === 'leased' || reason === 'half_open') && !kind.exclusivelyHeld;
     const isOpen = isBusy || reason === 'open';
@@ -51,7 +45,6 @@ export async function poolHealth(
     providers: undefined,
     gatewayOnly: 0,
     isReadOnly: true,
-    caller: undefined,
   };
   try {
     const found = await storeHealth.look(store);
@@ -64,7 +57,6 @@ export async function poolHealth(
       accounts: stats && readinessOf(stats, isGateway),
       gatewayOnly: stats?.gatewayOnly ?? 0,
       isReadOnly: storeHealth.isFailing,
-      caller: undefined,
     };
   } catch (error) {
     logFailure(logger, error, 'the store does not answer');

@@ -17,8 +17,8 @@ import type { Shortcuts } from '../verbs/store-verbs.ts';
 /** What is asked most often, in one statement: a quarter of the round trips of a transaction. */
 export function postgresShortcuts(db: Postgres, auditsLeases: boolean): Shortcuts {
   return {
-    takeLeases: (now, demand) => takeLeases(db, now, auditsLeases, demand),
-    endSession: (now, sessionId, keyId) => endSession(db, now, sessionId, keyId),
+    takeLeases: (now, demand) => takeLeases(db, auditsLeases, now, demand),
+    endSession: (...which) => endSession(db, ...which),
     tidy: () => gatherCounters(db),
   };
 }
@@ -52,8 +52,8 @@ export function takeStatement(shape: ChoiceShape): string {
 /** The usual case: a session that is new, and enough accounts that no transaction has locked. */
 async function takeLeases(
   db: Postgres,
-  now: number,
   auditsLeases: boolean,
+  now: number,
   demand: LeaseDemand,
 ): Promise<Granted | null> {
   if (demand.count > 1 && demand.prefer !== null) return null;

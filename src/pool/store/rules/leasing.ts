@@ -125,11 +125,26 @@ export function mismatchOf(
 }
 
 /** What of a question decides about one account. */
-type Asked = Pick<Question, 'excluded' | 'counted' | 'spent'> & {
+export type Asked = Pick<Question, 'excluded' | 'counted' | 'spent'> & {
   readonly demand: Pick<LeaseDemand, 'model' | 'labels' | 'exclusive' | 'slots'> & {
     readonly owner: Pick<LeaseDemand['owner'], 'isGateway'>;
   };
 };
+
+/** An account of which nothing but its kind decides. */
+export function candidateOf(provider: string, kind: number): CandidateRow {
+  return { id: '', provider, models: null, label: null, capacity: 1, shared_slots: 0, kind };
+}
+
+/** One who would share an account for a turn. */
+export function sharer(isGateway: boolean, spent: Iterable<string>): Asked {
+  return {
+    demand: { owner: { isGateway }, model: null, labels: null, exclusive: false, slots: 1 },
+    excluded: new Set(),
+    counted: new Set(),
+    spent: new Set(spent),
+  };
+}
 
 /** Why an account is not lent: a word of `Skip`; `open` when nothing is in the way, `held` when it counts already. */
 export function reasonFor(row: CandidateRow, { demand, excluded, counted, spent }: Asked): string {

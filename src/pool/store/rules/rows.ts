@@ -54,6 +54,7 @@ export interface AccountRow {
   readonly source_handle: string | null;
   readonly state_since: number;
   readonly team_uid: string | null;
+  readonly kind: number;
 }
 
 export interface SessionRow {
@@ -136,6 +137,7 @@ export function accountFrom(row: AccountRow) {
     credentialHint: row.credential_hint,
     slotsInUse: row.shared_slots + row.exclusive_held,
     holders: row.holders,
+    kind: row.kind,
     /** Its one holder has the whole account. */
     isHeldExclusively: row.exclusive_held === 1,
     tokenVersion: row.token_version,

@@ -157,21 +157,19 @@ function earlier(at: number | null, now: number): number | null {
 function countUsage(tx: Transaction, { spent }: Reported, row: CountedRow, turn: ReportedTurn): void {
   const own = { ...turn.usage, lastUsed: turn.signal.outcome === 'success' ? tx.now : 0 };
   const before = spent.get(row.id);
-  spent.set(row.id, before === undefined ? own : sumOf([before, own]));
+  spent.set(row.id, before === undefined ? own : sumOf(before, own));
   addUsage(row, own);
 }
 
-function sumOf(all: readonly Spent[]): Spent {
-  const sum = { turns: 0, inputTokens: 0, outputTokens: 0, credits: 0, costCents: 0, lastUsed: 0 };
-  for (const one of all) {
-    sum.turns += one.turns;
-    sum.inputTokens += one.inputTokens;
-    sum.outputTokens += one.outputTokens;
-    sum.credits += one.credits;
-    sum.costCents += one.costCents;
-    sum.lastUsed = Math.max(sum.lastUsed, one.lastUsed);
-  }
-  return sum;
+function sumOf(one: Spent, other: Spent): Spent {
+  return {
+    turns: one.turns + other.turns,
+    inputTokens: one.inputTokens + other.inputTokens,
+    outputTokens: one.outputTokens + other.outputTokens,
+    credits: one.credits + other.credits,
+    costCents: one.costCents + other.costCents,
+    lastUsed: Math.max(one.lastUsed, other.lastUsed),
+  };
 }
 
 function addUsage(row: CountedRow, spent: Spent): void {
@@ -212,7 +210,7 @@ async function writeUsage(tx: Transaction, { spent }: Reported): Promise<void> {
       id,
     );
   }
-  const all = sumOf([...spent.values()]);
+  const all = [...spent.values()].reduce(sumOf);
   await tx.db.run(
     `INSERT INTO spending (minute, turns, input_tokens, output_tokens, credits, cost_cents)
        VALUES ($1, $2, $3, $4, $5, $6)

@@ -1,15 +1,18 @@
 import type { Queries } from '../../../db/database.ts';
 import { isTokenReason } from '../../standing/standing.ts';
 import {
+  type Asked,
   asActive,
   type CandidateRow,
   candidateColumns,
+  candidateOf,
   isLabelled,
   kindBits,
   kindFrom,
   mayUse,
   type Question,
   reasonFor,
+  sharer,
 } from '../rules/leasing.ts';
 import { type AccountRow, asFlag, asJson, modelsFrom } from '../rules/rows.ts';
 import type { LeaseDemand } from '../store.ts';
@@ -18,6 +21,9 @@ import { kindCounts } from './counts.ts';
 import type { Transaction } from './transaction.ts';
 
 type RestRow = CandidateRow & Pick<AccountRow, 'state' | 'state_reason'> & { readonly state_until: number };
+
+/** What accounts are counted for. */
+type Counted = Asked & Pick<Question, 'provider'>;
 
 interface HolderRow {
   readonly account_id: string;
@@ -87,16 +93,17 @@ export async function shortageOf(tx: Transaction, question: Question) {
 export async function eligible(
   db: Queries,
   now: number,
-  demand: LeaseDemand & { readonly provider: string },
-) {
-  const { provider } = demand;
-  const question = {
-    demand,
+  {
     provider,
-    missing: 1,
-    excluded: new Set<string>(),
-    counted: new Set<string>(),
-    spent: await providersWithSpentFreeQuota(db, now),
+    owner,
+    ...demand
+  }: Pick<LeaseDemand, 'owner' | 'model' | 'labels'> & { readonly provider: string },
+) {
+  const asked = sharer(owner.isGateway, await providersWithSpentFreeQuota(db, now));
+  const question = {
+    ...asked,
+    provider,
+    demand: { ...asked.demand, model: demand.model, labels: demand.labels },
   };
   const { matching, reasons, open } = await countReasons(db, question, []);
   const all = (await kindCounts(db, provider)).reduce((sum, { accounts }) => sum + accounts, 0);
@@ -123,7 +130,7 @@ export async function eligible(
   };
 }
 
-async function countReasons(db: Queries, question: Question, named: readonly string[]) {
+async function countReasons(db: Queries, question: Counted, named: readonly string[]) {
   const reasons: Record<string, number> = {};
   let matching = 0;
   let attainable = 0;
@@ -137,8 +144,7 @@ async function countReasons(db: Queries, question: Question, named: readonly str
   };
   for (const row of await kindCounts(db, question.provider)) {
     if (needsLook(row.number, question)) continue;
-    const like = { id: '', models: null, label: null, capacity: 1, shared_slots: 0, provider: row.provider };
-    note(reasonFor({ ...like, kind: row.number }, question), row.accounts);
+    note(reasonFor(candidateOf(row.provider, row.number), question), row.accounts);
   }
   // Those the caller names or holds were counted with their kind: they move to a reason of their own.
   const namedRows = await db.all<CandidateRow>(
@@ -157,7 +163,7 @@ async function countReasons(db: Queries, question: Question, named: readonly str
 }
 
 /** Whether an account's kind alone does not decide if it can be lent for this demand. */
-function needsLook(kind: number, { demand }: Question): boolean {
+function needsLook(kind: number, { demand }: Counted): boolean {
   return (
     demand.labels !== null ||
     (demand.model !== null && (kind & kindBits.modelsLimited) !== 0) ||
@@ -165,14 +171,14 @@ function needsLook(kind: number, { demand }: Question): boolean {
   );
 }
 
-function needsRoom({ demand }: Pick<Question, 'demand'>): boolean {
+function needsRoom({ demand }: Pick<Counted, 'demand'>): boolean {
   return !demand.exclusive && demand.slots > 1;
 }
 
 /** Accounts whose kind alone does not decide this demand: alike ones in one row; the named ones one by one. */
 async function rowsToLookAt(
   db: Queries,
-  question: Question,
+  question: Counted,
   named: readonly string[],
 ): Promise<readonly (CandidateRow & { readonly accounts: number })[]> {
   const ofProvider = '($2::text IS NULL OR provider = $2)';
