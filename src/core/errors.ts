@@ -13,234 +13,119 @@ type Failover = 'no' | 'yes' | 'once';
 export type Fault = 'request' | 'model' | 'network' | 'upstream' | 'account' | 'service';
 
 interface ErrorRow {
-  readonly status: number;
-  readonly openaiType: string;
-  /** The `code` word of the OpenAI dialect; null where the convention is null. */
-  readonly openaiCode: string | null;
-  /** The Anthropic dialect's `type`, and its status where that differs. */
-  readonly anthropicType: string;
-  readonly anthropicStatus: number;
+  readonly status: ErrorStatus;
   readonly fault: Fault;
   readonly failover: Failover;
+  /** The `code` word of the OpenAI dialect; null where the convention is null. */
+  readonly openaiCode: string | null;
+  /** Where it is another than others of that status have. */
+  readonly anthropicStatus?: number;
   /** The outcome that is reported to the pool; undefined where the error says nothing about the account. */
   readonly outcome: Outcome | undefined;
 }
 
-/** The one table of errors: every surface takes its status from it, failover and the account's state their rule. */
-const table = {
-  invalid_request: row(400, 'request', 'no', ['invalid_request_error', null], ['invalid_request_error']),
-  context_too_long: row(
-    400,
-    'request',
-    'no',
-    ['invalid_request_error', 'context_length_exceeded'],
-    ['invalid_request_error'],
-  ),
-  previous_response_not_found: row(
-    400,
-    'request',
-    'no',
-    ['invalid_request_error', 'previous_response_not_found'],
-    ['invalid_request_error'],
-  ),
-  websocket_connection_limit_reached: row(
-    400,
-    'service',
-    'no',
-    ['invalid_request_error', 'websocket_connection_limit_reached'],
-    ['invalid_request_error'],
-  ),
-  invalid_key: row(
-    401,
-    'service',
-    'no',
-    ['invalid_request_error', 'invalid_api_key'],
-    ['authentication_error'],
-  ),
-  forbidden: row(403, 'service', 'no', ['permission_error', 'model_not_allowed'], ['permission_error']),
-  operator_only: row(403, 'service', 'no', ['permission_error', 'operator_only'], ['permission_error']),
-  host_not_allowed: row(403, 'service', 'no', ['permission_error', 'host_not_allowed'], ['permission_error']),
-  origin_not_allowed: row(
-    403,
-    'service',
-    'no',
-    ['permission_error', 'origin_not_allowed'],
-    ['permission_error'],
-  ),
-  model_not_found: row(
-    404,
-    'request',
-    'no',
-    ['invalid_request_error', 'model_not_found'],
-    ['not_found_error'],
-  ),
-  not_found: row(404, 'request', 'no', ['invalid_request_error', 'not_found'], ['not_found_error']),
-  method_not_allowed: row(
-    405,
-    'request',
-    'no',
-    ['invalid_request_error', 'method_not_allowed'],
-    ['invalid_request_error'],
-  ),
-  request_timeout: row(
-    408,
-    'request',
-    'no',
-    ['invalid_request_error', 'request_timeout'],
-    ['invalid_request_error'],
-  ),
-  too_large: row(413, 'request', 'no', ['invalid_request_error', 'request_too_large'], ['request_too_large']),
-  unsupported_media_type: row(
-    415,
-    'request',
-    'no',
-    ['invalid_request_error', 'unsupported_media_type'],
-    ['invalid_request_error'],
-  ),
-  idempotency_key_reused: row(
-    422,
-    'request',
-    'no',
-    ['invalid_request_error', 'idempotency_key_reused'],
-    ['invalid_request_error'],
-  ),
-  turn_running_elsewhere: row(
-    409,
-    'service',
-    'no',
-    ['invalid_request_error', 'turn_running_elsewhere'],
-    ['invalid_request_error'],
-  ),
-  turn_interrupted: row(502, 'service', 'no', ['server_error', 'turn_interrupted'], ['api_error']),
-  key_rate_limited: row(
-    429,
-    'service',
-    'no',
-    ['rate_limit_error', 'rate_limit_exceeded'],
-    ['rate_limit_error'],
-  ),
-  key_quota_exhausted: row(
-    429,
-    'service',
-    'no',
-    ['insufficient_quota', 'insufficient_quota'],
-    ['rate_limit_error'],
-  ),
-  upstream_rate_limited: row(
+/**
+ * The one table of errors: every surface takes its status from it, failover and the account's state their rule. Without an `openaiCode`
+ * the code is its word.
+ */
+const rows = {
+  invalid_request: [400, 'request', 'no', { openaiCode: null }],
+  context_too_long: [400, 'request', 'no', { openaiCode: 'context_length_exceeded' }],
+  previous_response_not_found: [400, 'request', 'no'],
+  websocket_connection_limit_reached: [400, 'service', 'no'],
+  invalid_key: [401, 'service', 'no', { openaiCode: 'invalid_api_key' }],
+  forbidden: [403, 'service', 'no', { openaiCode: 'model_not_allowed' }],
+  operator_only: [403, 'service', 'no'],
+  host_not_allowed: [403, 'service', 'no'],
+  origin_not_allowed: [403, 'service', 'no'],
+  model_not_found: [404, 'request', 'no'],
+  not_found: [404, 'request', 'no'],
+  method_not_allowed: [405, 'request', 'no'],
+  request_timeout: [408, 'request', 'no'],
+  too_large: [413, 'request', 'no', { openaiCode: 'request_too_large' }],
+  unsupported_media_type: [415, 'request', 'no'],
+  idempotency_key_reused: [422, 'request', 'no'],
+  turn_running_elsewhere: [409, 'service', 'no'],
+  turn_interrupted: [502, 'service', 'no', { anthropicStatus: 502 }],
+  key_rate_limited: [429, 'service', 'no', { openaiCode: 'rate_limit_exceeded' }],
+  key_quota_exhausted: [429, 'service', 'no', { openaiCode: 'insufficient_quota' }],
+  upstream_rate_limited: [
     429,
     'account',
     'yes',
-    ['rate_limit_error', 'rate_limit_exceeded'],
-    ['rate_limit_error'],
-    'rate_limited',
-  ),
-  upstream_quota_exhausted: row(
+    { openaiCode: 'rate_limit_exceeded', outcome: 'rate_limited' },
+  ],
+  upstream_quota_exhausted: [
     429,
     'account',
     'yes',
-    ['insufficient_quota', 'insufficient_quota'],
-    ['rate_limit_error'],
-    'quota_exhausted',
-  ),
-  upstream_refused: row(
-    403,
-    'account',
-    'no',
-    ['permission_error', 'upstream_refused'],
-    ['permission_error'],
-    'refused',
-  ),
-  upstream_unauthorized: row(
-    502,
-    'account',
-    'yes',
-    ['server_error', 'upstream_unauthorized'],
-    ['api_error', 500],
-    'unauthorized',
-  ),
-  upstream_unavailable: row(
-    502,
-    'upstream',
-    'yes',
-    ['server_error', 'upstream_unavailable'],
-    ['api_error', 500],
-    'unavailable',
-  ),
-  upstream_timeout: row(
-    504,
-    'upstream',
-    'yes',
-    ['server_error', 'upstream_timeout'],
-    ['api_error', 500],
-    'timeout',
-  ),
-  model_unavailable: row(
-    503,
-    'model',
-    'once',
-    ['server_error', 'model_unavailable'],
-    ['overloaded_error', 529],
-  ),
-  upstream_protocol: row(
-    502,
-    'upstream',
-    'yes',
-    ['server_error', 'upstream_protocol'],
-    ['api_error', 500],
-    'protocol',
-  ),
-  no_account_available: row(
-    503,
-    'service',
-    'no',
-    ['server_error', 'no_account_available'],
-    ['overloaded_error', 529],
-  ),
-  pool_unavailable: row(
-    503,
-    'service',
-    'no',
-    ['server_error', 'pool_unavailable'],
-    ['overloaded_error', 529],
-  ),
-  storage_unavailable: row(
-    503,
-    'service',
-    'no',
-    ['server_error', 'storage_unavailable'],
-    ['overloaded_error', 529],
-  ),
-  overloaded: row(503, 'service', 'no', ['server_error', 'overloaded'], ['overloaded_error', 529]),
-  shutting_down: row(503, 'service', 'no', ['server_error', 'shutting_down'], ['overloaded_error', 529]),
-  cancelled: row(499, 'request', 'no', ['server_error', 'cancelled'], ['api_error'], 'cancelled'),
-  internal: row(500, 'service', 'no', ['server_error', 'internal_error'], ['api_error']),
-} as const satisfies Record<string, ErrorRow>;
+    { openaiCode: 'insufficient_quota', outcome: 'quota_exhausted' },
+  ],
+  upstream_refused: [403, 'account', 'no', { outcome: 'refused' }],
+  upstream_unauthorized: [502, 'account', 'yes', { outcome: 'unauthorized' }],
+  upstream_unavailable: [502, 'upstream', 'yes', { outcome: 'unavailable' }],
+  upstream_timeout: [504, 'upstream', 'yes', { outcome: 'timeout' }],
+  model_unavailable: [503, 'model', 'once'],
+  upstream_protocol: [502, 'upstream', 'yes', { outcome: 'protocol' }],
+  no_account_available: [503, 'service', 'no'],
+  pool_unavailable: [503, 'service', 'no'],
+  storage_unavailable: [503, 'service', 'no'],
+  overloaded: [503, 'service', 'no'],
+  shutting_down: [503, 'service', 'no'],
+  cancelled: [499, 'request', 'no', { outcome: 'cancelled' }],
+  internal: [500, 'service', 'no', { openaiCode: 'internal_error' }],
+} as const satisfies Record<
+  string,
+  readonly [
+    status: ErrorStatus,
+    fault: Fault,
+    failover: Failover,
+    more?: Partial<Pick<ErrorRow, 'openaiCode' | 'anthropicStatus' | 'outcome'>>,
+  ]
+>;
 
-export type ErrorCode = keyof typeof table;
-export const errorCodes = Object.keys(table) as readonly ErrorCode[];
+export type ErrorCode = keyof typeof rows;
+export const errorCodes = Object.keys(rows) as readonly ErrorCode[];
 
-/** The Google dialect's status and the word for it, by the status of a row: both always say the same there. */
-const googleStatuses: Readonly<
-  Record<(typeof table)[ErrorCode]['status'], readonly [word: string, status?: number]>
-> = {
-  400: ['INVALID_ARGUMENT'],
-  401: ['UNAUTHENTICATED'],
-  403: ['PERMISSION_DENIED'],
-  404: ['NOT_FOUND'],
-  405: ['UNIMPLEMENTED'],
-  408: ['DEADLINE_EXCEEDED'],
-  409: ['ABORTED'],
-  413: ['INVALID_ARGUMENT'],
-  415: ['INVALID_ARGUMENT'],
-  422: ['INVALID_ARGUMENT'],
-  429: ['RESOURCE_EXHAUSTED'],
-  499: ['CANCELLED'],
-  500: ['INTERNAL'],
+const table = Object.fromEntries(
+  Object.entries(rows).map(([code, [status, fault, failover, more]]) => [
+    code,
+    { status, fault, failover, openaiCode: code, outcome: undefined, ...more },
+  ]),
+) as Record<ErrorCode, ErrorRow>;
+
+/** What the dialects call an error of a status: OpenAI's type, Anthropic's, and Google's word. */
+interface StatusWords {
+  readonly openai: string;
+  readonly anthropic: string;
+  readonly google: string;
+  /** Where theirs is another. */
+  readonly anthropicStatus?: number;
+  readonly googleStatus?: number;
+}
+
+const invalid = { openai: 'invalid_request_error', anthropic: 'invalid_request_error' } as const;
+const ofServer = { openai: 'server_error', anthropic: 'api_error' } as const;
+const statuses = {
+  400: { ...invalid, google: 'INVALID_ARGUMENT' },
+  401: { ...invalid, anthropic: 'authentication_error', google: 'UNAUTHENTICATED' },
+  403: { openai: 'permission_error', anthropic: 'permission_error', google: 'PERMISSION_DENIED' },
+  404: { ...invalid, anthropic: 'not_found_error', google: 'NOT_FOUND' },
+  405: { ...invalid, google: 'UNIMPLEMENTED' },
+  408: { ...invalid, google: 'DEADLINE_EXCEEDED' },
+  409: { ...invalid, google: 'ABORTED' },
+  413: { ...invalid, anthropic: 'request_too_large', google: 'INVALID_ARGUMENT' },
+  415: { ...invalid, google: 'INVALID_ARGUMENT' },
+  422: { ...invalid, google: 'INVALID_ARGUMENT' },
+  429: { openai: 'rate_limit_error', anthropic: 'rate_limit_error', google: 'RESOURCE_EXHAUSTED' },
+  499: { ...ofServer, google: 'CANCELLED' },
+  500: { ...ofServer, google: 'INTERNAL' },
   // Google's API has no 502, and its clients try again after these.
-  502: ['UNAVAILABLE', 503],
-  503: ['UNAVAILABLE'],
-  504: ['DEADLINE_EXCEEDED'],
-};
+  502: { ...ofServer, anthropicStatus: 500, google: 'UNAVAILABLE', googleStatus: 503 },
+  503: { ...ofServer, anthropic: 'overloaded_error', anthropicStatus: 529, google: 'UNAVAILABLE' },
+  504: { ...ofServer, anthropicStatus: 500, google: 'DEADLINE_EXCEEDED' },
+} as const satisfies Record<number, StatusWords>;
+type ErrorStatus = keyof typeof statuses;
 
 /** An upstream's own answer to a request that it refused. A client of its dialect gets it as it is, without secrets of ours. */
 export interface VendorAnswer {
@@ -324,22 +209,25 @@ export class AppError extends Error {
     return table[this.code].status;
   }
   get openaiType(): string {
-    return table[this.code].openaiType;
+    return this.openaiCode === 'insufficient_quota' ? this.openaiCode : this.#words.openai;
   }
   get openaiCode(): string | null {
     return table[this.code].openaiCode;
   }
   get anthropicType(): string {
-    return table[this.code].anthropicType;
+    return this.#words.anthropic;
   }
   get anthropicStatus(): number {
-    return table[this.code].anthropicStatus;
+    return table[this.code].anthropicStatus ?? this.#words.anthropicStatus ?? this.status;
   }
   get googleWord(): string {
-    return googleStatuses[table[this.code].status][0];
+    return this.#words.google;
   }
   get googleStatus(): number {
-    return googleStatuses[table[this.code].status][1] ?? this.status;
+    return this.#words.googleStatus ?? this.status;
+  }
+  get #words(): StatusWords {
+    return statuses[table[this.code].status];
   }
   /** For clients' Retry-After. Many clients give up on a long one, and an account may recover early. */
   get retryAfterSeconds(): number | undefined {
@@ -370,17 +258,6 @@ export class AppError extends Error {
       cause: error,
     });
   }
-}
-
-function row<const Status extends number>(
-  status: Status,
-  fault: Fault,
-  failover: Failover,
-  [openaiType, openaiCode]: readonly [string, string | null],
-  [anthropicType, anthropicStatus = status]: readonly [string, number?],
-  outcome?: Outcome,
-): ErrorRow & { readonly status: Status } {
-  return { status, openaiType, openaiCode, anthropicType, anthropicStatus, fault, failover, outcome };
 }
 
 /** For what a request holds and cannot be honoured: its path, and what to do about it. */
