@@ -1,7 +1,7 @@
 import { createRequire } from 'node:module';
 import type { z } from 'zod';
+import { unknownFields } from './core/near-names.ts';
 import { plainRule } from './core/plain-rule.ts';
-import { unknownFields } from './core/unknown-field.ts';
 import { isJsonObject } from './lib/parse-json.ts';
 
 /** The text of warp2api.yaml, and where in it a value stands. */

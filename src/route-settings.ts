@@ -1,7 +1,6 @@
 import { z } from 'zod';
 import type { ConfigPath } from './config-document.ts';
-import { type ConfiguredRoute, deliveries } from './core/configured-routes.ts';
-import { type ModelProfile, priceFrom } from './core/model-profile.ts';
+import { type ConfiguredRoute, deliveries, type ModelProfile, priceFrom } from './core/configured-routes.ts';
 import { nearNames } from './core/near-names.ts';
 import { providerNamePattern } from './core/provider.ts';
 

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { startServices } from '../src/compose.ts';
 import { loadConfig } from '../src/config.ts';
-import { type ExplainedTurn, explainedTurn } from '../src/core/explained-turn.ts';
+import { type ExplainedTurn, explainedTurn } from '../src/core/shown-models.ts';
 import { createLogger } from '../src/lib/log/logger.ts';
 import { eventually, inMemory, servicesForTest, type TestServices, userTurn } from './support/services.ts';
 import { startUpstreams, withUpstreams } from './support/upstreams.ts';

@@ -2,7 +2,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync 
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import type { ExplainedTurn } from '../core/explained-turn.ts';
+import type { ExplainedTurn } from '../core/shown-models.ts';
 import type { ShownSetting } from '../core/shown-settings.ts';
 import { plainText } from '../lib/shown-text.ts';
 import { version } from '../lib/version.ts';

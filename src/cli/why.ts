@@ -1,5 +1,5 @@
 import { type Command, Option } from 'commander';
-import { type ExplainedTurn, explainedTurn } from '../core/explained-turn.ts';
+import { type ExplainedTurn, explainedTurn } from '../core/shown-models.ts';
 import { type ShownTurn, shownTurn } from '../core/shown-turn.ts';
 import { plainLine } from '../lib/shown-text.ts';
 import type { CliActions } from './actions.ts';

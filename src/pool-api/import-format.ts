@@ -1,7 +1,7 @@
 import { createHash, randomBytes, scrypt } from 'node:crypto';
 import { z } from 'zod';
+import { unknownFields } from '../core/near-names.ts';
 import { withoutNulls } from '../core/null-fields.ts';
-import { unknownFields } from '../core/unknown-field.ts';
 import { isJsonObject, parseJson } from '../lib/parse-json.ts';
 import { sealText, unsealText } from '../lib/secrets/sealed-bytes.ts';
 import { PoolError } from './errors.ts';

@@ -1,6 +1,5 @@
 import { z } from 'zod';
-import { accountStates } from '../core/account-states.ts';
-import { outcomes } from '../core/outcome.ts';
+import { accountStates, outcomes } from '../core/outcome.ts';
 import { providerNamePattern } from '../core/provider.ts';
 import { readiness } from './readiness.ts';
 

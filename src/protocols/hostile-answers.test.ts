@@ -3,8 +3,7 @@ import { expect, it, vi } from 'vitest';
 import type { TurnDecoder } from '../core/protocol.ts';
 import type { TurnEvent } from '../core/turn.ts';
 import { MessagesDecoder } from './anthropic-messages/decode-stream.ts';
-import { citationsIn } from './gemini/citations.ts';
-import { GeminiDecoder } from './gemini/decode-stream.ts';
+import { citationsIn, GeminiDecoder } from './gemini/decode-stream.ts';
 import { ChatDecoder } from './openai-chat/decode-stream.ts';
 import { ResponsesDecoder } from './openai-responses/decode-stream.ts';
 

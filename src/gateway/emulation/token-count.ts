@@ -1,7 +1,6 @@
 import { createRequire } from 'node:module';
-import { toolsText } from '../../core/offered-tools.ts';
 import type { CollectedTurn } from '../../core/protocol.ts';
-import type { AskedRequest, TurnEnd, Usage } from '../../core/turn.ts';
+import { type AskedRequest, type TurnEnd, toolsText, type Usage } from '../../core/turn.ts';
 import { estimateInput } from '../../protocols/shared/request.ts';
 
 interface Tokenizer {

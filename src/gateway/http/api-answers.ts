@@ -14,8 +14,11 @@ export const configStanding = z.object({
 });
 
 export const settings = shownSettings;
-export { explainedTurn } from '../../core/explained-turn.ts';
-export { shownModels as modelTable, shownRoutes as configuredNames } from '../../core/shown-models.ts';
+export {
+  explainedTurn,
+  shownModels as modelTable,
+  shownRoutes as configuredNames,
+} from '../../core/shown-models.ts';
 export { usageReport, usageTurns } from '../../core/shown-usage.ts';
 
 export const healthAnswer = z.object({

@@ -1,12 +1,12 @@
 import { readFileSync } from 'node:fs';
 import { LRUCache } from 'lru-cache';
-import type { RoutingSettings } from '../../core/configured-routes.ts';
 import {
   type ModelPrice,
   type ModelProfile,
   priceFrom,
+  type RoutingSettings,
   type WrittenPrice,
-} from '../../core/model-profile.ts';
+} from '../../core/configured-routes.ts';
 import type { ProviderModel, UpstreamProvider } from '../../core/provider.ts';
 import type { Usage } from '../../core/turn.ts';
 import { factsOf } from '../../protocols/anthropic-messages/claude-models.ts';

@@ -1,16 +1,16 @@
 import { hash } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
 import type { ConfiguredCandidate, ConfiguredRoute, RoutingSettings } from '../../core/configured-routes.ts';
+import { AppError } from '../../core/errors.ts';
 import type { Clock } from '../../lib/clock.ts';
 import type { Catalogue } from './catalogue.ts';
 import { type KeyReach, reachOf } from './key-reach.ts';
 import { checkVision, findAlias } from './model-choice.ts';
 import type { ModelLists } from './model-lists.ts';
 import type { Found, ModelNames, ModelNamesOptions } from './model-names.ts';
-import { noCandidateTakes } from './model-refusals.ts';
+import { bySpecificity, isPattern, matches } from './name-patterns.ts';
 import { type RequestTraits, traitsOf } from './request-traits.ts';
 import { type Route, type RoutedRequest, type RoutedTurn, type RoutePlan, routeTo } from './route.ts';
-import { drawOrder, hindranceOf, RouteTable } from './route-table.ts';
 
 const mostConversations = 10_000;
 /** For so long after its last answer a conversation goes where that came from: there its prompt is cached. */
@@ -211,4 +211,83 @@ function conversationOf(
 
 function conversationKey(...parts: readonly string[]): string {
   return hash('sha256', JSON.stringify(parts), 'base64url');
+}
+
+/** The configured routes by name: an exact name before patterns, and of these the one that says most. */
+export class RouteTable {
+  readonly #exact: ReadonlyMap<string, ConfiguredRoute>;
+  readonly #patterns: readonly ConfiguredRoute[];
+
+  constructor(routes: readonly ConfiguredRoute[]) {
+    this.#exact = new Map(
+      routes.filter(({ model }) => !isPattern(model)).map((route) => [route.model, route]),
+    );
+    this.#patterns = routes
+      .filter(({ model }) => isPattern(model))
+      .toSorted((one, other) => bySpecificity(one.model, other.model));
+  }
+
+  get isEmpty(): boolean {
+    return this.#exact.size + this.#patterns.length === 0;
+  }
+
+  /** In the order in which they are looked through. */
+  get all(): readonly ConfiguredRoute[] {
+    return [...this.#exact.values(), ...this.#patterns];
+  }
+
+  /** Every route that a client can ask for by its very name. */
+  get named(): readonly ConfiguredRoute[] {
+    return [...this.#exact.values()];
+  }
+
+  exact(name: string): ConfiguredRoute | undefined {
+    return this.#exact.get(name);
+  }
+
+  find(name: string): ConfiguredRoute | undefined {
+    return this.#exact.get(name) ?? this.#patterns.find(({ model }) => matches(model, name));
+  }
+}
+
+/** Candidates in the order of one turn: tier by tier, and in a tier drawn by weight without putting one back. */
+export function drawOrder(
+  candidates: readonly ConfiguredCandidate[],
+  random: () => number,
+): readonly ConfiguredCandidate[] {
+  if (new Set(candidates.map(({ tier }) => tier)).size === candidates.length)
+    return candidates.toSorted((one, other) => one.tier - other.tier);
+  // With these times until its turn, each comes first as often as its weight says.
+  return candidates
+    .map((candidate) => ({ candidate, time: -Math.log(1 - random()) / candidate.weight }))
+    .toSorted((one, other) => one.candidate.tier - other.candidate.tier || one.time - other.time)
+    .map(({ candidate }) => candidate);
+}
+
+/** Why a candidate takes no such request; undefined where it does. */
+export function hindranceOf(
+  { when }: ConfiguredCandidate,
+  traits: () => RequestTraits,
+): 'tools' | 'images' | 'context' | undefined {
+  const { tools, images, maxContext } = when;
+  if (tools !== undefined && tools !== traits().hasTools) return 'tools';
+  if (images !== undefined && images !== traits().hasImages) return 'images';
+  return maxContext !== undefined && traits().tokens > maxContext ? 'context' : undefined;
+}
+
+/** No candidate of a configured route takes such a request. */
+function noCandidateTakes(name: string, { candidates }: ConfiguredRoute, traits: RequestTraits): AppError {
+  const hindrances = new Set(candidates.map((candidate) => hindranceOf(candidate, () => traits)));
+  if (hindrances.has('context') && hindrances.size === 1) {
+    const message = `The request has about ${traits.tokens} tokens, more than any candidate of "${name}" takes: shorten it.`;
+    return new AppError('context_too_long', message);
+  }
+  const words = {
+    tools: traits.hasTools ? 'with tools' : 'without tools',
+    images: traits.hasImages ? 'with images' : 'without images',
+    context: `of about ${traits.tokens} tokens`,
+  };
+  const such = [...hindrances].flatMap((one) => (one ? [words[one]] : []));
+  const message = `The route "${name}" takes no request ${such.join(', or ')}: choose another model, or change the conditions of its candidates.`;
+  return new AppError('invalid_request', message, { param: 'model' });
 }

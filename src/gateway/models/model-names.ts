@@ -1,4 +1,6 @@
-import type { UpstreamProvider } from '../../core/provider.ts';
+import { AppError } from '../../core/errors.ts';
+import { nearNames } from '../../core/near-names.ts';
+import type { ProviderModel, UpstreamProvider } from '../../core/provider.ts';
 import type { PoolWatch } from '../leases/pool-watch.ts';
 import type { KeyReach } from './key-reach.ts';
 import {
@@ -9,8 +11,7 @@ import {
   isSandboxName,
   plainSandboxModel,
 } from './model-choice.ts';
-import type { ModelList, ModelLists } from './model-lists.ts';
-import { modelNotFound, modelsUnknown, prefixed } from './model-refusals.ts';
+import type { ModelList, ModelLists, ModelUnion } from './model-lists.ts';
 
 /** What a name leads to. */
 export interface Found {
@@ -192,4 +193,42 @@ export class ModelNames {
     );
     throw modelNotFound(name, { models: ofScenarios, withheld: [] }, useful);
   }
+}
+
+/** The list with its provider in front of each name. */
+export function prefixed(provider: UpstreamProvider, { models, withheld }: ModelList) {
+  const withPrefix = (model: ProviderModel) => ({ ...model, id: `${provider.name}/${model.id}` });
+  return { models: models.map(withPrefix), withheld: withheld.map(withPrefix) };
+}
+
+/** The refusal of a name that leads to no model, with names like it, or with the reason why a model is kept back. */
+export function modelNotFound(
+  name: string,
+  { models, withheld }: Pick<ModelUnion, 'models' | 'withheld'>,
+  aliases: readonly string[],
+): AppError {
+  const near = nearNames(name, [
+    ...models.map(({ id }) => id),
+    ...aliases.filter((alias) => !alias.endsWith('*')),
+  ]).map((one) => `"${one}"`);
+  const kept =
+    withheld.find((model) => model.id === name) ??
+    withheld.find((model) => isFamily([model], name, undefined));
+  if (kept?.withheld) {
+    const hint = near.length === 0 ? '' : ` Near it: ${near.join(', ')}.`;
+    const message = `The model "${name}" cannot be used: ${kept.withheld.reason}.${hint}`;
+    return new AppError('model_not_found', message, { param: 'model' });
+  }
+  const hint =
+    near.length === 0 ? 'GET /v1/models lists what there is.' : `did you mean ${near.join(' or ')}?`;
+  return new AppError('model_not_found', `There is no model "${name}"; ${hint}`, { param: 'model' });
+}
+
+/** With STRICT_MODELS a name counts only once some account has listed its models. */
+export function modelsUnknown(name: string): AppError {
+  return new AppError(
+    'model_unavailable',
+    `No account could be asked for its models yet, so whether there is a model "${name}" is not known (STRICT_MODELS): try again in a moment; GET /health tells how the pool is doing.`,
+    { param: 'model', retryAfterMs: 5_000 },
+  );
 }

@@ -5,7 +5,7 @@ import { lines, refuse } from '../testing/fake-upstream.ts';
 import { settled } from '../testing/manual-clock.ts';
 import { clientTurn, createTurnFixture, SeenOutput, type TurnFixture } from '../testing/turn-fixture.ts';
 import { runTurn } from '../turn/run-turn.ts';
-import { RefusedPairs, uniteModels } from './model-union.ts';
+import { RefusedPairs, uniteModels } from './model-lists.ts';
 import type { Route } from './route.ts';
 
 let fixture: TurnFixture;

@@ -1,5 +1,4 @@
-import type { ConfiguredCandidate, ConfiguredRoute } from '../../core/configured-routes.ts';
-import type { ModelPrice } from '../../core/model-profile.ts';
+import type { ConfiguredCandidate, ConfiguredRoute, ModelPrice } from '../../core/configured-routes.ts';
 import type { UpstreamProvider } from '../../core/provider.ts';
 import type { AskedRequest } from '../../core/turn.ts';
 import type { ClientKey } from '../keys/client-key.ts';

@@ -1,5 +1,9 @@
-import type { ConfiguredCandidate, ConfiguredRoute } from '../../core/configured-routes.ts';
-import type { ModelPrice, ModelProfile } from '../../core/model-profile.ts';
+import type {
+  ConfiguredCandidate,
+  ConfiguredRoute,
+  ModelPrice,
+  ModelProfile,
+} from '../../core/configured-routes.ts';
 import type { ProviderModel, UpstreamProvider } from '../../core/provider.ts';
 import type { ShownConditions, ShownModel, ShownRoute } from '../../core/shown-models.ts';
 import type { FactSource } from './catalogue.ts';

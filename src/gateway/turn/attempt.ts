@@ -2,9 +2,15 @@ import type { Dispatcher } from 'undici';
 import type { Handling } from '../../core/capabilities.ts';
 import { AppError } from '../../core/errors.ts';
 import type { Outbound, OutboundTurn, TurnDecoder, UpstreamHeaders } from '../../core/protocol.ts';
-import { type ExchangingProvider, relayingOutbound } from '../../core/provider.ts';
+import {
+  type CallListener,
+  type ExchangingProvider,
+  type RunningCall,
+  relayingOutbound,
+  type TurnCaller,
+  type UpstreamTimeouts,
+} from '../../core/provider.ts';
 import type { AskedRequest, TurnEvent, Usage } from '../../core/turn.ts';
-import type { CallListener, RunningCall, TurnCaller, UpstreamTimeouts } from '../../core/turn-caller.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { debugLog, type Logger } from '../../lib/log/logger.ts';
 import { onceKnown } from '../../lib/once-known.ts';

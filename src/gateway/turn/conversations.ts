@@ -1,14 +1,14 @@
 import { createHash, type Hash, hash } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
-import { plainTools } from '../../core/offered-tools.ts';
 import type { ConversationMemory } from '../../core/protocol.ts';
-import type {
-  AnyImage,
-  AskedMessage,
-  AskedRequest,
-  DocumentPart,
-  ReasoningProof,
-  ToolCall,
+import {
+  type AnyImage,
+  type AskedMessage,
+  type AskedRequest,
+  type DocumentPart,
+  plainTools,
+  type ReasoningProof,
+  type ToolCall,
 } from '../../core/turn.ts';
 import { parseJson, parseJsonObject } from '../../lib/parse-json.ts';
 import { ownTurn } from '../../lib/process/own-turn.ts';

@@ -1,5 +1,5 @@
 import { AppError } from '../../core/errors.ts';
-import type { ExplainedTurn } from '../../core/explained-turn.ts';
+import type { ExplainedTurn } from '../../core/shown-models.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { PoolError } from '../../pool-api/errors.ts';
 import type { Pool } from '../../pool-api/pool.ts';

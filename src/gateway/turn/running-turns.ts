@@ -1,6 +1,6 @@
 import type { ServerResponse } from 'node:http';
 import { AppError } from '../../core/errors.ts';
-import type { RunningCall } from '../../core/turn-caller.ts';
+import type { RunningCall } from '../../core/provider.ts';
 import type { Clock } from '../../lib/clock.ts';
 
 /** Says that a turn is to end. An `AbortSignal` costs more than much of a turn does: it is made where something waits with it. */

@@ -1,8 +1,8 @@
 import { constants } from 'node:http2';
 import { afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
 import { AppError } from '../../core/errors.ts';
+import type { RunningCall } from '../../core/provider.ts';
 import type { TurnEvent } from '../../core/turn.ts';
-import type { RunningCall } from '../../core/turn-caller.ts';
 import { createNetwork, type Network } from '../../lib/network/network.ts';
 import { noProxies } from '../../lib/network/proxy-rules.ts';
 import { type Certificate, makeCertificate, trust } from '../../lib/network/testing/certificate.ts';

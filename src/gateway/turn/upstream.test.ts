@@ -2,8 +2,8 @@ import { brotliCompressSync, createGzip, deflateSync, gzipSync, zstdCompressSync
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { AppError } from '../../core/errors.ts';
 import type { TurnDecoder } from '../../core/protocol.ts';
+import type { RunningCall } from '../../core/provider.ts';
 import type { TurnEvent } from '../../core/turn.ts';
-import type { RunningCall } from '../../core/turn-caller.ts';
 import { createNetwork, type Network } from '../../lib/network/network.ts';
 import { noProxies } from '../../lib/network/proxy-rules.ts';
 import {

@@ -3,8 +3,8 @@ import { createBrotliDecompress, createGunzip, createInflate, createZstdDecompre
 import type { Dispatcher } from 'undici';
 import { AppError } from '../../core/errors.ts';
 import type { FailedResponse, Outbound, UpstreamAnswer, UpstreamHeaders } from '../../core/protocol.ts';
+import type { CallListener, RunningCall, UpstreamTimeouts } from '../../core/provider.ts';
 import type { TurnEvent } from '../../core/turn.ts';
-import type { CallListener, RunningCall, UpstreamTimeouts } from '../../core/turn-caller.ts';
 import type { NetworkDispatchOptions } from '../../lib/network/exchange.ts';
 import { isSurelyUnsent } from '../../lib/network/transport-errors.ts';
 import type { TraceHeaders } from '../../lib/telemetry/trace-headers.ts';

@@ -1,23 +1,16 @@
 import type { AppError, AppErrorOptions } from '../../core/errors.ts';
 import type { FailedResponse } from '../../core/protocol.ts';
 import { readRetryAfter } from '../../lib/http/retry-after.ts';
-import { isJsonObject, type JsonObject, parseJsonObject } from '../../lib/parse-json.ts';
 import {
-  accountRefused,
-  answeredOnTheWay,
+  classifyResponse,
+  classifyWithin,
   contextTooLong,
-  evidenceOf,
-  modelBarred,
+  type FailureWords,
+  failedBy,
+  type NamedError,
   noTurn,
-  notTaken,
   outOfQuota,
-  overloaded,
-  rateLimited,
-  readFailure,
   refusedRequest,
-  tooLarge,
-  unauthorized,
-  withVendorAnswer,
 } from '../shared/failed-answer.ts';
 import { spentUntil } from './limits.ts';
 
@@ -29,33 +22,14 @@ const spentCredit = /credit balance|usage limits?|billing/i;
 /** What a response means that carries no turn, or an error event within one that began well. */
 export function classifyFailure(response: FailedResponse, now: number): AppError {
   const { status, headers } = response;
-  const { answer, cause, options } = readFailure(
-    response,
-    readRetryAfter(headers, now) ?? (status === 429 ? spentUntil(headers, now) : undefined),
-  );
-  if (answer.form === 'page' && status !== 429 && status !== 413) return answeredOnTheWay(options);
-  const error = errorIn(parseJsonObject(answer.text));
-  if (status === 200) return error ? classifyNamed(error, options) : noTurn(cause, answer.form);
-  const known = classify(status, error ?? { message: answer.form === 'text' ? answer.text : '' }, options);
-  if (answer.form !== 'json') return known;
-  return withVendorAnswer(known, { dialect: 'messages', status, body: answer.text });
+  const retryAfterMs =
+    readRetryAfter(headers, now) ?? (status === 429 ? spentUntil(headers, now) : undefined);
+  return classifyResponse(words, response, retryAfterMs, 'messages');
 }
 
-/** An error object of the dialect. */
-export interface NamedError {
-  readonly type?: string;
-  readonly message: string;
-}
-
-export function errorIn(value: JsonObject | undefined): NamedError | undefined {
-  const error = value?.['error'];
-  if (typeof error === 'string') return { message: error };
-  if (!isJsonObject(error)) return undefined;
-  const { type, message } = error;
-  return {
-    message: typeof message === 'string' ? message : '',
-    ...(typeof type === 'string' && { type }),
-  };
+/** An error within an answer, where its name is all there is. */
+export function classifyNamed(error: NamedError): AppError {
+  return classifyWithin(words, error);
 }
 
 /** Source: Anthropic's documentation, "Errors". */
@@ -72,36 +46,15 @@ const statuses: Readonly<Record<string, number>> = {
   overloaded_error: 529,
 };
 
-/** An error within an answer, where its name is all there is. */
-export function classifyNamed(error: NamedError, options: AppErrorOptions = {}): AppError {
-  const cause = options.cause ?? evidenceOf(error);
-  return classify(statuses[error.type ?? ''] ?? 500, error, { ...options, cause });
-}
+const words: FailureWords = {
+  statusOf: ({ type = '' }) => statuses[type] ?? 500,
+  classify(status, { message = '' }, options) {
+    if (status === 404 && !/model/i.test(message)) return noTurn(options.cause);
+    return failedBy(status, options) ?? refusedFor(message, options);
+  },
+};
 
-function classify(status: number, error: NamedError, options: AppErrorOptions): AppError {
-  const { message } = error;
-  switch (status) {
-    case 401:
-      return unauthorized(options);
-    case 402:
-      return outOfQuota(options);
-    case 403:
-      return accountRefused(options);
-    case 404:
-      return /model/i.test(message) ? modelBarred(options) : noTurn(options.cause);
-    case 413:
-      return tooLarge(options);
-    case 429:
-      return rateLimited(options);
-    case 408:
-    case 409:
-      return notTaken(options);
-    case 529:
-      return overloaded(options);
-    default:
-  }
-  if (status >= 500) return notTaken(options);
-  if (status < 400) return answeredOnTheWay(options);
+function refusedFor(message: string, options: AppErrorOptions): AppError {
   if (tooLong.test(message)) return contextTooLong(message, options);
   if (spentCredit.test(message)) return outOfQuota(options);
   return refusedRequest({ message }, options);

@@ -1,4 +1,5 @@
 import { LRUCache } from 'lru-cache';
+import { type Ability, type Capabilities, without } from '../../core/capabilities.ts';
 
 /** How thinking is asked for: not at all, with a budget of tokens, or by leaving it to the model. */
 type ThinkingForm = 'none' | 'budget' | 'adaptive';
@@ -95,4 +96,40 @@ function effortsOf(family: string, version: number): readonly string[] {
   if (version >= 4.7) return [...firstEfforts, 'xhigh', 'max'];
   if (version >= 4.6) return [...firstEfforts, 'max'];
   return version >= 4.5 && family === 'opus' ? firstEfforts : [];
+}
+
+/**
+ * What Anthropic Messages has a field for. Not `stop`, although stop sequences are sent: it refuses those that are blank, so that the
+ * gateway looks for them, too.
+ */
+export const messagesCapabilities: Capabilities = new Set<Ability>([
+  'maxTokens',
+  'jsonSchema',
+  'toolChoice',
+  'parallelToolCalls',
+  'temperature',
+  'topP',
+  'topK',
+  'reasoningEffort',
+  'documents',
+  'cacheBreakpoints',
+  'strictTools',
+]);
+
+const capabilities = new LRUCache<string, Capabilities>({ max: 200, memoMethod: capabilitiesIn });
+
+/** What one of the models does of it. */
+export function messagesCapabilitiesOf(model: string): Capabilities {
+  return capabilities.memo(model);
+}
+
+function capabilitiesIn(model: string): Capabilities {
+  const { takesSampling, takesForcedTools, followsSchemas, thinking, efforts } = factsOf(model);
+  const lacks: Ability[] = [
+    ...(takesSampling ? [] : (['temperature', 'topP', 'topK'] as const)),
+    ...(takesForcedTools ? [] : (['toolChoice'] as const)),
+    ...(followsSchemas ? [] : (['jsonSchema', 'strictTools'] as const)),
+    ...(thinking === 'none' && efforts.length === 0 ? (['reasoningEffort'] as const) : []),
+  ];
+  return without(messagesCapabilities, lacks);
 }

@@ -30,7 +30,7 @@ import {
   textBlock,
   userBlock,
 } from './schema.ts';
-import { proofIn } from './signature.ts';
+import { proofIn } from './thinking-proof.ts';
 
 type UserBlock = z.infer<typeof userBlock>;
 type InputBlock = Exclude<UserBlock, { type: 'tool_result' }> | z.infer<typeof resultBlock>;

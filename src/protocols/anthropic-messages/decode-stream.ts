@@ -1,13 +1,13 @@
 import type { TurnDecoder } from '../../core/protocol.ts';
-import type { TurnEnd, TurnEvent } from '../../core/turn.ts';
+import type { FinishReason, TurnEnd, TurnEvent, Usage } from '../../core/turn.ts';
 import { isJsonObject, parseJsonObject } from '../../lib/parse-json.ts';
 import { AnswerStream } from '../shared/answer-stream.ts';
 import { CallIds } from '../shared/calls.ts';
-import { textIn } from '../shared/json-values.ts';
+import { errorIn } from '../shared/failed-answer.ts';
+import { countIn, textIn } from '../shared/json-values.ts';
 import { citationIn } from '../shared/url-citation.ts';
-import { classifyNamed, errorIn } from './classify-failure.ts';
+import { classifyNamed } from './classify-failure.ts';
 import { type ThinkingBlock, thinkingProof } from './thinking-proof.ts';
-import { finishOf, readUsage } from './usage.ts';
 
 /** A block that has begun and not ended. */
 interface OpenBlock {
@@ -74,7 +74,7 @@ export class MessagesDecoder implements TurnDecoder {
         this.#finish();
         break;
       case 'error':
-        this.#answer.fail(classifyNamed(errorIn(event) ?? { message: '' }));
+        this.#answer.fail(classifyNamed(errorIn(event) ?? {}));
         break;
       default:
     }
@@ -197,4 +197,43 @@ export class MessagesDecoder implements TurnDecoder {
     const ended = this.#calls > 0 && this.#end.stopSequence === undefined ? 'tool-calls' : 'stop';
     this.#answer.add({ type: 'finish', ...this.#end, reason: isCall ? ended : reason });
   }
+}
+
+/** The figures of an answer. Those of a stream come in two events, the later of which counts; undefined where there are none. */
+export function readUsage(first: unknown, later?: unknown): Usage | undefined {
+  const figure = (name: string) => countIn(later, name) ?? countIn(first, name);
+  const input = figure('input_tokens');
+  if (input === undefined) return undefined;
+  const read = figure('cache_read_input_tokens');
+  const written = figure('cache_creation_input_tokens');
+  const thinking = thinkingIn(later) ?? thinkingIn(first);
+  return {
+    // Tokens read from the cache and written to it are counted separately in this dialect.
+    inputTokens: input + (read ?? 0) + (written ?? 0),
+    outputTokens: figure('output_tokens') ?? 0,
+    ...(read !== undefined && { cachedInputTokens: read }),
+    ...(written !== undefined && { cacheWriteTokens: written }),
+    ...(thinking !== undefined && { reasoningTokens: thinking }),
+  };
+}
+
+function thinkingIn(usage: unknown): number | undefined {
+  return isJsonObject(usage) ? countIn(usage['output_tokens_details'], 'thinking_tokens') : undefined;
+}
+
+const finishReasons: Readonly<Record<string, FinishReason>> = {
+  end_turn: 'stop',
+  stop_sequence: 'stop',
+  max_tokens: 'length',
+  model_context_window_exceeded: 'length',
+  // To continue, the client sends the answer back.
+  pause_turn: 'length',
+  tool_use: 'tool-calls',
+  refusal: 'content-filter',
+};
+
+/** Undefined where none is given. */
+export function finishOf(stopReason: unknown): FinishReason | undefined {
+  if (typeof stopReason !== 'string' || stopReason === '') return undefined;
+  return finishReasons[stopReason] ?? 'stop';
 }

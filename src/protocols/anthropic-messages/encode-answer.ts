@@ -1,9 +1,16 @@
 import type { AppError } from '../../core/errors.ts';
-import type { AnswerIdentity, CollectedTurn } from '../../core/protocol.ts';
-import type { Citation, FinishReason, Usage } from '../../core/turn.ts';
+import type { AnswerIdentity, CollectedTurn, StreamEncoder } from '../../core/protocol.ts';
+import {
+  beginsNothing,
+  type Citation,
+  type FinishReason,
+  type ReasoningProof,
+  type TurnEvent,
+  type Usage,
+} from '../../core/turn.ts';
 import { shownArguments } from '../shared/calls.ts';
 import type { MessagesOptions } from './decode-request.ts';
-import { signatureOf } from './signature.ts';
+import { signatureOf } from './thinking-proof.ts';
 
 const stopReasons: Record<FinishReason, string> = {
   stop: 'end_turn',
@@ -98,4 +105,234 @@ export function encodeUsage(usage: Usage | undefined) {
       : { output_tokens_details: { thinking_tokens: usage.reasoningTokens } }),
     server_tool_use: null,
   };
+}
+
+type Block = { readonly kind: 'text' | 'thinking' } | { readonly kind: 'tool'; readonly call: number };
+
+/** What came while a call was open. */
+interface Waiting {
+  readonly block: Block;
+  readonly head: string;
+  pieces: string;
+  /** A call that has all its pieces. */
+  isEnded: boolean;
+}
+
+const heads = {
+  text: '{"type":"text","text":""}',
+  thinking: '{"type":"thinking","thinking":"","signature":""}',
+};
+
+const ping = sse('ping', '');
+
+/**
+ * Events in the dialect's order: message_start, blocks one after another, message_delta, message_stop. Blocks never
+ * overlap and none is opened again, so whatever comes while a call is open waits until that call has ended.
+ */
+export function createMessagesStreamEncoder(
+  identity: AnswerIdentity,
+  options: MessagesOptions,
+): StreamEncoder {
+  let isStarted = false;
+  /** The upstream's own stream is passed on, from its first event to its end mark. */
+  let isRelayed = false;
+  let open: Block | undefined;
+  let index = -1;
+  let usage: Usage | undefined;
+  let proof: ReasoningProof | undefined;
+  /** It came behind its reasoning. */
+  let isProofUnsent = false;
+  let refusal = '';
+  /** Citations that the next block of text has to end with. */
+  let cited: Citation[] = [];
+  const waiting: Waiting[] = [];
+
+  const begin = (block: Block, content: string): string => {
+    const closed = close();
+    index += 1;
+    open = block;
+    return `${closed}${sse('content_block_start', `"index":${index},"content_block":${content}`)}`;
+  };
+  const close = (): string => {
+    if (open === undefined) return '';
+    const { kind } = open;
+    open = undefined;
+    const signature =
+      kind === 'thinking'
+        ? delta(`{"type":"signature_delta","signature":"${signatureOf(identity, proof)}"}`)
+        : '';
+    const citations = kind === 'text' ? cited : [];
+    if (citations.length > 0) cited = [];
+    const sources = citations.map((one) =>
+      delta(`{"type":"citations_delta","citation":${JSON.stringify(encodeCitation(one))}}`),
+    );
+    return `${signature}${sources.join('')}${sse('content_block_stop', `"index":${index}`)}`;
+  };
+  const delta = (content: string): string =>
+    sse('content_block_delta', `"index":${index},"delta":${content}`);
+
+  const pieceOf = ({ kind }: Block, text: string): string => {
+    const piece = JSON.stringify(text);
+    if (kind === 'tool') return delta(`{"type":"input_json_delta","partial_json":${piece}}`);
+    return delta(`{"type":"${kind}_delta","${kind}":${piece}}`);
+  };
+
+  function said(kind: 'text' | 'thinking', text: string): string {
+    if (open?.kind === 'tool') {
+      const last = waiting[waiting.length - 1];
+      if (last?.block.kind === kind) last.pieces += text;
+      else waiting.push({ block: { kind }, head: heads[kind], pieces: text, isEnded: true });
+      return '';
+    }
+    const head = open?.kind === kind ? '' : begin({ kind }, heads[kind]);
+    return head + pieceOf({ kind }, text);
+  }
+
+  function callBegun(block: Extract<Block, { kind: 'tool' }>, head: string): string {
+    const isProofMissing = isProofUnsent;
+    isProofUnsent = false;
+    if (open?.kind !== 'tool') {
+      return (isProofMissing ? begin({ kind: 'thinking' }, heads.thinking) : '') + begin(block, head);
+    }
+    if (isProofMissing) {
+      waiting.push({ block: { kind: 'thinking' }, head: heads.thinking, pieces: '', isEnded: true });
+    }
+    waiting.push({ block, head, pieces: '', isEnded: false });
+    return '';
+  }
+
+  function callPiece(call: number, text: string): string {
+    if (open?.kind === 'tool' && open.call === call) return pieceOf(open, text);
+    const late = waitingCall(call);
+    if (late) late.pieces += text;
+    return '';
+  }
+
+  function callEnded(call: number): string {
+    if (open?.kind === 'tool' && open.call === call) return close() + whatWaited(false);
+    const late = waitingCall(call);
+    if (late) late.isEnded = true;
+    return '';
+  }
+
+  const waitingCall = (call: number): Waiting | undefined =>
+    waiting.find(({ block }) => block.kind === 'tool' && block.call === call);
+
+  /** What had to wait, up to the next call that is still open, or all of it. */
+  function whatWaited(isEnd: boolean): string {
+    let text = '';
+    for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
+      const { block, head, pieces, isEnded } = next;
+      text += begin(block, head);
+      if (pieces !== '') text += pieceOf(block, pieces);
+      if (!isEnded && !isEnd) break;
+      if (block.kind === 'tool') text += close();
+    }
+    return text;
+  }
+
+  function encodeOne(event: TurnEvent): string {
+    switch (event.type) {
+      case 'text-delta':
+        return said('text', event.text);
+      case 'refusal-delta':
+        refusal += event.text;
+        return said('text', event.text);
+      case 'citation':
+        cited.push(event.citation);
+        return '';
+      case 'reasoning-delta':
+        return options.showsThinking ? said('thinking', event.text) : '';
+      case 'reasoning-proof':
+        proof = event.proof;
+        if (!options.signsThinking || open?.kind === 'thinking') return '';
+        // Of reasoning that the upstream shows no word of: the client has to send the proof back anyway.
+        if (index === -1) return begin({ kind: 'thinking' }, heads.thinking);
+        // No block may follow the text of a plain answer for it; a loop of tools needs it.
+        isProofUnsent = true;
+        return '';
+      case 'tool-call-start': {
+        const head = `{"type":"tool_use","id":${JSON.stringify(event.id)},"name":${JSON.stringify(event.name)},"input":{}}`;
+        return callBegun({ kind: 'tool', call: event.index }, head);
+      }
+      case 'tool-call-delta':
+        return callPiece(event.index, event.arguments);
+      case 'tool-call-end':
+        return callEnded(event.index);
+      case 'usage':
+        usage = event.usage;
+        return '';
+      case 'finish': {
+        const ended = JSON.stringify(endOf(event, refusal));
+        return [
+          close(),
+          whatWaited(true),
+          close(),
+          // Of text whose block had ended before they came.
+          cited.length === 0 ? '' : begin({ kind: 'text' }, heads.text),
+          close(),
+          sse('message_delta', `"delta":${ended},"usage":${JSON.stringify(encodeUsage(usage))}`),
+          sse('message_stop', ''),
+        ].join('');
+      }
+      case 'error':
+        // No message_stop: no client may take what came before for a whole answer.
+        return `event: error\ndata: ${encodeMessagesError(event.error)}\n\n`;
+      default:
+        return '';
+    }
+  }
+
+  function start(): void {
+    isStarted = true;
+    encoder.keepAlive = ping;
+  }
+
+  const encoder = {
+    // A ping is part of the dialect, but not before message_start. No getter: see the decoder of Warp's answers.
+    keepAlive: ': keep-alive\n\n',
+    encode(events: readonly TurnEvent[]): string {
+      let text = '';
+      for (const event of events) {
+        if (event.type === 'relayed') {
+          start();
+          isRelayed = true;
+          text += event.text;
+          continue;
+        }
+        if (isRelayed && event.type !== 'error') continue;
+        if (!isStarted && !beginsNothing(event)) {
+          start();
+          text += messageStart(
+            identity,
+            usage ?? { inputTokens: options.estimatedInputTokens, outputTokens: 0 },
+          );
+        }
+        text += encodeOne(event);
+      }
+      return text;
+    },
+  };
+  return encoder;
+}
+
+function messageStart(identity: AnswerIdentity, usage: Usage): string {
+  const message = {
+    id: identity.id,
+    type: 'message',
+    role: 'assistant',
+    model: identity.model,
+    content: [],
+    stop_reason: null,
+    stop_sequence: null,
+    stop_details: null,
+    container: null,
+    usage: { ...encodeUsage(usage), output_tokens: 0 },
+  };
+  return sse('message_start', `"message":${JSON.stringify(message)}`);
+}
+
+/** One event; `fields` are further JSON members. */
+function sse(type: string, fields: string): string {
+  return `event: ${type}\ndata: {"type":"${type}"${fields === '' ? '' : `,${fields}`}}\n\n`;
 }

@@ -31,20 +31,14 @@ export interface EncodedMessages {
 /** Anthropic wants a message of the user first, and at least one. */
 const opening: Block = { type: 'text', text: 'Go on.' };
 
-/** `nameOf`: a tool's name as it is sent. */
-export function encodeMessages(
-  messages: readonly Message[],
-  model: string,
-  nameOf: (name: string) => string,
-): EncodedMessages {
-  const encoder = new MessageEncoder(messages, model, nameOf);
+export function encodeMessages(messages: readonly Message[], model: string): EncodedMessages {
+  const encoder = new MessageEncoder(messages, model);
   for (const message of messages) encoder.add(message);
   return encoder.encoded();
 }
 
 class MessageEncoder {
   readonly #model: string;
-  readonly #nameOf: (name: string) => string;
   /** Those that no call was found for yet. */
   readonly #results: ReadonlyMap<string, ToolResultPart[]>;
   readonly #ids = new Set<string>();
@@ -54,9 +48,8 @@ class MessageEncoder {
   #hasThinking = false;
   #lacksThinking = false;
 
-  constructor(messages: readonly Message[], model: string, nameOf: (name: string) => string) {
+  constructor(messages: readonly Message[], model: string) {
     this.#model = model;
-    this.#nameOf = nameOf;
     this.#results = resultsByCall(messages);
   }
 
@@ -122,7 +115,7 @@ class MessageEncoder {
 
   #call(part: ToolCallPart): { readonly call: Block; readonly answer: Block[] } {
     const id = this.#newId(part.id);
-    const name = this.#nameOf(part.name);
+    const { name } = part;
     this.#called.add(name);
     const result = this.#results.get(part.id)?.shift();
     return {

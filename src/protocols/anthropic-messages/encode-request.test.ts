@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { pixel } from '../../core/testing/pixel.ts';
 import { plainTurn } from '../../core/testing/plain-turn.ts';
 import type { Message, TurnRequest } from '../../core/turn.ts';
-import { messagesCapabilitiesOf } from './capabilities.ts';
+import { messagesCapabilitiesOf } from './claude-models.ts';
 import { encodeRequest } from './encode-request.ts';
 import { thinkingProof } from './thinking-proof.ts';
 

@@ -1,10 +1,9 @@
 import type { Capabilities } from '../../core/capabilities.ts';
 import type { TurnRequest } from '../../core/turn.ts';
-import { ToolNames } from '../shared/tool-names.ts';
+import { withFittingNames } from '../shared/tool-names.ts';
 import { inputSchema, outputSchema } from './accepted-schema.ts';
-import { type Markable, placeMarks } from './cache-marks.ts';
 import { factsOf } from './claude-models.ts';
-import { encodeMessages, markOf } from './encode-message.ts';
+import { type Block, type EncodedMessage, encodeMessages, markOf } from './encode-message.ts';
 import { bindingBeta, type ThinkingConfig, thinkingConfig } from './thinking-config.ts';
 
 export interface EncodedRequest {
@@ -17,16 +16,16 @@ export interface EncodedRequest {
 
 /** One streamed turn. `cachesPrompts`: marks are set where the client has set none. */
 export function encodeRequest(
-  request: TurnRequest,
+  asked: TurnRequest,
   native: Capabilities,
   cachesPrompts: boolean,
 ): EncodedRequest {
+  const fit = (name: string) => name.replace(/[^A-Za-z0-9_-]/g, '_');
+  const { request, toolNames } = withFittingNames(asked, 128, fit);
   const { model, limits, toolChoice, wishes = [] } = request;
   const facts = factsOf(model);
-  const names = new ToolNames(128, (name) => name.replace(/[^A-Za-z0-9_-]/g, '_'));
-  const nameOf = (name: string) => names.sentFor(name);
-  const { system, messages, called, ...history } = encodeMessages(request.messages, model, nameOf);
-  const tools = encodeTools(request, native, nameOf, called);
+  const { system, messages, called, ...history } = encodeMessages(request.messages, model);
+  const tools = encodeTools(request, native, called);
   placeMarks({ tools, system, messages }, cachesPrompts);
   const maxTokens = limits.maxOutputTokens ?? facts.maxTokens;
   const config = thinkingConfig(request.reasoning, toolChoice, maxTokens, facts, history);
@@ -40,7 +39,7 @@ export function encodeRequest(
     stream: true,
     ...(system.length > 0 && { system }),
     messages,
-    ...(tools.length > 0 && { tools, tool_choice: encodeChoice(request, native, nameOf) }),
+    ...(tools.length > 0 && { tools, tool_choice: encodeChoice(request, native) }),
     ...sampling(request, native, config, facts.takesBothSampling),
     top_k: topK?.value,
     ...(stop.length > 0 && { stop_sequences: stop }),
@@ -48,19 +47,18 @@ export function encodeRequest(
     output_config: outputConfig(request, native, config),
   });
   const isBound = config.thinking !== undefined && 'block_binding' in config.thinking;
-  return { body, toolNames: names.own, beta: isBound ? bindingBeta : undefined };
+  return { body, toolNames, beta: isBound ? bindingBeta : undefined };
 }
 
 /** Of calls in the history the tools have to be known, also where none is offered. */
 function encodeTools(
   { tools }: TurnRequest,
   native: Capabilities,
-  nameOf: (name: string) => string,
   called: ReadonlySet<string>,
 ): (Markable & { readonly name: string })[] {
   if (tools.length === 0) return [...called].map((name) => ({ name, input_schema: { type: 'object' } }));
   return tools.map(({ name, description, parameters, isStrict, ...tool }) => ({
-    name: nameOf(name),
+    name,
     description,
     input_schema: inputSchema(parameters),
     ...(isStrict &&
@@ -72,16 +70,13 @@ function encodeTools(
 function encodeChoice(
   { tools, toolChoice, parallelToolCalls }: TurnRequest,
   native: Capabilities,
-  nameOf: (name: string) => string,
 ): object | undefined {
   const single = parallelToolCalls ? {} : { disable_parallel_tool_use: true };
   if (toolChoice.type === 'none' || tools.length === 0) return { type: 'none' };
   if (toolChoice.type === 'auto' || !native.has('toolChoice')) {
     return parallelToolCalls ? undefined : { type: 'auto', ...single };
   }
-  return toolChoice.type === 'required'
-    ? { type: 'any', ...single }
-    : { type: 'tool', name: nameOf(toolChoice.name), ...single };
+  return toolChoice.type === 'required' ? { type: 'any', ...single } : { ...toolChoice, ...single };
 }
 
 /** With thinking the temperature is not to be chosen, and `top_p` hardly. */
@@ -106,4 +101,58 @@ function outputConfig({ responseFormat }: TurnRequest, native: Capabilities, { e
       ? { type: 'json_schema', schema: outputSchema(responseFormat.schema) }
       : undefined;
   return effort === undefined && format === undefined ? undefined : { effort, format };
+}
+
+/** Anthropic refuses a request with more. */
+const mostMarks = 4;
+
+export interface Markable {
+  cache_control?: object;
+}
+
+interface MarkedRequest {
+  readonly tools: readonly Markable[];
+  readonly system: readonly Block[];
+  readonly messages: readonly EncodedMessage[];
+}
+
+/**
+ * Where the client has set no mark: behind the tools, the rules and the last two turns of the user, so that the next request finds what
+ * this one has written. Of a client's own marks the last ones stay, and none lives longer than one before it: Anthropic refuses
+ * that.
+ */
+export function placeMarks({ tools, system, messages }: MarkedRequest, isAutomatic: boolean): void {
+  const marked: Markable[] = [];
+  const gather = (blocks: readonly Markable[]): void => {
+    for (const block of blocks) if (block.cache_control !== undefined) marked.push(block);
+  };
+  gather(tools);
+  gather(system);
+  for (const { content } of messages) gather(content);
+  if (marked.length === 0) {
+    if (isAutomatic) markEnds({ tools, system, messages });
+    return;
+  }
+  for (const block of marked.slice(0, -mostMarks)) delete block.cache_control;
+  const kept = marked.slice(-mostMarks);
+  const short = kept.findIndex(({ cache_control: mark }) => mark && !('ttl' in mark));
+  const behindShort = short === -1 ? [] : kept.slice(short);
+  for (const block of behindShort) block.cache_control = { type: 'ephemeral' };
+}
+
+function markEnds({ tools, system, messages }: MarkedRequest): void {
+  markLast(tools);
+  markLast(system);
+  let turns = 0;
+  for (let at = messages.length - 1; at >= 0 && turns < 2; at -= 1) {
+    const { role, content = [] } = messages[at] ?? {};
+    if (role !== 'user') continue;
+    turns += 1;
+    markLast(content);
+  }
+}
+
+function markLast(blocks: readonly Markable[]): void {
+  const last = blocks.at(-1);
+  if (last) last.cache_control = { type: 'ephemeral' };
 }

@@ -4,8 +4,7 @@ import { holdsOurSignature } from '../shared/carried-reasoning.ts';
 import { affinityKey, unreadLimit, unreadRequest } from '../shared/request.ts';
 import { vendorAnswerIn } from '../shared/vendor-answer.ts';
 import { decodeMessagesRequest, type MessagesOptions, shownThinking } from './decode-request.ts';
-import { encodeMessagesAnswer, encodeMessagesError } from './encode-answer.ts';
-import { createMessagesStreamEncoder } from './stream-encoder.ts';
+import { createMessagesStreamEncoder, encodeMessagesAnswer, encodeMessagesError } from './encode-answer.ts';
 
 /** Anthropic Messages, as clients speak it to us. */
 export const anthropicMessagesInbound: Inbound<MessagesOptions> = {

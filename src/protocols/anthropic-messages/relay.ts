@@ -1,9 +1,10 @@
 import type { FinishReason } from '../../core/turn.ts';
 import { isJsonObject, type JsonObject, parseJsonObject } from '../../lib/parse-json.ts';
+import { errorIn } from '../shared/failed-answer.ts';
 import { objectsIn } from '../shared/json-values.ts';
 import { editMembers, type ReadAnswer, type ReadEvent, type RelayTap, unreadable } from '../shared/relay.ts';
-import { classifyNamed, errorIn } from './classify-failure.ts';
-import { finishOf, readUsage } from './usage.ts';
+import { classifyNamed } from './classify-failure.ts';
+import { finishOf, readUsage } from './decode-stream.ts';
 
 /** The body of a relayed request: the client's own text with another model name. */
 export function relayRequest(body: string, model: string, leavesThinkingOut = false): string {
@@ -55,7 +56,7 @@ export class MessagesTap implements RelayTap {
       case 'message_stop':
         return { end: this.#reason ?? 'stop' };
       case 'error':
-        return { end: classifyNamed(errorIn(event) ?? { message: '' }) };
+        return { end: classifyNamed(errorIn(event) ?? {}) };
       default:
         return {};
     }

@@ -2,8 +2,8 @@ import { describe, expect, it } from 'vitest';
 import { AppError } from '../../core/errors.ts';
 import type { ReasoningProof, TurnEvent } from '../../core/turn.ts';
 import { decodeMessages } from './decode-message.ts';
-import { proofIn } from './signature.ts';
-import { createMessagesStreamEncoder } from './stream-encoder.ts';
+import { createMessagesStreamEncoder } from './encode-answer.ts';
+import { proofIn } from './thinking-proof.ts';
 
 const identity = { id: 'msg_1', created: 1, model: 'm', now: () => 0 };
 

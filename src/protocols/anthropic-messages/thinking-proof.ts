@@ -1,5 +1,7 @@
+import type { AnswerIdentity } from '../../core/protocol.ts';
 import type { ReasoningPart, ReasoningProof } from '../../core/turn.ts';
 import { isJsonObject, parseJsonObject } from '../../lib/parse-json.ts';
+import { contentOfSignature, ownSignature, readReasoning } from '../shared/carried-reasoning.ts';
 
 const protocol = 'anthropic-messages';
 
@@ -32,4 +34,17 @@ function isThinkingBlock(block: unknown): block is ThinkingBlock {
   const { type, thinking, signature, data } = block;
   if (type === 'redacted_thinking') return typeof data === 'string';
   return type === 'thinking' && typeof thinking === 'string' && typeof signature === 'string';
+}
+
+/**
+ * Clients send thinking back only when it is signed, and with its signature. So what the upstream wants given back with it travels
+ * there; otherwise it says nothing.
+ */
+export function signatureOf(identity: AnswerIdentity, proof: ReasoningProof | undefined): string {
+  return ownSignature(proof ? JSON.stringify(proof) : identity.id);
+}
+
+/** What `signatureOf` put into the signature. */
+export function proofIn(signature: string | null | undefined): ReasoningProof | undefined {
+  return readReasoning(contentOfSignature(signature ?? '') ?? '').proof;
 }

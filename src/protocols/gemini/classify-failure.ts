@@ -7,6 +7,7 @@ import {
   answeredOnTheWay,
   contextTooLong,
   evidenceOf,
+  failedBy,
   modelBarred,
   noTurn,
   notTaken,
@@ -59,12 +60,10 @@ export function classifyFailure(response: FailedResponse, now: number): AppError
   const { form, text } = answer;
   const error = errorIn(parseJson(text));
   if (!error) {
-    if (status === 429) return rateLimited(options);
-    if (status === 413) return tooLarge(options);
-    if (form === 'page') return answeredOnTheWay(options);
-    if (status < 500)
-      return status === 401 ? unauthorized(options) : noTurn(cause, status === 200 ? form : undefined);
-    return notTaken(options);
+    if (form === 'page' && status !== 429 && status !== 413) return answeredOnTheWay(options);
+    const isTold = status >= 500 || status === 401 || status === 413 || status === 429;
+    const known = isTold ? failedBy(status, options) : undefined;
+    return known ?? noTurn(cause, status === 200 ? form : undefined);
   }
   const known = classifyStatus(error, { ...options, status, now });
   return withVendorAnswer(known, { dialect: 'gemini', status, body: text });
@@ -86,23 +85,22 @@ export function classifyStatus(
   const retryAfterMs = retryDelayIn(details) ?? given.retryAfterMs;
   const options = { ...given, cause, ...(retryAfterMs !== undefined && { retryAfterMs }) };
   const words = `${message} ${details.map(({ reason }) => reason).join(' ')}`;
-  switch (error.code ?? status) {
+  const code = error.code ?? status ?? 500;
+  switch (code) {
     case 400:
       if (badKey.test(words)) return unauthorized(options);
       if (tooLong.test(message)) return contextTooLong(message, options);
       if (tooManyBytes.test(message)) return tooLarge(options);
       if (error.status === 'FAILED_PRECONDITION' && badAccount.test(message)) return accountRefused(options);
-      return refusedRequest({ message, param: fieldIn(details) }, options);
-    case 401:
-      return unauthorized(options);
+      break;
     case 403:
-      return aboutAccount(words, options);
-    case 404:
-      return modelBarred(options);
-    case 413:
-      return tooLarge(options);
+      // A project without the API, a key that leaked, or a model of another owner.
+      if (/\bmodels?\b|tunedModel/i.test(words)) return modelBarred(options);
+      break;
     case 429:
       return exhausted(words, details, now, options);
+    case 499:
+      return notTaken(options);
     case 503:
       return overloaded(options);
     case 504:
@@ -113,15 +111,7 @@ export function classifyStatus(
       );
     default:
   }
-  const code = error.code ?? status ?? 500;
-  return code >= 400 && code < 500 && code !== 499 && code !== 408 && code !== 409
-    ? refusedRequest({ message, param: fieldIn(details) }, options)
-    : notTaken(options);
-}
-
-/** A project without the API, a key that leaked, or a model of another owner. */
-function aboutAccount(words: string, options: AppErrorOptions): AppError {
-  return /\bmodels?\b|tunedModel/i.test(words) ? modelBarred(options) : accountRefused(options);
+  return failedBy(code, options) ?? refusedRequest({ message, param: fieldIn(details) }, options);
 }
 
 /** One status says that the account is too fast, that its day is used up, or that its plan has none of this model. */

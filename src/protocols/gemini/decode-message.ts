@@ -26,7 +26,7 @@ import {
   type ResponsePart,
   responsePart,
 } from './schema.ts';
-import { signedReasoning } from './signature.ts';
+import { signedReasoning } from './thought-signatures.ts';
 
 /** Throws AppError `invalid_request` naming what the user has just sent and cannot be shown. */
 export function decodeContents(contents: readonly unknown[]): DecodedMessages {

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import type { TurnRequest } from '../../core/turn.ts';
 import { decodeGeminiRequest } from './decode-request.ts';
 import { createGeminiInbound } from './inbound.ts';
-import { signatureOf } from './signature.ts';
+import { signatureOf } from './thought-signatures.ts';
 
 const user = (text: string) => ({ role: 'user', parts: [{ text }] });
 

@@ -1,6 +1,6 @@
 import { refused } from '../../core/errors.ts';
 import type { DecodedTurn } from '../../core/protocol.ts';
-import type { AskedRequest, Message, Reasoning, ResponseFormat } from '../../core/turn.ts';
+import type { AskedRequest, Message, Reasoning, ResponseFormat, Tool, ToolChoice } from '../../core/turn.ts';
 import { isJsonObject } from '../../lib/parse-json.ts';
 import { createFieldCheck } from '../shared/field-table.ts';
 import {
@@ -12,12 +12,25 @@ import {
   quoted,
   samplingOf,
 } from '../shared/request.ts';
-import { leftOutNames } from '../shared/tools.ts';
+import {
+  checkLeftOut,
+  geminiTools,
+  type LeftOutTool,
+  leftOutNames,
+  mustOffer,
+  toolKind,
+  toolOf,
+} from '../shared/tools.ts';
 import { decodeContents } from './decode-message.ts';
 import { geminiFields } from './fields.ts';
-import { offeredTools } from './offered-tools.ts';
 import { jsonSchemaOf } from './openapi-schema.ts';
-import { countTokensRequest, type GenerateRequest, generateRequest, withCamelNames } from './schema.ts';
+import {
+  countTokensRequest,
+  type FunctionDeclaration,
+  type GenerateRequest,
+  generateRequest,
+  withCamelNames,
+} from './schema.ts';
 
 export interface GeminiOptions {
   readonly includeUsage: boolean;
@@ -140,4 +153,55 @@ function reasoningOf(thinking: GenerationConfig['thinkingConfig']): Reasoning {
   const effort = named ?? (budget === 0 ? 'none' : undefined);
   const isWanted = named !== undefined || includeThoughts === true || (budget ?? 0) !== 0;
   return { ...askedReasoning(effort, isWanted), ...ifSet('budgetTokens', budget || undefined) };
+}
+
+export interface OfferedTools {
+  readonly tools: readonly Tool[];
+  readonly toolChoice: ToolChoice;
+  readonly leftOut: readonly LeftOutTool[];
+}
+
+/** Throws AppError `invalid_request` for tools and choices that cannot be carried. */
+export function offeredTools({
+  tools: asked,
+  toolConfig,
+}: Pick<GenerateRequest, 'tools' | 'toolConfig'>): OfferedTools {
+  const tools: Tool[] = [];
+  const leftOut: LeftOutTool[] = [];
+  for (const [index, { functionDeclarations, ...others }] of (asked ?? []).entries()) {
+    for (const declaration of functionDeclarations ?? []) tools.push(functionOf(declaration));
+    for (const [type, value] of Object.entries(others)) {
+      if (value === null || value === undefined) continue;
+      const path = `tools.${index}.${type}`;
+      const kind = toolKind(geminiTools, type);
+      const row = kind && geminiTools[kind];
+      if (row && 'isRefused' in row) throw refused(path, row.says);
+      leftOut.push({ type, path, isUnknown: row === undefined });
+    }
+  }
+  const { mode, allowedFunctionNames } = toolConfig?.functionCallingConfig ?? {};
+  checkLeftOut(leftOut, tools.length, mode === 'NONE');
+  return { ...chosenOf(mode, allowedFunctionNames ?? [], tools), leftOut };
+}
+
+function functionOf({ name, description, parameters, parametersJsonSchema }: FunctionDeclaration): Tool {
+  return toolOf(name, description, parametersJsonSchema ?? (parameters && jsonSchemaOf(parameters)));
+}
+
+const config = 'toolConfig.functionCallingConfig';
+
+function chosenOf(
+  mode: string | null | undefined,
+  allowed: readonly string[],
+  tools: readonly Tool[],
+): Pick<OfferedTools, 'tools' | 'toolChoice'> {
+  if (mode === 'NONE') return { tools, toolChoice: { type: 'none' } };
+  const names = new Set(allowed);
+  for (const name of names) mustOffer(tools, name, `${config}.allowedFunctionNames`);
+  const offered = names.size === 0 ? tools : tools.filter(({ name }) => names.has(name));
+  if (mode !== 'ANY') return { tools: offered, toolChoice: { type: 'auto' } };
+  const [only] = names;
+  if (names.size === 1 && only !== undefined) return { tools, toolChoice: { type: 'tool', name: only } };
+  if (tools.length === 0) throw refused(`${config}.mode`, `is ${quoted(mode)} but tools has no function`);
+  return { tools: offered, toolChoice: { type: 'required' } };
 }

@@ -3,12 +3,14 @@ import type {
   DocumentPart,
   ImagePart,
   Message,
+  ReasoningPart,
   TextPart,
+  ToolCall,
   ToolResultPart,
 } from '../../core/turn.ts';
-import { resultsByCall } from '../shared/calls.ts';
-import { encodeModelParts, idOf } from './encode-model-parts.ts';
+import { argumentsObject, resultsByCall } from '../shared/calls.ts';
 import { generationOf } from './gemini-models.ts';
+import { missingSignature, type SignedPart, signedParts } from './thought-signatures.ts';
 
 interface Content {
   readonly role: 'user' | 'model';
@@ -19,13 +21,12 @@ interface Content {
 export function encodeContents(
   messages: readonly Message[],
   model: string,
-  nameOf: (name: string) => string,
 ): { readonly systemInstruction?: object; readonly contents: readonly object[] } {
   const first = messages.findIndex(({ role }) => role !== 'system');
   const leading = first === -1 ? messages : messages.slice(0, first);
   const system = leading.flatMap((message) => (message.role === 'system' ? message.parts : []));
   const parts = system.filter(isSaid).map(encodePart);
-  const contents = new ContentsEncoder(messages, model, nameOf).encode(messages.slice(leading.length));
+  const contents = new ContentsEncoder(messages, model).encode(messages.slice(leading.length));
   if (contents.length > 0) return { ...(parts.length > 0 && { systemInstruction: { parts } }), contents };
   // A request has to hold a word of the user.
   return { contents: [{ role: 'user', parts: parts.length > 0 ? parts : [{ text: 'Go on.' }] }] };
@@ -34,12 +35,10 @@ export function encodeContents(
 class ContentsEncoder {
   readonly #contents: Content[] = [];
   readonly #model: string;
-  readonly #nameOf: (name: string) => string;
   /** Those that no call was found for yet. */
   readonly #results: ReadonlyMap<string, ToolResultPart[]>;
 
-  constructor(messages: readonly Message[], model: string, nameOf: (name: string) => string) {
-    this.#nameOf = nameOf;
+  constructor(messages: readonly Message[], model: string) {
     this.#model = model;
     this.#results = resultsByCall(messages);
   }
@@ -58,7 +57,7 @@ class ContentsEncoder {
         this.#put('user', message.parts.filter(isSaid).map(encodePart));
         break;
       case 'assistant':
-        this.#put('model', encodeModelParts(this.#named(message.parts), this.#model));
+        this.#put('model', encodeModelParts(message.parts, this.#model));
         this.#put('user', this.#resultsOf(message.parts));
         break;
       case 'tool':
@@ -70,12 +69,6 @@ class ContentsEncoder {
         }
         break;
     }
-  }
-
-  #named(parts: readonly AssistantPart[]): readonly AssistantPart[] {
-    return parts.map((part) =>
-      part.type === 'tool-call' ? { ...part, name: this.#nameOf(part.name) } : part,
-    );
   }
 
   #put(role: Content['role'], parts: readonly object[]): void {
@@ -91,7 +84,7 @@ class ContentsEncoder {
     const responses = parts.flatMap((part) => {
       const result = part.type === 'tool-call' ? this.#results.get(part.id)?.shift() : undefined;
       if (part.type !== 'tool-call' || !result) return [];
-      const name = this.#nameOf(part.name);
+      const { name } = part;
       const response = result.isError ? { error: result.text } : { output: result.text };
       const files = filesOf(result).map(encodePart);
       // Results hold files since Gemini 3.
@@ -117,4 +110,111 @@ function isSaid(part: InputPart): boolean {
 
 function filesOf({ images = [], documents = [] }: ToolResultPart): InputPart[] {
   return [...images, ...documents];
+}
+
+/** Begins the ids that the decoder gives to calls without one: Gemini never sees them. OpenAI takes 40 characters of an id. */
+export const madeIdPrefix = 'gemini-';
+
+/** The parts of an answer, each signature with the part that it came with. `model`: the one that gets them. */
+export function encodeModelParts(parts: readonly AssistantPart[], model: string): object[] {
+  const encoder = new ModelPartsEncoder(parts, model);
+  for (const part of parts) encoder.add(part);
+  return encoder.end();
+}
+
+/** Of a call or its result, where Gemini knows it. */
+export function idOf(id: string): { readonly id?: string } {
+  return id.startsWith(madeIdPrefix) ? {} : { id };
+}
+
+type SignedText = Extract<SignedPart['part'], { type: 'text' }> & Pick<SignedPart, 'signature'>;
+
+class ModelPartsEncoder {
+  readonly #encoded: object[] = [];
+  readonly #model: string;
+  readonly #ofCalls = new Map<string, string>();
+  /** In the order of the text. */
+  readonly #ofTexts: SignedText[] = [];
+  /** Characters of the text so far. */
+  #at = 0;
+  /** A signature of the part that follows. */
+  #next: string | undefined;
+  #hasCall = false;
+
+  constructor(parts: readonly AssistantPart[], model: string) {
+    this.#model = model;
+    const reasoning = parts.filter((part): part is ReasoningPart => part.type === 'reasoning');
+    for (const { signature, part } of signedParts(model, reasoning)) {
+      if (part.type === 'call') this.#ofCalls.set(part.id, signature);
+      if (part.type === 'text') this.#ofTexts.push({ ...part, signature });
+    }
+  }
+
+  add(part: AssistantPart): void {
+    switch (part.type) {
+      case 'reasoning':
+        this.#addReasoning(part);
+        break;
+      case 'text':
+      case 'refusal':
+        this.#addText(part.text);
+        break;
+      case 'tool-call':
+        this.#addCall(part);
+        break;
+    }
+  }
+
+  end(): object[] {
+    this.#addText('');
+    return this.#encoded;
+  }
+
+  /** What the model thought is given back where it was signed. */
+  #addReasoning(part: ReasoningPart): void {
+    for (const { signature, part: signed } of signedParts(this.#model, [part])) {
+      if (signed.type === 'next') this.#next = signature;
+      if (signed.type !== 'thought' || part.text === '') continue;
+      this.#encoded.push({ text: part.text, thought: true, thoughtSignature: signature });
+    }
+  }
+
+  #addText(text: string): void {
+    const start = this.#at;
+    this.#at += text.length;
+    let from = start;
+    for (let signed = this.#ofTexts[0]; signed && signed.to <= this.#at; signed = this.#ofTexts[0]) {
+      this.#ofTexts.shift();
+      if (signed.from < from) continue;
+      this.#put(text.slice(from - start, signed.from - start));
+      const own = text.slice(signed.from - start, signed.to - start);
+      this.#encoded.push({ text: own, thoughtSignature: signed.signature });
+      from = signed.to;
+    }
+    this.#put(text.slice(from - start));
+  }
+
+  #put(text: string): void {
+    if (text === '') return;
+    const thoughtSignature = this.#takeNext();
+    this.#encoded.push({ text, ...(thoughtSignature !== undefined && { thoughtSignature }) });
+  }
+
+  #addCall({ id, name, arguments: given }: ToolCall): void {
+    this.#addText('');
+    const next = this.#takeNext();
+    // Gemini 3 refuses calls without one; of calls made together the first has it.
+    const isNeeded = generationOf(this.#model) >= 3 && !this.#hasCall;
+    const needed = isNeeded ? missingSignature : undefined;
+    this.#hasCall = true;
+    const thoughtSignature = this.#ofCalls.get(id) ?? next ?? needed;
+    const functionCall = { ...idOf(id), name, args: argumentsObject(given) };
+    this.#encoded.push({ functionCall, ...(thoughtSignature !== undefined && { thoughtSignature }) });
+  }
+
+  #takeNext(): string | undefined {
+    const signature = this.#next;
+    this.#next = undefined;
+    return signature;
+  }
 }

@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { plainTurn } from '../../core/testing/plain-turn.ts';
 import type { AssistantPart, Message, TurnRequest } from '../../core/turn.ts';
-import { geminiCapabilities } from './capabilities.ts';
 import { encodeRequest } from './encode-request.ts';
+import { geminiCapabilities } from './gemini-models.ts';
 import { proofOf } from './thought-signatures.ts';
 
 interface Body {

@@ -1,7 +1,7 @@
 import type { Capabilities } from '../../core/capabilities.ts';
 import type { ResponseFormat, Tool, ToolChoice, TurnRequest } from '../../core/turn.ts';
 import { isJsonObject, type JsonObject } from '../../lib/parse-json.ts';
-import { ToolNames } from '../shared/tool-names.ts';
+import { withFittingNames } from '../shared/tool-names.ts';
 import { acceptedSchema } from './accepted-schema.ts';
 import { encodeContents } from './encode-contents.ts';
 import { encodeThinking, generationOf, mostOutputTokens, thinkingOf } from './gemini-models.ts';
@@ -13,15 +13,14 @@ interface EncodedRequest {
 }
 
 /** The JSON body of one turn; the model is in the path. */
-export function encodeRequest(request: TurnRequest, native: Capabilities): EncodedRequest {
-  const names = new ToolNames(64, (name) => name.replace(/^(?![A-Za-z_])/, '_'));
-  const nameOf = (name: string) => names.sentFor(name);
+export function encodeRequest(asked: TurnRequest, native: Capabilities): EncodedRequest {
+  const { request, toolNames } = withFittingNames(asked, 64, (name) => name.replace(/^(?![A-Za-z_])/, '_'));
   const body = JSON.stringify({
-    ...encodeContents(request.messages, request.model, nameOf),
-    ...encodeTools(request, nameOf),
+    ...encodeContents(request.messages, request.model),
+    ...encodeTools(request),
     generationConfig: encodeConfig(request, native),
   });
-  return { body, toolNames: names.own };
+  return { body, toolNames };
 }
 
 function encodeConfig(request: TurnRequest, native: Capabilities): object {
@@ -57,20 +56,18 @@ function schemaOf(format: ResponseFormat): object {
   return format.type === 'json-schema' ? { responseJsonSchema: acceptedSchema(format.schema) } : {};
 }
 
-type NameOf = (name: string) => string;
-
-function encodeTools({ tools, toolChoice }: TurnRequest, nameOf: NameOf): object {
+function encodeTools({ tools, toolChoice }: TurnRequest): object {
   if (tools.length === 0) return {};
-  const functionCallingConfig = encodeChoice(toolChoice, nameOf);
+  const functionCallingConfig = encodeChoice(toolChoice);
   return {
-    tools: [{ functionDeclarations: tools.map((tool) => encodeTool(tool, nameOf)) }],
+    tools: [{ functionDeclarations: tools.map(encodeTool) }],
     ...(functionCallingConfig && { toolConfig: { functionCallingConfig } }),
   };
 }
 
-function encodeTool({ name, description, parameters }: Tool, nameOf: NameOf): object {
+function encodeTool({ name, description, parameters }: Tool): object {
   const schema = acceptedSchema(parameters);
-  return { name: nameOf(name), description, parametersJsonSchema: takesNothing(schema) ? undefined : schema };
+  return { name, description, parametersJsonSchema: takesNothing(schema) ? undefined : schema };
 }
 
 /** Gemini wants no schema for a function without parameters. */
@@ -83,7 +80,7 @@ function takesNothing({ properties = {}, additionalProperties = false, ...rest }
   );
 }
 
-function encodeChoice(choice: ToolChoice, nameOf: NameOf): object | undefined {
+function encodeChoice(choice: ToolChoice): object | undefined {
   switch (choice.type) {
     case 'auto':
       return undefined;
@@ -92,6 +89,6 @@ function encodeChoice(choice: ToolChoice, nameOf: NameOf): object | undefined {
     case 'required':
       return { mode: 'ANY' };
     case 'tool':
-      return { mode: 'ANY', allowedFunctionNames: [nameOf(choice.name)] };
+      return { mode: 'ANY', allowedFunctionNames: [choice.name] };
   }
 }

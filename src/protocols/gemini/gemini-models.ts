@@ -1,3 +1,4 @@
+import type { Ability, Capabilities } from '../../core/capabilities.ts';
 import type { Reasoning } from '../../core/turn.ts';
 import { askedBudget, askedEffort } from '../shared/reasoning-effort.ts';
 
@@ -65,4 +66,29 @@ export function encodeThinking(model: string, reasoning: Reasoning): object | un
 
 function atLeast(wanted: Level, offered: readonly Level[]): Level | undefined {
   return offered.find((level) => levels.indexOf(level) >= levels.indexOf(wanted)) ?? offered.at(-1);
+}
+
+const common = [
+  'toolChoice',
+  'temperature',
+  'topP',
+  'topK',
+  'seed',
+  'documents',
+] as const satisfies readonly Ability[];
+
+/**
+ * What a Gemini model does natively. Never `stop`: it does not say which sequence it stopped at, and looks for them in its thoughts
+ * as well. Nor `parallelToolCalls` or penalties: nothing turns parallel calls off, and models since 2.5 refuse a penalty. A relayed
+ * request keeps all of them.
+ *
+ * A limit counts the thoughts of a model that thinks, so that a small one leaves no answer: there the gateway counts what is visible.
+ * Before Gemini 3 a request with tools may not ask for JSON.
+ */
+export function geminiCapabilities(model: string): Capabilities {
+  return new Set<Ability>([
+    ...common,
+    ...(thinkingOf(model) ? (['reasoningEffort'] as const) : (['maxTokens'] as const)),
+    ...(generationOf(model) >= 3 ? (['jsonObject', 'jsonSchema'] as const) : []),
+  ]);
 }

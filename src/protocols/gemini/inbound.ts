@@ -4,9 +4,15 @@ import { holdsOurSignature } from '../shared/carried-reasoning.ts';
 import { unreadLimit, unreadRequest } from '../shared/request.ts';
 import { vendorAnswerIn } from '../shared/vendor-answer.ts';
 import { choicesParam, decodeGeminiRequest, type GeminiOptions } from './decode-request.ts';
-import { encodeGeminiAnswer, encodeGeminiAnswers, encodeGeminiError } from './encode-answer.ts';
-import { createGeminiStreamEncoder, encodeGeminiEnd } from './stream-encoder.ts';
-import { ArrayFrames, eventFrames } from './stream-frames.ts';
+import {
+  ArrayFrames,
+  createGeminiStreamEncoder,
+  encodeGeminiAnswer,
+  encodeGeminiAnswers,
+  encodeGeminiEnd,
+  encodeGeminiError,
+  eventFrames,
+} from './encode-answer.ts';
 
 /** What the path of a request says; its body says the rest. */
 export interface GeminiCall {

@@ -1,9 +1,9 @@
 import type { ImageLimits, Outbound } from '../../core/protocol.ts';
 import { relayedAnswer } from '../shared/relay.ts';
-import { geminiCapabilities } from './capabilities.ts';
 import { classifyFailure } from './classify-failure.ts';
 import { GeminiDecoder } from './decode-stream.ts';
 import { encodeRequest } from './encode-request.ts';
+import { geminiCapabilities } from './gemini-models.ts';
 import { GeminiTap, readAnswer, withoutSignatures } from './relay.ts';
 
 /** As Gemini 3 has it; the server judges the size of the request. */

@@ -1,11 +1,14 @@
 import { describe, expect, it } from 'vitest';
 import { AppError } from '../../core/errors.ts';
 import type { TurnEvent } from '../../core/turn.ts';
-import { encodeGeminiAnswer, encodeGeminiError } from './encode-answer.ts';
-import { signedReasoning } from './signature.ts';
-import { createGeminiStreamEncoder } from './stream-encoder.ts';
-import { ArrayFrames, eventFrames } from './stream-frames.ts';
-import { proofOf } from './thought-signatures.ts';
+import {
+  ArrayFrames,
+  createGeminiStreamEncoder,
+  encodeGeminiAnswer,
+  encodeGeminiError,
+  eventFrames,
+} from './encode-answer.ts';
+import { proofOf, signedReasoning } from './thought-signatures.ts';
 
 const identity = { id: 'r1', created: 1, model: 'm', now: () => 0 };
 const shown = { includeUsage: true, showsThoughts: true };

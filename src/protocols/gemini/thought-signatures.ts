@@ -1,5 +1,6 @@
 import type { ReasoningPart, ReasoningProof } from '../../core/turn.ts';
 import { isJsonObject, parseJsonObject } from '../../lib/parse-json.ts';
+import { contentOfSignature, ownSignature, readReasoning } from '../shared/carried-reasoning.ts';
 
 const protocol = 'gemini';
 
@@ -75,4 +76,21 @@ function isSignedPart(value: unknown): value is SignedPart {
     default:
       return false;
   }
+}
+
+/**
+ * Clients give back the signature of a part, and mostly not the thoughts before it. So a proof of another upstream travels there
+ * together with what it proves; one of Google's own is its signature.
+ */
+export function signatureOf(text: string, proof: ReasoningProof): string {
+  if (proof.protocol === protocol) return lastSignature(proof) ?? proof.data;
+  return ownSignature(JSON.stringify({ text, ...proof }));
+}
+
+/** What the signature of a part says of the reasoning before it. */
+export function signedReasoning(signature: string): ReasoningPart {
+  const carried = contentOfSignature(signature);
+  const reasoning =
+    carried === undefined ? { text: '', proof: { protocol, data: signature } } : readReasoning(carried);
+  return { type: 'reasoning', ...reasoning };
 }

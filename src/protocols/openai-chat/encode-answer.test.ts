@@ -3,8 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { AppError } from '../../core/errors.ts';
 import type { CollectedTurn } from '../../core/protocol.ts';
 import type { TurnEvent } from '../../core/turn.ts';
-import { encodeChatAnswer } from './encode-answer.ts';
-import { createChatStreamEncoder } from './stream-encoder.ts';
+import { createChatStreamEncoder, encodeChatAnswer } from './encode-answer.ts';
 
 const identity = { id: 'chatcmpl-1', created: 7, model: 'm', now: () => 7_000 };
 const usage = { inputTokens: 10, outputTokens: 5, cachedInputTokens: 4, reasoningTokens: 2 };

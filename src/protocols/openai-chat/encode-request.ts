@@ -13,7 +13,6 @@ import { dataUrl } from '../shared/files.ts';
 import { openaiEffort } from '../shared/openai-models.ts';
 import { encodeFormat, encodeToolUse, encodeWish, withJsonRule } from '../shared/openai-request.ts';
 import { isStrictSchema } from '../shared/strict-schema.ts';
-import { openaiToolNames, type ToolNames } from '../shared/tool-names.ts';
 import type { ChatVariant } from './outbound.ts';
 import { reasoningDetailsOf } from './reasoning-details.ts';
 
@@ -22,16 +21,15 @@ export function encodeRequest(
   { request, cacheKey }: OutboundTurn,
   variant: ChatVariant,
   native: Capabilities,
-  names = openaiToolNames(),
 ): string {
   const { sampling, limits, tools, reasoning, wishes = [] } = request;
   const ifNative = <Value>(ability: Ability, value: Value) => (native.has(ability) ? value : undefined);
   return JSON.stringify({
     model: request.model,
-    messages: new MessageEncoder(variant, native, names).encode(withJsonRule(request, native)),
+    messages: new MessageEncoder(variant, native).encode(withJsonRule(request, native)),
     stream: true,
     ...(variant.lacksStreamOptions ? {} : { stream_options: { include_usage: true } }),
-    ...(tools.length > 0 ? encodeTools(request, native, names) : {}),
+    ...(tools.length > 0 ? encodeTools(request, native) : {}),
     [variant.maxTokensField]: ifNative('maxTokens', limits.maxOutputTokens),
     temperature: ifNative('temperature', sampling.temperature),
     top_p: ifNative('topP', sampling.topP),
@@ -48,30 +46,28 @@ export function encodeRequest(
   });
 }
 
-function encodeTools(request: TurnRequest, native: Capabilities, names: ToolNames) {
+function encodeTools(request: TurnRequest, native: Capabilities) {
   return {
     tools: request.tools.map(({ name, description, parameters, isStrict }) => ({
       type: 'function',
       function: {
-        name: names.sentFor(name),
+        name,
         description,
         parameters,
         strict: isStrict && native.has('strictTools') && isStrictSchema(parameters) ? true : undefined,
       },
     })),
-    ...encodeToolUse(request, native, (name) => ({ function: { name: names.sentFor(name) } })),
+    ...encodeToolUse(request, native, (name) => ({ function: { name } })),
   };
 }
 
 class MessageEncoder {
   readonly #markField: ChatVariant['cacheMarkField'];
   readonly #native: Capabilities;
-  readonly #names: ToolNames;
 
-  constructor({ cacheMarkField }: ChatVariant, native: Capabilities, names: ToolNames) {
+  constructor({ cacheMarkField }: ChatVariant, native: Capabilities) {
     this.#markField = cacheMarkField;
     this.#native = native;
-    this.#names = names;
   }
 
   /** Servers want the results of calls right behind them. Elsewhere a person may get a word in between. */
@@ -146,7 +142,7 @@ class MessageEncoder {
             {
               id: part.id,
               type: 'function',
-              function: { name: this.#names.sentFor(part.name), arguments: part.arguments || '{}' },
+              function: { name: part.name, arguments: part.arguments || '{}' },
             },
           ]
         : [],

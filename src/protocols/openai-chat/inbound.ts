@@ -4,8 +4,12 @@ import { encodeOpenaiError } from '../shared/openai-error.ts';
 import { affinityKey, unreadLimit, unreadRequest } from '../shared/request.ts';
 import { vendorAnswerIn } from '../shared/vendor-answer.ts';
 import { type ChatOptions, decodeChatRequest } from './decode-request.ts';
-import { encodeChatAnswer, encodeChatChoices } from './encode-answer.ts';
-import { createChatStreamEncoder, encodeChatEnd } from './stream-encoder.ts';
+import {
+  createChatStreamEncoder,
+  encodeChatAnswer,
+  encodeChatChoices,
+  encodeChatEnd,
+} from './encode-answer.ts';
 
 /** OpenAI Chat Completions, as clients speak it to us. */
 export const openaiChatInbound: Inbound<ChatOptions> = {

@@ -3,7 +3,7 @@ import type { ImageLimits, Outbound } from '../../core/protocol.ts';
 import { classifyFailure } from '../shared/openai-failure.ts';
 import { readOpenaiLimits } from '../shared/openai-limits.ts';
 import { relayedAnswer } from '../shared/relay.ts';
-import { openaiToolNames } from '../shared/tool-names.ts';
+import { withOpenaiNames } from '../shared/tool-names.ts';
 import { ChatDecoder } from './decode-stream.ts';
 import { encodeRequest } from './encode-request.ts';
 import { ChatTap, readAnswer, relayRequest } from './relay.ts';
@@ -36,9 +36,10 @@ export function createChatOutbound(
     images: imageLimits,
     wantsProofs: true,
     open(turn) {
-      const names = openaiToolNames();
-      const body = Buffer.from(encodeRequest(turn, variant, capabilitiesOf(turn.request.model), names));
-      return { request: { method: 'POST', path, headers, body }, decoder: new ChatDecoder(names.own) };
+      const { request, toolNames } = withOpenaiNames(turn.request);
+      const native = capabilitiesOf(request.model);
+      const body = Buffer.from(encodeRequest({ ...turn, request }, variant, native));
+      return { request: { method: 'POST', path, headers, body }, decoder: new ChatDecoder(toolNames) };
     },
     relay: {
       dialect: 'chat',

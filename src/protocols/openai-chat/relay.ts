@@ -1,9 +1,9 @@
 import { AppError } from '../../core/errors.ts';
 import type { FinishReason } from '../../core/turn.ts';
 import { isJsonObject, type JsonObject, parseJsonObject } from '../../lib/parse-json.ts';
-import { noEnd } from '../shared/failed-answer.ts';
+import { errorIn, noEnd } from '../shared/failed-answer.ts';
 import { objectsIn } from '../shared/json-values.ts';
-import { classifyNamed, errorIn } from '../shared/openai-failure.ts';
+import { classifyNamed } from '../shared/openai-failure.ts';
 import { readUsage } from '../shared/openai-usage.ts';
 import { editMembers, type ReadAnswer, type ReadEvent, type RelayTap, unreadable } from '../shared/relay.ts';
 import { finishOf } from './decode-stream.ts';

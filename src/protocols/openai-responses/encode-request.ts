@@ -6,7 +6,6 @@ import { dataUrl } from '../shared/files.ts';
 import { openaiEffort } from '../shared/openai-models.ts';
 import { encodeFormat, encodeToolUse, encodeWish, withJsonRule } from '../shared/openai-request.ts';
 import { isStrictSchema } from '../shared/strict-schema.ts';
-import { openaiToolNames, type ToolNames } from '../shared/tool-names.ts';
 import { leastOutputTokens } from './capabilities.ts';
 import { reasoningBefore } from './reasoning-items.ts';
 
@@ -14,18 +13,14 @@ import { reasoningBefore } from './reasoning-items.ts';
  * The JSON body of one streamed turn. Nothing is stored at the upstream: the whole conversation travels each time, and the model's
  * reasoning in encrypted form with it.
  */
-export function encodeRequest(
-  { request, cacheKey }: OutboundTurn,
-  native: Capabilities,
-  names = openaiToolNames(),
-): string {
+export function encodeRequest({ request, cacheKey }: OutboundTurn, native: Capabilities): string {
   const { sampling, limits, tools, reasoning, wishes = [] } = request;
   const ifNative = <Value>(ability: Ability, value: Value) => (native.has(ability) ? value : undefined);
   const isReasoner = native.has('reasoningEffort');
   const effort = isReasoner ? openaiEffort(request.model, reasoning) : undefined;
   const summary = isReasoner && reasoning.isAsked ? 'auto' : undefined;
   const most = ifNative('maxTokens', limits.maxOutputTokens);
-  const items = new ItemEncoder(native, names);
+  const items = new ItemEncoder(native);
   // It has a place in `text`.
   const others = wishes.filter(({ ability }) => ability !== 'openai.verbosity');
   return JSON.stringify({
@@ -35,7 +30,7 @@ export function encodeRequest(
     store: false,
     // Other models refuse a request for it.
     include: isReasoner ? ['reasoning.encrypted_content'] : undefined,
-    ...(tools.length > 0 ? encodeTools(request, native, names) : {}),
+    ...(tools.length > 0 ? encodeTools(request, native) : {}),
     max_output_tokens: most && Math.max(most, leastOutputTokens),
     temperature: ifNative('temperature', sampling.temperature),
     top_p: ifNative('topP', sampling.topP),
@@ -59,16 +54,16 @@ function encodeText({ responseFormat, wishes = [] }: TurnRequest, native: Capabi
 }
 
 /** A tool is strict unless the request says that it is not. */
-function encodeTools(request: TurnRequest, native: Capabilities, names: ToolNames) {
+function encodeTools(request: TurnRequest, native: Capabilities) {
   return {
     tools: request.tools.map(({ name, description, parameters, isStrict }) => ({
       type: 'function',
-      name: names.sentFor(name),
+      name,
       description,
       parameters,
       strict: isStrict === true && native.has('strictTools') && isStrictSchema(parameters),
     })),
-    ...encodeToolUse(request, native, (name) => ({ name: names.sentFor(name) })),
+    ...encodeToolUse(request, native, (name) => ({ name })),
   };
 }
 
@@ -80,12 +75,10 @@ type InputPart = Extract<Message, { role: 'user' }>['parts'][number];
 
 class ItemEncoder {
   readonly #native: Capabilities;
-  readonly #names: ToolNames;
   readonly #calls = new Set<string>();
 
-  constructor(native: Capabilities, names: ToolNames) {
+  constructor(native: Capabilities) {
     this.#native = native;
-    this.#names = names;
   }
 
   encode(message: Message): object[] {
@@ -111,8 +104,7 @@ class ItemEncoder {
         case 'reasoning':
           return [];
         case 'tool-call': {
-          const { id, arguments: given } = part;
-          const name = this.#names.sentFor(part.name);
+          const { id, name, arguments: given } = part;
           this.#calls.add(id);
           return [...items, { type: 'function_call', call_id: id, name, arguments: given || '{}' }];
         }

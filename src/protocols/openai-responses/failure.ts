@@ -1,6 +1,7 @@
 import type { AppError } from '../../core/errors.ts';
 import { isJsonObject, type JsonObject } from '../../lib/parse-json.ts';
-import { classifyNamed, errorIn } from '../shared/openai-failure.ts';
+import { errorIn } from '../shared/failed-answer.ts';
+import { classifyNamed } from '../shared/openai-failure.ts';
 
 /** Why an answer ended in failure; undefined for an event that says no such thing. */
 export function failureIn(event: JsonObject): AppError | undefined {

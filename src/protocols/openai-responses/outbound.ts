@@ -3,7 +3,7 @@ import type { ImageLimits, Outbound } from '../../core/protocol.ts';
 import { classifyFailure } from '../shared/openai-failure.ts';
 import { readOpenaiLimits } from '../shared/openai-limits.ts';
 import { relayedAnswer } from '../shared/relay.ts';
-import { openaiToolNames } from '../shared/tool-names.ts';
+import { withOpenaiNames } from '../shared/tool-names.ts';
 import { leastOutputTokens } from './capabilities.ts';
 import { ResponsesDecoder } from './decode-stream.ts';
 import { encodeRequest } from './encode-request.ts';
@@ -27,9 +27,9 @@ export function createResponsesOutbound(
     images: imageLimits,
     leastOutputTokens,
     open(turn) {
-      const names = openaiToolNames();
-      const body = Buffer.from(encodeRequest(turn, capabilitiesOf(turn.request.model), names));
-      return { request: { method: 'POST', path, headers, body }, decoder: new ResponsesDecoder(names.own) };
+      const { request, toolNames } = withOpenaiNames(turn.request);
+      const body = Buffer.from(encodeRequest({ ...turn, request }, capabilitiesOf(request.model)));
+      return { request: { method: 'POST', path, headers, body }, decoder: new ResponsesDecoder(toolNames) };
     },
     relay: {
       dialect: 'responses',

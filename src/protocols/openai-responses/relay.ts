@@ -1,7 +1,8 @@
 import type { FinishReason, Usage } from '../../core/turn.ts';
 import { isJsonObject, type JsonObject, parseJsonObject } from '../../lib/parse-json.ts';
+import { errorIn } from '../shared/failed-answer.ts';
 import { objectsIn, textIn } from '../shared/json-values.ts';
-import { classifyNamed, errorIn } from '../shared/openai-failure.ts';
+import { classifyNamed } from '../shared/openai-failure.ts';
 import { readResponsesUsage } from '../shared/openai-usage.ts';
 import { editMembers, type ReadAnswer, type ReadEvent, type RelayTap, unreadable } from '../shared/relay.ts';
 import { finishOf } from './decode-stream.ts';

@@ -1,6 +1,6 @@
-import { AppError, type AppErrorOptions } from '../../core/errors.ts';
+import { AppError, type AppErrorOptions, type ErrorCode } from '../../core/errors.ts';
 import type { Dialect, FailedResponse } from '../../core/protocol.ts';
-import { type JsonObject, parseJsonObject } from '../../lib/parse-json.ts';
+import { isJsonObject, type JsonObject, parseJsonObject } from '../../lib/parse-json.ts';
 import { beginningOf } from '../../lib/shown-text.ts';
 
 /** One event may be this long, and one whole answer that long. */
@@ -43,6 +43,73 @@ export function evidenceOf(error: object): Error {
   return new Error(beginningOf(JSON.stringify(error), maxEvidence));
 }
 
+/** An error object of a dialect of OpenAI's or Anthropic's. */
+export interface NamedError {
+  readonly message?: string | undefined;
+  readonly type?: string | undefined;
+  readonly code?: string | number | undefined;
+  readonly param?: string | undefined;
+}
+
+/** The error object in a body or a chunk, or one that is an error itself, as vLLM's are; undefined where there is none. */
+export function errorIn(value: JsonObject | undefined): NamedError | undefined {
+  const error = value?.['object'] === 'error' ? value : value?.['error'];
+  if (typeof error === 'string') return { message: error };
+  if (!isJsonObject(error)) return undefined;
+  const { message, type, code, param } = error;
+  return {
+    message: typeof message === 'string' ? message : undefined,
+    type: typeof type === 'string' ? type : undefined,
+    code: typeof code === 'string' || typeof code === 'number' ? code : undefined,
+    param: typeof param === 'string' ? param : undefined,
+  };
+}
+
+/** What servers say of a failure that send no error object: a message, or FastAPI's detail. */
+function detailIn(value: JsonObject | undefined): NamedError | undefined {
+  const said = value?.['message'] ?? value?.['detail'];
+  const words = Array.isArray(said)
+    ? said.map((one) => (isJsonObject(one) ? one['msg'] : undefined))
+    : [said];
+  const message = words.filter((word) => typeof word === 'string').join('; ');
+  return message === '' ? undefined : { message };
+}
+
+/** How a dialect reads its error objects. */
+export interface FailureWords {
+  /** The status that an error within an answer stands for. */
+  statusOf(error: NamedError): number;
+  classify(status: number, error: NamedError, options: AppErrorOptions): AppError;
+}
+
+/** An error within an answer, sent under status 200. */
+export function classifyWithin(
+  { statusOf, classify }: FailureWords,
+  error: NamedError,
+  options: AppErrorOptions = {},
+): AppError {
+  return classify(statusOf(error), error, { ...options, cause: options.cause ?? evidenceOf(error) });
+}
+
+/** What a response means that carries no turn, or an error object where one begins well. */
+export function classifyResponse(
+  words: FailureWords,
+  response: FailedResponse,
+  retryAfterMs: number | undefined,
+  dialect: Dialect,
+): AppError {
+  const { status } = response;
+  const { answer, cause, options } = readFailure(response, retryAfterMs);
+  const { form, text } = answer;
+  if (form === 'page' && status !== 429 && status !== 413) return answeredOnTheWay(options);
+  const value = parseJsonObject(text);
+  const named = errorIn(value);
+  if (status === 200) return named ? classifyWithin(words, named, options) : noTurn(cause, form);
+  const error = form === 'text' ? { message: text } : (named ?? detailIn(value) ?? {});
+  const known = words.classify(status, error, options);
+  return form === 'json' ? withVendorAnswer(known, { dialect, status, body: text }) : known;
+}
+
 /** Where it is the request's own fault, a client of the upstream's dialect gets the upstream's words as they are. */
 export function withVendorAnswer(
   known: AppError,
@@ -57,64 +124,80 @@ export function withVendorAnswer(
   });
 }
 
+const failure =
+  (code: ErrorCode, message: string, more: AppErrorOptions = {}) =>
+  (options: AppErrorOptions): AppError =>
+    new AppError(code, message, { ...options, ...more });
+
 /** The answer of an edge, a proxy or a captive portal. Another try may get through; it says nothing about the account. */
-export function answeredOnTheWay(options: AppErrorOptions): AppError {
-  return new AppError(
-    'upstream_unavailable',
-    'Something between here and the upstream answered in its place, such as a proxy or a firewall. Try again; if it lasts, check the network and the address the upstream is configured with.',
-    { ...options, fault: 'network', failover: 'once' },
-  );
-}
+export const answeredOnTheWay = failure(
+  'upstream_unavailable',
+  'Something between here and the upstream answered in its place, such as a proxy or a firewall. Try again; if it lasts, check the network and the address the upstream is configured with.',
+  { fault: 'network', failover: 'once' },
+);
 
 /** The account's credential was not accepted. */
-export function unauthorized(options: AppErrorOptions): AppError {
-  return new AppError(
-    'upstream_unauthorized',
-    "The upstream did not accept the account's credential. Renew it or replace the account.",
-    options,
-  );
-}
+export const unauthorized = failure(
+  'upstream_unauthorized',
+  "The upstream did not accept the account's credential. Renew it or replace the account.",
+);
 
-export function accountRefused(options: AppErrorOptions): AppError {
-  return new AppError(
-    'upstream_refused',
-    'The upstream refuses this account. Look into its plan and standing with the provider.',
-    options,
-  );
-}
+export const accountRefused = failure(
+  'upstream_refused',
+  'The upstream refuses this account. Look into its plan and standing with the provider.',
+);
 
 /** It depends on what was sent, whichever server on the way has the limit. */
-export function tooLarge(options: AppErrorOptions): AppError {
-  return new AppError(
-    'too_large',
-    'The request is larger than the upstream takes: shorten the conversation, or send fewer or smaller images.',
-    options,
-  );
+export const tooLarge = failure(
+  'too_large',
+  'The request is larger than the upstream takes: shorten the conversation, or send fewer or smaller images.',
+);
+
+export const rateLimited = failure(
+  'upstream_rate_limited',
+  'The upstream accepts no more requests at the moment. Slow down.',
+);
+
+export const notTaken = failure(
+  'upstream_unavailable',
+  'The upstream could not take the request. Try again.',
+);
+
+export const outOfQuota = failure(
+  'upstream_quota_exhausted',
+  'The account has no quota or credit left at its provider. Add some, or use another account.',
+);
+
+export const overloaded = failure('model_unavailable', 'The upstream is overloaded. Try again in a moment.');
+
+/**
+ * Vendors say so of a model that does not exist and of one that this account may not use, while another may; and so does this gateway
+ * when no account has it.
+ */
+export const modelBarred = failure(
+  'model_not_found',
+  'No account that was asked may use this model. Choose another model, or add an account whose plan includes it.',
+  { param: 'model', fault: 'model', failover: 'yes' },
+);
+
+/** What vendors mean by a status where their words say no more; undefined for one that is about the request. */
+export function failedBy(status: number, options: AppErrorOptions): AppError | undefined {
+  const known = byStatus[status] ?? (status >= 500 ? notTaken : status < 400 ? answeredOnTheWay : undefined);
+  return known?.(options);
 }
 
-export function rateLimited(options: AppErrorOptions): AppError {
-  return new AppError(
-    'upstream_rate_limited',
-    'The upstream accepts no more requests at the moment. Slow down.',
-    options,
-  );
-}
-
-export function notTaken(options: AppErrorOptions): AppError {
-  return new AppError('upstream_unavailable', 'The upstream could not take the request. Try again.', options);
-}
-
-export function outOfQuota(options: AppErrorOptions): AppError {
-  return new AppError(
-    'upstream_quota_exhausted',
-    'The account has no quota or credit left at its provider. Add some, or use another account.',
-    options,
-  );
-}
-
-export function overloaded(options: AppErrorOptions): AppError {
-  return new AppError('model_unavailable', 'The upstream is overloaded. Try again in a moment.', options);
-}
+const byStatus: Readonly<Record<number, typeof notTaken>> = {
+  401: unauthorized,
+  402: outOfQuota,
+  403: accountRefused,
+  404: modelBarred,
+  408: notTaken,
+  409: notTaken,
+  413: tooLarge,
+  425: notTaken,
+  429: rateLimited,
+  529: overloaded,
+};
 
 /** `message`: the upstream's own. */
 export function contextTooLong(message: string, options: AppErrorOptions): AppError {
@@ -138,18 +221,6 @@ export function refusedRequest(
     isProofRejected: rejectedProof.test(`${message} ${options.cause}`),
     ...(param !== undefined && { param }),
   });
-}
-
-/**
- * Vendors say so of a model that does not exist and of one that this account may not use, while another may; and so does this gateway
- * when no account has it.
- */
-export function modelBarred(options: AppErrorOptions): AppError {
-  return new AppError(
-    'model_not_found',
-    'No account that was asked may use this model. Choose another model, or add an account whose plan includes it.',
-    { ...options, param: 'model', fault: 'model', failover: 'yes' },
-  );
 }
 
 /** `form`: of an answer under status 200. */

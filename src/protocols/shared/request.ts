@@ -1,9 +1,16 @@
 import type { z } from 'zod';
 import { AppError, refused } from '../../core/errors.ts';
 import { upToFirstProblem } from '../../core/first-problem-only.ts';
-import { toolsText } from '../../core/offered-tools.ts';
 import { plainRule } from '../../core/plain-rule.ts';
-import type { AskedRequest, Limits, Reasoning, ResponseFormat, Sampling, Wish } from '../../core/turn.ts';
+import {
+  type AskedRequest,
+  type Limits,
+  type Reasoning,
+  type ResponseFormat,
+  type Sampling,
+  toolsText,
+  type Wish,
+} from '../../core/turn.ts';
 import { isJsonObject, type JsonObject } from '../../lib/parse-json.ts';
 
 /**

@@ -1,31 +1,60 @@
-/** Names of tools as an upstream takes them that has less room for them, and the tools' own by those. */
-export class ToolNames {
-  readonly own = new Map<string, string>();
-  readonly #sent = new Map<string, string>();
-  readonly #fit: (name: string) => string;
-  readonly #longest: number;
+import type { Message, TurnRequest } from '../../core/turn.ts';
 
-  /** `fit`: a name in the characters that the upstream takes. */
-  constructor(longest: number, fit: (name: string) => string) {
-    this.#longest = longest;
-    this.#fit = fit;
-  }
+/** A request whose tools have names as the upstream takes them, and the tools' own by those. */
+export interface FittedRequest {
+  readonly request: TurnRequest;
+  readonly toolNames: ReadonlyMap<string, string>;
+}
 
-  sentFor(name: string): string {
-    const known = this.#sent.get(name);
+/** `longest`: characters of a name. `fit`: a name in the characters that the upstream takes. */
+export function withFittingNames(
+  request: TurnRequest,
+  longest: number,
+  fit: (name: string) => string,
+): FittedRequest {
+  const toolNames = new Map<string, string>();
+  const sent = new Map<string, string>();
+  let isOther = false;
+  const sentFor = (name: string): string => {
+    const known = sent.get(name);
     if (known !== undefined) return known;
-    const fitting = this.#fit(name);
-    let sent = fitting.slice(0, this.#longest);
-    for (let more = '_'; this.own.has(sent); more += '_') {
-      sent = fitting.slice(0, this.#longest - more.length) + more;
+    const fitting = fit(name);
+    let free = fitting.slice(0, longest);
+    for (let more = '_'; toolNames.has(free); more += '_') {
+      free = fitting.slice(0, longest - more.length) + more;
     }
-    this.own.set(sent, name);
-    this.#sent.set(name, sent);
-    return sent;
-  }
+    toolNames.set(free, name);
+    sent.set(name, free);
+    if (free !== name) isOther = true;
+    return free;
+  };
+  const renamed = <Named extends { readonly name: string }>(one: Named): Named => ({
+    ...one,
+    name: sentFor(one.name),
+  });
+  const { messages, tools, toolChoice } = request;
+  for (const { parts } of messages)
+    for (const part of parts) if (part.type === 'tool-call') sentFor(part.name);
+  for (const { name } of tools) sentFor(name);
+  if (!isOther) return { request, toolNames };
+  const fitted = {
+    ...request,
+    messages: messages.map(
+      (message): Message =>
+        message.role === 'assistant'
+          ? {
+              ...message,
+              parts: message.parts.map((part) => (part.type === 'tool-call' ? renamed(part) : part)),
+            }
+          : message,
+    ),
+    tools: tools.map(renamed),
+    toolChoice: toolChoice.type === 'tool' ? renamed(toolChoice) : toolChoice,
+  };
+  return { request: fitted, toolNames };
 }
 
 /** As OpenAI takes them, and most servers that speak its dialects. */
-export function openaiToolNames(): ToolNames {
-  return new ToolNames(64, (name) => name.replace(/[^A-Za-z0-9_-]/g, '_'));
+export function withOpenaiNames(request: TurnRequest): FittedRequest {
+  return withFittingNames(request, 64, (name) => name.replace(/[^A-Za-z0-9_-]/g, '_'));
 }

@@ -1,8 +1,13 @@
 import { type BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
 import { AppError } from '../../core/errors.ts';
-import { toolsToOffer } from '../../core/offered-tools.ts';
 import type { ImageLimits, OutboundTurn } from '../../core/protocol.ts';
-import type { ImagePart, Tool, ToolResultPart, TurnRequest } from '../../core/turn.ts';
+import {
+  type ImagePart,
+  type Tool,
+  type ToolResultPart,
+  type TurnRequest,
+  toolsToOffer,
+} from '../../core/turn.ts';
 import { isJsonObject } from '../../lib/parse-json.ts';
 import { userInputOf, wholeQuery } from '../shared/fold-history.ts';
 import { encoded, writeMessage, writeText } from './encoded.ts';

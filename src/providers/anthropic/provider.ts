@@ -3,7 +3,7 @@ import type { ExchangingProvider, ProviderAccount, ProviderModel } from '../../c
 import {
   messagesCapabilities,
   messagesCapabilitiesOf,
-} from '../../protocols/anthropic-messages/capabilities.ts';
+} from '../../protocols/anthropic-messages/claude-models.ts';
 import { createCountOutbound } from '../../protocols/anthropic-messages/count-tokens.ts';
 import { createMessagesOutbound, messagesVersion } from '../../protocols/anthropic-messages/outbound.ts';
 import { checkApiKey, invalidKey } from '../api-key/index.ts';

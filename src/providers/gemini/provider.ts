@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import type { ExchangingProvider, ProviderAccount, ProviderModel } from '../../core/provider.ts';
-import { geminiCapabilities } from '../../protocols/gemini/capabilities.ts';
+import { geminiCapabilities } from '../../protocols/gemini/gemini-models.ts';
 import { createGeminiOutbound } from '../../protocols/gemini/outbound.ts';
 import { checkApiKey } from '../api-key/index.ts';
 import { allPages, askForModels, readableEntries } from '../ask-json.ts';

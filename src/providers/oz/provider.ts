@@ -1,6 +1,11 @@
 import { AppError } from '../../core/errors.ts';
-import type { CallingProvider, ProviderHttp, ProviderModel, QuotaAnswer } from '../../core/provider.ts';
-import type { TurnCaller } from '../../core/turn-caller.ts';
+import type {
+  CallingProvider,
+  ProviderHttp,
+  ProviderModel,
+  QuotaAnswer,
+  TurnCaller,
+} from '../../core/provider.ts';
 import { BackgroundTasks } from '../../lib/background-tasks.ts';
 import { type Clock, systemClock } from '../../lib/clock.ts';
 import type { Logger } from '../../lib/log/logger.ts';

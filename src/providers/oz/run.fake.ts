@@ -1,8 +1,7 @@
 import { plainTurn } from '../../core/testing/plain-turn.ts';
 import 'oz-agent-sdk';
-import type { ProviderHttp } from '../../core/provider.ts';
+import type { ProviderHttp, RunningCall } from '../../core/provider.ts';
 import type { Message, TurnEvent, TurnRequest } from '../../core/turn.ts';
-import type { RunningCall } from '../../core/turn-caller.ts';
 import { createManualClock } from '../../gateway/testing/manual-clock.ts';
 import { createOzProvider } from './provider.ts';
 

@@ -1,4 +1,4 @@
-import { accountStates } from '../../../core/account-states.ts';
+import { accountStates } from '../../../core/outcome.ts';
 import type { AccountState } from '../../../pool-api/schema.ts';
 import type { Lease, LeaseDemand, ReportDemand, ReportedTurn, Skip } from '../store.ts';
 import { type AccountRow, accountFrom, modelsFrom, type SessionRow } from './rows.ts';

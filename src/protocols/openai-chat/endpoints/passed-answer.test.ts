@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
 import type { TurnEvent } from '../../../core/turn.ts';
-import { PassedAnswerDecoder } from './passed-answer.ts';
+import { PassedAnswerDecoder } from './outbound.ts';
 
 function decode(text: string | Buffer, pieceBytes = 7): TurnEvent[] {
   const decoder = new PassedAnswerDecoder();

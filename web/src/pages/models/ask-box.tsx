@@ -1,6 +1,6 @@
 import { type Signal, useSignal } from '@preact/signals';
 import { useLayoutEffect } from 'preact/hooks';
-import type { ExplainedTurn } from '../../../../src/core/explained-turn.ts';
+import type { ExplainedTurn } from '../../../../src/core/shown-models.ts';
 import { api, useLoaded } from '../../api.ts';
 import { Button } from '../../components/button.tsx';
 import { CheckField } from '../../components/choice.tsx';

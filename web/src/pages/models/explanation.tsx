@@ -1,4 +1,4 @@
-import type { ExplainedTurn } from '../../../../src/core/explained-turn.ts';
+import type { ExplainedTurn } from '../../../../src/core/shown-models.ts';
 import { Bar } from '../../components/bar.tsx';
 import { Badge, Card, Notice } from '../../components/page.tsx';
 import { shownNumber, shownPercent } from '../../format.ts';

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { unknownFields } from './unknown-field.ts';
+import { unknownFields } from './near-names.ts';
 
 const known = ['provider', 'email', 'api_key', 'refresh_token', 'label'];
 
