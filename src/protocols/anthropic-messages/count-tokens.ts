@@ -3,7 +3,7 @@ import type { Inbound, Outbound } from '../../core/protocol.ts';
 import { isJsonObject, type JsonObject } from '../../lib/parse-json.ts';
 import { holdsOurSignature } from '../shared/carried-reasoning.ts';
 import { type ReadAnswer, unreadable, WholeRelay } from '../shared/relay.ts';
-import { unreadRequest } from '../shared/request.ts';
+import { unreadTurn } from '../shared/request.ts';
 import { classifyFailure } from './classify-failure.ts';
 import { anthropicMessagesInbound, messagesHeaders } from './inbound.ts';
 import { messagesVersion } from './outbound.ts';
@@ -21,17 +21,10 @@ export const countTokensInbound: Inbound<CountOptions> = {
   name: dialect,
   decode: noTranslation,
   readRelayed(body, text, headers) {
-    const request = isJsonObject(body) && !holdsOurSignature(text) ? unreadRequest(body) : undefined;
-    if (!request) return undefined;
-    const asked = { isStream: false, includeUsage: false, choices: 1 };
-    return {
-      request,
-      isStream: false,
-      options: { includeUsage: false },
-      ignored: [],
-      relayed: { dialect, body: text, headers: messagesHeaders(headers), ...asked },
-      translated: noTranslation,
-    };
+    if (!isJsonObject(body) || holdsOurSignature(text)) return undefined;
+    const relayed = { body: text, headers: messagesHeaders(headers), includeUsage: false };
+    const turn = unreadTurn(body, { dialect, ...relayed }, { includeUsage: false });
+    return turn && { ...turn, translated: noTranslation };
   },
 };
 

@@ -1,8 +1,6 @@
-import type { TurnDecoder } from '../../core/protocol.ts';
-import type { FinishReason, TurnEnd, TurnEvent, Usage } from '../../core/turn.ts';
+import type { FinishReason, TurnEnd, Usage } from '../../core/turn.ts';
 import { isJsonObject, parseJsonObject } from '../../lib/parse-json.ts';
-import { AnswerStream } from '../shared/answer-stream.ts';
-import { CallIds } from '../shared/calls.ts';
+import { AnswerDecoder } from '../shared/answer-stream.ts';
 import { errorIn } from '../shared/failed-answer.ts';
 import { countIn, textIn } from '../shared/json-values.ts';
 import { citationIn } from '../shared/url-citation.ts';
@@ -24,39 +22,24 @@ interface OpenBlock {
 }
 
 /** Reads a streamed answer for a client of another dialect. */
-export class MessagesDecoder implements TurnDecoder {
+export class MessagesDecoder extends AnswerDecoder {
   readonly #model: string;
-  readonly #toolNames: ReadonlyMap<string, string>;
-  readonly #answer = new AnswerStream((data) => this.#read(data));
   readonly #open = new Map<unknown, OpenBlock>();
-  readonly #ids = new CallIds('toolu_');
   readonly #thinking: ThinkingBlock[] = [];
-  #calls = 0;
   #firstUsage: unknown;
   #end: Partial<TurnEnd> = {};
 
-  /** `toolNames`: tools' own names by those that were sent. */
   constructor(model: string, toolNames: ReadonlyMap<string, string>) {
+    super('toolu_', toolNames);
     this.#model = model;
-    this.#toolNames = toolNames;
   }
 
-  push(bytes: Uint8Array): readonly TurnEvent[] {
-    return this.#answer.push(bytes);
-  }
-
-  end(): readonly TurnEvent[] {
-    return this.#answer.end();
-  }
-
-  memory(): undefined {}
-
-  #read(data: string): void {
+  protected override read(data: string): void {
     // A malformed event within a sound stream is passed over, and so is one of a type that is not known.
     const event = parseJsonObject(data);
     switch (event?.['type']) {
       case 'message_start':
-        this.#start(event['message']);
+        this.#begin(event['message']);
         break;
       case 'content_block_start':
         this.#beginBlock(event['index'], event['content_block']);
@@ -71,25 +54,25 @@ export class MessagesDecoder implements TurnDecoder {
         this.#readEnd(event['delta'], event['usage']);
         break;
       case 'message_stop':
-        this.#finish();
+        this.#stop();
         break;
       case 'error':
-        this.#answer.fail(classifyNamed(errorIn(event) ?? {}));
+        this.answer.fail(classifyNamed(errorIn(event) ?? {}));
         break;
       default:
     }
   }
 
-  #start(message: unknown): void {
+  #begin(message: unknown): void {
     const { id, usage } = isJsonObject(message) ? message : {};
-    this.#answer.add({ type: 'start', ...(typeof id === 'string' && { upstreamRequestId: id }) });
+    this.start(id);
     this.#firstUsage = usage;
     this.#addUsage();
   }
 
   #addUsage(later?: unknown): void {
     const usage = readUsage(this.#firstUsage, later);
-    if (usage) this.#answer.add({ type: 'usage', usage });
+    if (usage) this.answer.add({ type: 'usage', usage });
   }
 
   #beginBlock(index: unknown, block: unknown): void {
@@ -98,7 +81,7 @@ export class MessagesDecoder implements TurnDecoder {
     const isCall = type === 'tool_use';
     const open: OpenBlock = {
       type: textIn(type),
-      ...(isCall && { call: this.#beginCall(textIn(block['id']), textIn(block['name'])), input }),
+      ...(isCall && { call: this.beginCall(this.callId(textIn(block['id'])), textIn(block['name'])), input }),
       hasPieces: false,
       thinking: '',
       signature: textIn(block['signature']),
@@ -107,14 +90,6 @@ export class MessagesDecoder implements TurnDecoder {
     this.#open.set(index, open);
     if (type === 'text') this.#say(textIn(block['text']));
     else if (type === 'thinking') this.#think(open, textIn(block['thinking']));
-  }
-
-  #beginCall(given: string, sent: string): number {
-    const index = this.#calls;
-    this.#calls += 1;
-    const name = this.#toolNames.get(sent) ?? sent;
-    this.#answer.add({ type: 'tool-call-start', index, id: this.#ids.next(given), name });
-    return index;
   }
 
   #readDelta(block: OpenBlock | undefined, delta: unknown): void {
@@ -134,7 +109,7 @@ export class MessagesDecoder implements TurnDecoder {
         break;
       case 'citations_delta': {
         const citation = citationIn(delta['citation']);
-        if (citation) this.#answer.add({ type: 'citation', citation });
+        if (citation) this.answer.add({ type: 'citation', citation });
         break;
       }
       default:
@@ -142,18 +117,18 @@ export class MessagesDecoder implements TurnDecoder {
   }
 
   #say(text: string): void {
-    if (text !== '') this.#answer.add({ type: 'text-delta', text });
+    if (text !== '') this.answer.add({ type: 'text-delta', text });
   }
 
   #think(block: OpenBlock, text: string): void {
     block.thinking += text;
-    if (text !== '') this.#answer.add({ type: 'reasoning-delta', text });
+    if (text !== '') this.answer.add({ type: 'reasoning-delta', text });
   }
 
   #argue(index: number, block: OpenBlock, piece: string): void {
     if (piece === '') return;
     block.hasPieces = true;
-    this.#answer.add({ type: 'tool-call-delta', index, arguments: piece });
+    this.answer.add({ type: 'tool-call-delta', index, arguments: piece });
   }
 
   #endBlock(index: unknown): void {
@@ -164,14 +139,14 @@ export class MessagesDecoder implements TurnDecoder {
     if (call !== undefined) {
       if (!block.hasPieces)
         this.#argue(call, block, isJsonObject(block.input) ? JSON.stringify(block.input) : '{}');
-      this.#answer.add({ type: 'tool-call-end', index: call });
+      this.answer.add({ type: 'tool-call-end', index: call });
     } else if (type === 'thinking' && signature !== '') this.#prove({ type, thinking, signature });
     else if (type === 'redacted_thinking') this.#prove({ type, data });
   }
 
   #prove(block: ThinkingBlock): void {
     this.#thinking.push(block);
-    this.#answer.add({ type: 'reasoning-proof', proof: thinkingProof(this.#model, this.#thinking) });
+    this.answer.add({ type: 'reasoning-proof', proof: thinkingProof(this.#model, this.#thinking) });
   }
 
   #readEnd(delta: unknown, usage: unknown): void {
@@ -186,16 +161,12 @@ export class MessagesDecoder implements TurnDecoder {
       ...(upstreamReason === 'stop_sequence' && typeof stopSequence === 'string' && { stopSequence }),
     };
     const said = isJsonObject(details) ? textIn(details['explanation']) : '';
-    if (reason === 'content-filter' && said !== '') this.#answer.add({ type: 'refusal-delta', text: said });
+    if (reason === 'content-filter' && said !== '') this.answer.add({ type: 'refusal-delta', text: said });
   }
 
-  /** Some servers say `end_turn` of an answer that calls. */
-  #finish(): void {
+  #stop(): void {
     for (const index of [...this.#open.keys()]) this.#endBlock(index);
-    const { reason = 'stop' } = this.#end;
-    const isCall = reason === 'stop' || reason === 'tool-calls';
-    const ended = this.#calls > 0 && this.#end.stopSequence === undefined ? 'tool-calls' : 'stop';
-    this.#answer.add({ type: 'finish', ...this.#end, reason: isCall ? ended : reason });
+    this.finish({ reason: 'stop', ...this.#end });
   }
 }
 

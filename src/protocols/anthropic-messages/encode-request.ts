@@ -20,8 +20,8 @@ export function encodeRequest(
   native: Capabilities,
   cachesPrompts: boolean,
 ): EncodedRequest {
-  const fit = (name: string) => name.replace(/[^A-Za-z0-9_-]/g, '_');
-  const { request, toolNames } = withFittingNames(asked, 128, fit);
+  const spell = (name: string) => name.replace(/[^A-Za-z0-9_-]/g, '_');
+  const { request, toolNames } = withFittingNames(asked, 128, spell);
   const { model, limits, toolChoice, wishes = [] } = request;
   const facts = factsOf(model);
   const { system, messages, called, ...history } = encodeMessages(request.messages, model);

@@ -1,9 +1,7 @@
 import { AppError } from '../../core/errors.ts';
-import type { TurnDecoder } from '../../core/protocol.ts';
-import type { Citation, FinishReason, TurnEnd, Usage } from '../../core/turn.ts';
+import type { Citation, FinishReason, TurnEnd, TurnEvent, Usage } from '../../core/turn.ts';
 import { isJsonObject, type JsonObject, parseJson } from '../../lib/parse-json.ts';
-import { AnswerStream } from '../shared/answer-stream.ts';
-import { CallIds } from '../shared/calls.ts';
+import { AnswerDecoder } from '../shared/answer-stream.ts';
 import { noEnd } from '../shared/failed-answer.ts';
 import { countIn, objectsIn, textIn } from '../shared/json-values.ts';
 import { classifyStatus, errorIn } from './classify-failure.ts';
@@ -52,48 +50,38 @@ function brokenOff(reason: string, said: unknown): AppError {
 const longestError = 64 * 1024;
 
 /** Reads a streamed answer for a client of another dialect. */
-export class GeminiDecoder implements TurnDecoder {
-  readonly #answer = new AnswerStream((data) => this.#read(data));
+export class GeminiDecoder extends AnswerDecoder {
   readonly #bytes = new TextDecoder();
   readonly #signed: SignedPart[] = [];
-  readonly #ids = new CallIds(madeIdPrefix);
   /** What came behind the last event. */
   #rest = '';
   #text = '';
-  #calls = 0;
   readonly #model: string;
-  readonly #toolNames: ReadonlyMap<string, string>;
-  #isStarted = false;
   #usage: Usage | undefined;
   #end: TurnEnd | undefined;
 
-  /** `toolNames`: the tools' own by those that were sent. */
   constructor(model: string, toolNames: ReadonlyMap<string, string>) {
+    super(madeIdPrefix, toolNames);
     this.#model = model;
-    this.#toolNames = toolNames;
   }
 
-  push(bytes: Uint8Array): ReturnType<TurnDecoder['push']> {
+  override push(bytes: Uint8Array): readonly TurnEvent[] {
     const text = this.#bytes.decode(bytes, { stream: true });
-    this.#answer.feed(text, bytes.length);
+    this.answer.feed(text, bytes.length);
     this.#keepRest(text);
-    return this.#answer.take();
+    return this.answer.take();
   }
 
-  end(): ReturnType<TurnDecoder['end']> {
-    return this.#answer.end(() => {
-      // Under load Google breaks a stream off with an error that is no event.
-      const error = errorIn(parseJson(this.#rest));
-      if (error) this.#answer.fail(classifyStatus(error));
-      else this.#finish();
-    });
+  /** Under load Google breaks a stream off with an error that is no event. */
+  protected override atEnd(): void {
+    const error = errorIn(parseJson(this.#rest));
+    if (error) this.answer.fail(classifyStatus(error));
+    else this.#stop();
   }
 
   get isWhole(): boolean {
     return this.#end !== undefined;
   }
-
-  memory(): undefined {}
 
   #keepRest(text: string): void {
     const rest = this.#rest + text;
@@ -102,9 +90,9 @@ export class GeminiDecoder implements TurnDecoder {
     else this.#rest = rest.length > longestError ? rest.slice(-3) : rest;
   }
 
-  #read(data: string): void {
+  protected override read(data: string): void {
     const value = parseJson(data);
-    const answer = this.#answer;
+    const { answer } = this;
     const error = errorIn(value);
     if (error) {
       answer.fail(classifyStatus(error));
@@ -112,18 +100,14 @@ export class GeminiDecoder implements TurnDecoder {
     }
     // A malformed chunk within a sound stream is passed over.
     if (!isJsonObject(value)) return;
-    if (!this.#isStarted) {
-      this.#isStarted = true;
-      const { responseId: id } = value;
-      answer.add({ type: 'start', ...(typeof id === 'string' && id !== '' && { upstreamRequestId: id }) });
-    }
+    this.start(value['responseId']);
     this.#readUsage(value['usageMetadata']);
     this.#readCandidate(candidatesIn(value)[0]);
     if (answer.isOver) return;
     const blocked = blockReasonIn(value);
     if (blocked !== undefined) this.#end = { reason: 'content-filter', upstreamReason: blocked };
     // Usage comes with the last chunk, or behind it.
-    if (this.#end !== undefined && value['usageMetadata'] !== undefined) this.#finish();
+    if (this.#end !== undefined && value['usageMetadata'] !== undefined) this.#stop();
   }
 
   /** It grows with every chunk. */
@@ -131,19 +115,19 @@ export class GeminiDecoder implements TurnDecoder {
     const usage = readUsage(value);
     if (!usage || JSON.stringify(usage) === JSON.stringify(this.#usage)) return;
     this.#usage = usage;
-    this.#answer.add({ type: 'usage', usage });
+    this.answer.add({ type: 'usage', usage });
   }
 
   #readCandidate(candidate: JsonObject | undefined): void {
     if (!candidate) return;
     for (const part of partsIn(candidate)) this.#readPart(part);
     const { groundingMetadata } = candidate;
-    if (groundingMetadata !== undefined) this.#answer.charge(this.#text.length);
+    if (groundingMetadata !== undefined) this.answer.charge(this.#text.length);
     for (const citation of citationsIn(groundingMetadata, this.#text)) {
-      this.#answer.add({ type: 'citation', citation });
+      this.answer.add({ type: 'citation', citation });
     }
     const finished = finishOf(candidate);
-    if (finished instanceof AppError) this.#answer.fail(finished);
+    if (finished instanceof AppError) this.answer.fail(finished);
     else if (finished !== undefined) {
       this.#end = { reason: finished, upstreamReason: String(candidate['finishReason']) };
     }
@@ -157,43 +141,36 @@ export class GeminiDecoder implements TurnDecoder {
     }
     if (typeof text !== 'string') return;
     if (thought === true) {
-      if (text !== '') this.#answer.add({ type: 'reasoning-delta', text });
+      if (text !== '') this.answer.add({ type: 'reasoning-delta', text });
       this.#prove(signature, { type: 'thought' });
       return;
     }
     const from = this.#text.length;
     this.#text += text;
-    if (text !== '') this.#answer.add({ type: 'text-delta', text });
+    if (text !== '') this.answer.add({ type: 'text-delta', text });
     this.#prove(signature, { type: 'text', from, to: this.#text.length });
   }
 
   #prove(signature: string, part: SignedPart['part']): void {
     if (signature === '') return;
     this.#signed.push({ signature, part });
-    this.#answer.add({ type: 'reasoning-proof', proof: proofOf(this.#model, this.#signed) });
+    this.answer.add({ type: 'reasoning-proof', proof: proofOf(this.#model, this.#signed) });
   }
 
   /** Calls come whole. */
   #readCall({ id: given, name: sent, args }: JsonObject, signature: string): void {
-    const name = this.#toolNames.get(textIn(sent)) ?? textIn(sent);
-    const id = this.#ids.next(textIn(given));
+    const id = this.callId(textIn(given));
     this.#prove(signature, { type: 'call', id });
-    const index = this.#calls;
-    this.#calls += 1;
-    const answer = this.#answer;
-    answer.add({ type: 'tool-call-start', index, id, name });
+    const index = this.beginCall(id, textIn(sent));
+    const { answer } = this;
     answer.add({ type: 'tool-call-delta', index, arguments: JSON.stringify(isJsonObject(args) ? args : {}) });
     answer.add({ type: 'tool-call-end', index });
   }
 
   /** Without a reason nothing says that the answer is whole. */
-  #finish(): void {
-    const answer = this.#answer;
-    if (this.#end === undefined) answer.fail(noEnd());
-    else {
-      const isCall = this.#end.reason === 'stop' && this.#calls > 0;
-      answer.add({ type: 'finish', ...this.#end, ...(isCall && { reason: 'tool-calls' }) });
-    }
+  #stop(): void {
+    if (this.#end === undefined) this.answer.fail(noEnd());
+    else this.finish(this.#end);
   }
 }
 

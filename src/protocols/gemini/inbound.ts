@@ -1,8 +1,8 @@
 import type { DecodedTurn, Inbound } from '../../core/protocol.ts';
 import { isJsonObject, type JsonObject } from '../../lib/parse-json.ts';
 import { holdsOurSignature } from '../shared/carried-reasoning.ts';
-import { unreadLimit, unreadRequest } from '../shared/request.ts';
-import { vendorAnswerIn } from '../shared/vendor-answer.ts';
+import { unreadChoices, unreadLimit, unreadTurn } from '../shared/request.ts';
+import { errorAnswers } from '../shared/vendor-answer.ts';
 import { choicesParam, decodeGeminiRequest, type GeminiOptions } from './decode-request.ts';
 import {
   ArrayFrames,
@@ -21,10 +21,7 @@ export interface GeminiCall {
   readonly answer: 'whole' | 'events' | 'array';
 }
 
-export const geminiErrors = {
-  errorStatus: (error) => vendorAnswerIn(error, 'gemini')?.status ?? error.googleStatus,
-  encodeError: (error) => vendorAnswerIn(error, 'gemini')?.body ?? encodeGeminiError(error),
-} as const satisfies Pick<Inbound<GeminiOptions>, 'errorStatus' | 'encodeError'>;
+export const geminiErrors = errorAnswers('gemini', (error) => error.googleStatus, encodeGeminiError);
 
 /** Google's Gemini API, as clients speak it to us; for one request. */
 export function createGeminiInbound({ model, answer }: GeminiCall): Inbound<GeminiOptions> {
@@ -58,36 +55,21 @@ export function createGeminiInbound({ model, answer }: GeminiCall): Inbound<Gemi
   };
 }
 
-/**
- * A request for an upstream that speaks this dialect too: nothing is read of it but what comes back. Undefined for one that holds a
- * signature of ours, which Google would refuse.
- */
+/** Undefined for a request that holds a signature of ours, too: Google would refuse it. */
 function readRelayedGemini(
   model: string,
   isStream: boolean,
   body: unknown,
   text: string,
 ): DecodedTurn<GeminiOptions> | undefined {
-  const request = unreadRequest({ model });
-  if (!request || !isJsonObject(body) || holdsOurSignature(text)) return undefined;
+  if (!isJsonObject(body) || holdsOurSignature(text)) return undefined;
   const config = configOf(body);
-  const count = config['candidateCount'] ?? config['candidate_count'];
-  const choices = typeof count === 'number' && count > 1 ? count : 1;
-  return {
-    request,
-    isStream,
-    choicesParam,
-    options: { includeUsage: true, showsThoughts: true },
-    ignored: [],
-    relayed: {
-      dialect: 'gemini',
-      body: text,
-      isStream,
-      includeUsage: true,
-      choices,
-      ...unreadLimit(config['maxOutputTokens'], config['max_output_tokens']),
-    },
-  };
+  const choices = unreadChoices(config['candidateCount'] ?? config['candidate_count']);
+  const limit = unreadLimit(config['maxOutputTokens'], config['max_output_tokens']);
+  const relayed = { body: text, isStream, ...choices, ...limit };
+  const options = { includeUsage: true, showsThoughts: true };
+  const turn = unreadTurn({ model }, { dialect: 'gemini', ...relayed }, options);
+  return turn && { ...turn, choicesParam };
 }
 
 function configOf(body: JsonObject): JsonObject {

@@ -1,9 +1,7 @@
 import { AppError } from '../../core/errors.ts';
-import type { TurnDecoder } from '../../core/protocol.ts';
-import type { FinishReason, TurnEnd, TurnEvent } from '../../core/turn.ts';
+import type { FinishReason, TurnEnd } from '../../core/turn.ts';
 import { isJsonObject, type JsonObject, parseJsonObject } from '../../lib/parse-json.ts';
-import { AnswerStream } from '../shared/answer-stream.ts';
-import { CallIds } from '../shared/calls.ts';
+import { AnswerDecoder } from '../shared/answer-stream.ts';
 import { errorIn, mostCalls, noEnd, tooManyCalls } from '../shared/failed-answer.ts';
 import { objectsIn, textIn } from '../shared/json-values.ts';
 import { classifyNamed } from '../shared/openai-failure.ts';
@@ -47,60 +45,39 @@ interface OpenCall {
 }
 
 /** Reads a streamed answer for a client of another dialect. */
-export class ChatDecoder implements TurnDecoder {
-  readonly #answer = new AnswerStream((data) => this.#read(data));
-  readonly #calls: OpenCall[] = [];
+export class ChatDecoder extends AnswerDecoder {
+  readonly #open: OpenCall[] = [];
   /** The latest by where the upstream's fragments say they belong. */
   readonly #callsByKey = new Map<number, OpenCall>();
-  readonly #ids = new CallIds('call_');
   /** What the answer says of itself in words of OpenAI's, whatever the client's dialect. */
   readonly #metadata: Record<string, unknown> = {};
-  #begunCalls = 0;
-  #isStarted = false;
-  #end: Pick<TurnEnd, 'reason' | 'upstreamReason'> | undefined;
+  #end: TurnEnd | undefined;
   #hasUsage = false;
   #details: ReasoningDetails | undefined;
 
-  readonly #toolNames: ReadonlyMap<string, string>;
-
-  /** `toolNames`: the tools' own by those that were sent. */
-  constructor(toolNames: ReadonlyMap<string, string> = new Map()) {
-    this.#toolNames = toolNames;
-  }
-
-  push(bytes: Uint8Array): readonly TurnEvent[] {
-    return this.#answer.push(bytes);
-  }
-
-  end(): readonly TurnEvent[] {
-    return this.#answer.end(() => this.#finish());
+  constructor(toolNames?: ReadonlyMap<string, string>) {
+    super('call_', toolNames);
   }
 
   get isWhole(): boolean {
     return this.#end !== undefined;
   }
 
-  memory(): undefined {}
-
-  #read(data: string): void {
+  protected override read(data: string): void {
     if (data.trim() === '[DONE]') {
-      this.#finish();
+      this.atEnd();
       return;
     }
     // A malformed chunk within a sound stream is passed over.
     const chunk = parseJsonObject(data);
     if (!chunk) return;
-    const answer = this.#answer;
+    const { answer } = this;
     const error = errorIn(chunk);
     if (error) {
       answer.fail(classifyNamed(error));
       return;
     }
-    if (!this.#isStarted) {
-      this.#isStarted = true;
-      const { id } = chunk;
-      answer.add({ type: 'start', ...(typeof id === 'string' && id !== '' && { upstreamRequestId: id }) });
-    }
+    this.start(chunk['id']);
     for (const name of metadataFields)
       if (typeof chunk[name] === 'string') this.#metadata[name] = chunk[name];
     this.#readChoice(firstOf(chunk['choices']));
@@ -111,14 +88,14 @@ export class ChatDecoder implements TurnDecoder {
       answer.add({ type: 'usage', usage });
     }
     // Usage comes last; some servers keep the connection open without saying that they are done.
-    if (this.#end !== undefined && this.#hasUsage) this.#finish();
+    if (this.#end !== undefined && this.#hasUsage) this.atEnd();
   }
 
   #readChoice(choice: JsonObject | undefined): void {
     const delta = choice?.['delta'] ?? choice?.['message'];
     if (isJsonObject(delta)) this.#readDelta(delta);
     const finished = choice && finishOf(choice);
-    if (finished instanceof AppError) this.#answer.fail(finished);
+    if (finished instanceof AppError) this.answer.fail(finished);
     else if (choice && finished !== undefined) {
       // Routers of models have the word of the model's own vendor as well.
       const upstreamReason = textIn(choice['native_finish_reason']) || textIn(choice['finish_reason']);
@@ -127,7 +104,7 @@ export class ChatDecoder implements TurnDecoder {
   }
 
   #readDelta(delta: JsonObject): void {
-    const answer = this.#answer;
+    const { answer } = this;
     if (delta['reasoning_details'] !== undefined) {
       this.#details ??= new ReasoningDetails();
       this.#details.add(delta['reasoning_details']);
@@ -156,7 +133,7 @@ export class ChatDecoder implements TurnDecoder {
       call.early += piece;
       if (name !== '') this.#begin(call, name);
     } else if (piece !== '') {
-      this.#answer.add({ type: 'tool-call-delta', index: call.index, arguments: piece });
+      this.answer.add({ type: 'tool-call-delta', index: call.index, arguments: piece });
     }
   }
 
@@ -165,7 +142,7 @@ export class ChatDecoder implements TurnDecoder {
    * index.
    */
   #callOf(index: unknown, id: string, name: string): OpenCall {
-    const calls = this.#calls;
+    const calls = this.#open;
     const key = typeof index === 'number' ? index : undefined;
     const known = key !== undefined ? this.#callsByKey.get(key) : name === '' ? calls.at(-1) : undefined;
     const isAnother = known !== undefined && name !== '' && id !== '' && known.id !== '' && id !== known.id;
@@ -174,44 +151,37 @@ export class ChatDecoder implements TurnDecoder {
     this.#callsByKey.set(key ?? calls.length, call);
     calls.push(call);
     // Those without a name count, too.
-    if (calls.length > mostCalls) this.#answer.fail(tooManyCalls());
+    if (calls.length > mostCalls) this.answer.fail(tooManyCalls());
     return call;
   }
 
   /** The reasoning before is whole. */
   #prove(): void {
     const proof = this.#details?.proof;
-    if (proof) this.#answer.add({ type: 'reasoning-proof', proof });
+    if (proof) this.answer.add({ type: 'reasoning-proof', proof });
     this.#details = undefined;
   }
 
   #begin(call: OpenCall, sent: string): void {
     this.#prove();
-    const name = this.#toolNames.get(sent) ?? sent;
-    const index = this.#begunCalls;
+    const index = this.beginCall(this.callId(call.id), sent);
     call.index = index;
-    this.#begunCalls += 1;
-    this.#answer.add({ type: 'tool-call-start', index, id: this.#ids.next(call.id), name });
-    if (call.early !== '') this.#answer.add({ type: 'tool-call-delta', index, arguments: call.early });
+    if (call.early !== '') this.answer.add({ type: 'tool-call-delta', index, arguments: call.early });
     call.early = '';
   }
 
   /** Without a reason nothing says that the answer is whole; arguments without a name cannot be run. */
-  #finish(): void {
-    const answer = this.#answer;
-    if (this.#end === undefined || this.#calls.some(({ early }) => early !== '')) {
+  protected override atEnd(): void {
+    const { answer } = this;
+    if (this.#end === undefined || this.#open.some(({ early }) => early !== '')) {
       answer.fail(noEnd());
       return;
     }
     this.#prove();
-    for (let index = 0; index < this.#begunCalls; index += 1) answer.add({ type: 'tool-call-end', index });
+    for (let index = 0; index < this.calls; index += 1) answer.add({ type: 'tool-call-end', index });
     const metadata = this.#metadata;
     if (Object.keys(metadata).length > 0) answer.add({ type: 'metadata', metadata: { openai: metadata } });
-    // Many servers say `stop` of an answer that calls.
-    const { reason } = this.#end;
-    const isCall = reason === 'stop' || reason === 'tool-calls';
-    const ended = this.#begunCalls > 0 ? 'tool-calls' : 'stop';
-    answer.add({ type: 'finish', ...this.#end, reason: isCall ? ended : reason });
+    this.finish(this.#end);
   }
 }
 

@@ -1,8 +1,6 @@
-import type { TurnDecoder } from '../../core/protocol.ts';
-import type { FinishReason, TurnEvent } from '../../core/turn.ts';
+import type { FinishReason } from '../../core/turn.ts';
 import { isJsonObject, type JsonObject, parseJsonObject } from '../../lib/parse-json.ts';
-import { AnswerStream } from '../shared/answer-stream.ts';
-import { CallIds } from '../shared/calls.ts';
+import { AnswerDecoder } from '../shared/answer-stream.ts';
 import { noEnd } from '../shared/failed-answer.ts';
 import { countIn, objectsIn, textIn } from '../shared/json-values.ts';
 import { readResponsesUsage } from '../shared/openai-usage.ts';
@@ -22,41 +20,24 @@ interface OpenItem {
 }
 
 /** Reads a streamed answer for a client of another dialect. */
-export class ResponsesDecoder implements TurnDecoder {
-  readonly #answer = new AnswerStream((data) => this.#read(data));
+export class ResponsesDecoder extends AnswerDecoder {
   readonly #open = new Map<number, OpenItem>();
   readonly #done = new Set<number>();
   readonly #reasoning = new ReasoningItems();
-  readonly #callIds = new CallIds('call_');
-  #calls = 0;
   #textLength = 0;
   #hasThought = false;
-  #isStarted = false;
 
-  readonly #toolNames: ReadonlyMap<string, string>;
-
-  /** `toolNames`: the tools' own by those that were sent. */
-  constructor(toolNames: ReadonlyMap<string, string> = new Map()) {
-    this.#toolNames = toolNames;
+  constructor(toolNames?: ReadonlyMap<string, string>) {
+    super('call_', toolNames);
   }
 
-  push(bytes: Uint8Array): readonly TurnEvent[] {
-    return this.#answer.push(bytes);
-  }
-
-  end(): readonly TurnEvent[] {
-    return this.#answer.end();
-  }
-
-  memory(): undefined {}
-
-  #read(data: string): void {
+  protected override read(data: string): void {
     // A malformed event within a sound stream is passed over, and so is `[DONE]`, which some servers add.
     const event = parseJsonObject(data);
     if (!event) return;
     const failure = failureIn(event);
     if (failure) {
-      this.#answer.fail(failure);
+      this.answer.fail(failure);
       return;
     }
     const response = isJsonObject(event['response']) ? event['response'] : {};
@@ -66,7 +47,7 @@ export class ResponsesDecoder implements TurnDecoder {
     const delta = textIn(event['delta']);
     switch (event['type']) {
       case 'response.created':
-        this.#start(response);
+        this.start(response['id']);
         break;
       case 'response.output_item.added':
         this.#begin(index, item);
@@ -101,22 +82,13 @@ export class ResponsesDecoder implements TurnDecoder {
     }
   }
 
-  #start({ id }: JsonObject): void {
-    if (this.#isStarted) return;
-    this.#isStarted = true;
-    this.#answer.add({ type: 'start', ...(textIn(id) !== '' && { upstreamRequestId: textIn(id) }) });
-  }
-
   #begin(index: number, { type, call_id: givenId, name }: JsonObject): void {
     if (this.#open.has(index) || this.#done.has(index)) return;
     let call: number | undefined;
     if (type === 'function_call') {
-      const sent = textIn(name);
-      const id = this.#callIds.next(textIn(givenId));
+      const id = this.callId(textIn(givenId));
       this.#prove(id);
-      call = this.#calls;
-      this.#calls += 1;
-      this.#answer.add({ type: 'tool-call-start', index: call, id, name: this.#toolNames.get(sent) ?? sent });
+      call = this.beginCall(id, textIn(name));
     } else if (type === 'message') this.#prove();
     this.#open.set(index, { call, start: this.#textLength, came: new Map(), citations: 0 });
   }
@@ -133,13 +105,13 @@ export class ResponsesDecoder implements TurnDecoder {
     if (text === '') return;
     came.set(part, (came.get(part) ?? '') + text);
     if (type === 'text-delta') this.#textLength += text.length;
-    this.#answer.add({ type, text });
+    this.answer.add({ type, text });
   }
 
   #think(text: string): void {
     if (text === '') return;
     this.#hasThought = true;
-    this.#answer.add({ type: 'reasoning-delta', text });
+    this.answer.add({ type: 'reasoning-delta', text });
   }
 
   #cite(item: OpenItem, annotation: unknown): void {
@@ -148,19 +120,19 @@ export class ResponsesDecoder implements TurnDecoder {
     const citation = citationIn(annotation, item.start);
     if (!citation) return;
     item.citations += 1;
-    this.#answer.add({ type: 'citation', citation });
+    this.answer.add({ type: 'citation', citation });
   }
 
   #callPiece({ call, came }: OpenItem, piece: string): void {
     if (call === undefined || piece === '') return;
     came.set(0, (came.get(0) ?? '') + piece);
-    this.#answer.add({ type: 'tool-call-delta', index: call, arguments: piece });
+    this.answer.add({ type: 'tool-call-delta', index: call, arguments: piece });
   }
 
   /** All reasoning before is whole, and led to this call or to text. */
   #prove(callId?: string): void {
     const proof = this.#reasoning.ledTo(callId);
-    if (proof) this.#answer.add({ type: 'reasoning-proof', proof });
+    if (proof) this.answer.add({ type: 'reasoning-proof', proof });
   }
 
   /** The whole item: what did not come in pieces is taken from it. */
@@ -199,13 +171,13 @@ export class ResponsesDecoder implements TurnDecoder {
   #endCall(open: OpenItem, index: number, whole: string): void {
     const came = open.came.get(0) ?? '';
     if (whole.startsWith(came)) this.#callPiece(open, whole.slice(came.length));
-    else if (!parseJsonObject(came)) this.#answer.fail(noEnd());
-    if (!this.#answer.isOver) this.#answer.add({ type: 'tool-call-end', index });
+    else if (!parseJsonObject(came)) this.answer.fail(noEnd());
+    if (!this.answer.isOver) this.answer.add({ type: 'tool-call-end', index });
   }
 
   #finish(response: JsonObject, isCompleted: boolean): void {
-    const answer = this.#answer;
-    this.#start(response);
+    const { answer } = this;
+    this.start(response['id']);
     for (const [index, item] of objectsIn(response['output']).entries()) this.#end(index, item);
     for (const open of this.#open.values()) {
       if (open.call === undefined || answer.isOver) continue;
@@ -223,7 +195,7 @@ export class ResponsesDecoder implements TurnDecoder {
     const upstreamReason = isCompleted ? 'completed' : textIn(isJsonObject(details) ? details['reason'] : '');
     answer.add({
       type: 'finish',
-      reason: finishOf(isCompleted, upstreamReason, this.#calls > 0),
+      reason: finishOf(isCompleted, upstreamReason, this.calls > 0),
       ...(upstreamReason !== '' && { upstreamReason }),
     });
   }

@@ -1,9 +1,8 @@
 import type { AnswerIdentity, CollectedTurn, DecodedTurn, Inbound } from '../../core/protocol.ts';
 import type { AskedMessage } from '../../core/turn.ts';
 import { isJsonObject } from '../../lib/parse-json.ts';
-import { encodeOpenaiError } from '../shared/openai-error.ts';
-import { affinityKey, unreadLimit, unreadRequest } from '../shared/request.ts';
-import { vendorAnswerIn } from '../shared/vendor-answer.ts';
+import { affinityKey, unreadLimit, unreadTurn } from '../shared/request.ts';
+import { errorAnswers } from '../shared/vendor-answer.ts';
 import { checkSummary, compactionItem, rulesOf } from './compaction.ts';
 import { decodeResponsesRequest, parseResponsesRequest } from './decode-request.ts';
 import { encodeResponsesAnswer } from './encode-answer.ts';
@@ -43,42 +42,24 @@ export function createResponsesInbound({
       onEnd?.(response, identity);
       return JSON.stringify(response);
     },
-    errorStatus: (error) => vendorAnswerIn(error, 'responses')?.status ?? error.status,
-    encodeError: (error) => vendorAnswerIn(error, 'responses')?.body ?? encodeOpenaiError(error),
+    ...errorAnswers('responses'),
   };
 }
 
-/**
- * A request for an upstream that speaks this dialect too: the upstream judges it. Undefined for one that names no model. Whether it
- * needs what is kept here, the caller has to know.
- */
+/** Whether the request needs what is kept here, the caller has to know. */
 function readRelayedResponses(body: unknown, text: string): DecodedTurn<ResponsesOptions> | undefined {
   if (!isJsonObject(body)) return undefined;
-  const request = unreadRequest(body);
-  if (!request) return undefined;
-  const { stream, prompt_cache_key: key } = body;
-  const isStream = stream === true;
-  return {
-    request,
-    isStream,
-    options: {
-      includeUsage: true,
-      isRelayed: true,
-      asked: { model: request.model, input: [], store: false },
-      tools: offeredTools([]),
-      input: [],
-    },
-    ignored: [],
-    relayed: {
-      dialect: 'responses',
-      body: text,
-      isStream,
-      includeUsage: true,
-      choices: 1,
-      ...unreadLimit(body['max_output_tokens']),
-    },
-    ...affinityKey(key),
-  };
+  const { model, stream, prompt_cache_key: key } = body;
+  const limit = unreadLimit(body['max_output_tokens']);
+  const relayed = { dialect: 'responses', body: text, isStream: stream === true, ...limit } as const;
+  const turn = unreadTurn(body, relayed, {
+    includeUsage: true,
+    isRelayed: true,
+    asked: { model: String(model), input: [], store: false },
+    tools: offeredTools([]),
+    input: [],
+  } satisfies ResponsesOptions);
+  return turn && { ...turn, ...affinityKey(key) };
 }
 
 /** Answers such a turn: tools that came as items, all messages of the user, then one item that holds the rest. */

@@ -1,7 +1,9 @@
 import { createParser, type EventSourceParser } from 'eventsource-parser';
 import type { AppError } from '../../core/errors.ts';
-import type { TurnEvent } from '../../core/turn.ts';
+import type { TurnDecoder } from '../../core/protocol.ts';
+import type { TurnEnd, TurnEvent } from '../../core/turn.ts';
 import { Utf8Reader } from '../../lib/utf8-reader.ts';
+import { CallIds } from './calls.ts';
 import { maxAnswerBytes, maxEventBytes, mostCalls, noEnd, tooLong, tooManyCalls } from './failed-answer.ts';
 
 /** A line that is no field of an event costs an error object: it counts like so many bytes. */
@@ -84,5 +86,67 @@ export class AnswerStream {
     const taken = this.#events;
     this.#events = [];
     return taken;
+  }
+}
+
+/** What decoders of streamed answers have in common, for clients of another dialect. */
+export abstract class AnswerDecoder implements TurnDecoder {
+  protected readonly answer = new AnswerStream((data) => this.read(data));
+  /** Calls that have begun. */
+  protected calls = 0;
+  readonly #toolNames: ReadonlyMap<string, string>;
+  readonly #ids: CallIds;
+  #isStarted = false;
+
+  /** `idPrefix`: of ids that are made here. `toolNames`: the tools' own by those that were sent. */
+  constructor(idPrefix: string, toolNames: ReadonlyMap<string, string> = new Map()) {
+    this.#ids = new CallIds(idPrefix);
+    this.#toolNames = toolNames;
+  }
+
+  /** Gets the data of each event until the turn has ended. */
+  protected abstract read(data: string): void;
+
+  /** The bytes ended, and no event has ended the turn. */
+  protected atEnd(): void {
+    this.answer.fail(noEnd());
+  }
+
+  push(bytes: Uint8Array): readonly TurnEvent[] {
+    return this.answer.push(bytes);
+  }
+
+  end(): readonly TurnEvent[] {
+    return this.answer.end(() => this.atEnd());
+  }
+
+  memory(): undefined {}
+
+  /** `id`: the answer's own. */
+  protected start(id: unknown): void {
+    if (this.#isStarted) return;
+    this.#isStarted = true;
+    this.answer.add({ type: 'start', ...(typeof id === 'string' && id !== '' && { upstreamRequestId: id }) });
+  }
+
+  /** The id of the next call, from the one that the upstream gave. */
+  protected callId(given: string): string {
+    return this.#ids.next(given);
+  }
+
+  /** `sent`: the name as the upstream knows it. Returns the call's index. */
+  protected beginCall(id: string, sent: string): number {
+    const index = this.calls;
+    this.calls += 1;
+    this.answer.add({ type: 'tool-call-start', index, id, name: this.#toolNames.get(sent) ?? sent });
+    return index;
+  }
+
+  /** Servers have one word for an answer that says something and one that calls. */
+  protected finish(end: TurnEnd): void {
+    const { reason, stopSequence } = end;
+    const isCall = reason === 'stop' || reason === 'tool-calls';
+    const ended = this.calls > 0 && stopSequence === undefined ? 'tool-calls' : 'stop';
+    this.answer.add({ type: 'finish', ...end, reason: isCall ? ended : reason });
   }
 }

@@ -2,6 +2,7 @@ import type { z } from 'zod';
 import { AppError, refused } from '../../core/errors.ts';
 import { upToFirstProblem } from '../../core/first-problem-only.ts';
 import { plainRule } from '../../core/plain-rule.ts';
+import type { DecodedTurn, RelayedRequest } from '../../core/protocol.ts';
 import {
   type AskedRequest,
   type Limits,
@@ -229,6 +230,26 @@ export function estimateInput(request: AskedRequest): number {
 export function unreadLimit(...given: readonly unknown[]): { readonly maxOutputTokens?: number } {
   const limit = given.find((one) => typeof one === 'number' && one > 0);
   return typeof limit === 'number' ? { maxOutputTokens: limit } : {};
+}
+
+/**
+ * A turn for an upstream that speaks the client's dialect: nothing is read of its body but where it goes and what comes back, since the
+ * upstream judges the rest. Undefined for one that names no model.
+ */
+export function unreadTurn<Options>(
+  named: JsonObject,
+  relayed: Pick<RelayedRequest, 'dialect' | 'body'> & Partial<RelayedRequest>,
+  options: Options,
+): DecodedTurn<Options> | undefined {
+  const request = unreadRequest(named);
+  if (!request) return undefined;
+  const whole = { isStream: false, includeUsage: true, choices: 1, ...relayed };
+  return { request, isStream: whole.isStream, options, ignored: [], relayed: whole };
+}
+
+/** More than one answer, where a body that is passed on unread asks for that. */
+export function unreadChoices(count: unknown): { readonly choices?: number } {
+  return typeof count === 'number' && count > 1 ? { choices: count } : {};
 }
 
 /** The request of a body that is passed on unread: it holds the model alone. Undefined for a body that names none. */

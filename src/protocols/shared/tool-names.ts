@@ -6,11 +6,11 @@ export interface FittedRequest {
   readonly toolNames: ReadonlyMap<string, string>;
 }
 
-/** `longest`: characters of a name. `fit`: a name in the characters that the upstream takes. */
+/** `longest`: characters of a name. `spell`: a name in the characters that the upstream takes. */
 export function withFittingNames(
   request: TurnRequest,
   longest: number,
-  fit: (name: string) => string,
+  spell: (name: string) => string,
 ): FittedRequest {
   const toolNames = new Map<string, string>();
   const sent = new Map<string, string>();
@@ -18,7 +18,7 @@ export function withFittingNames(
   const sentFor = (name: string): string => {
     const known = sent.get(name);
     if (known !== undefined) return known;
-    const fitting = fit(name);
+    const fitting = spell(name);
     let free = fitting.slice(0, longest);
     for (let more = '_'; toolNames.has(free); more += '_') {
       free = fitting.slice(0, longest - more.length) + more;

@@ -1,7 +1,20 @@
 import type { AppError, VendorAnswer } from '../../core/errors.ts';
-import type { Dialect } from '../../core/protocol.ts';
+import type { Dialect, Inbound } from '../../core/protocol.ts';
+import { encodeOpenaiError } from './openai-error.ts';
 
-/** What the upstream said of a relayed request that it refused. */
-export function vendorAnswerIn({ vendorAnswer }: AppError, dialect: Dialect): VendorAnswer | undefined {
-  return vendorAnswer?.dialect === dialect ? vendorAnswer : undefined;
+/**
+ * How a dialect answers with an error: in the upstream's own words where it refused a relayed request, else by the dialect's `status`
+ * and `encode`.
+ */
+export function errorAnswers(
+  dialect: Dialect,
+  status: (error: AppError) => number = (error) => error.status,
+  encode: (error: AppError, requestId: string) => string = encodeOpenaiError,
+): Pick<Inbound<unknown>, 'errorStatus' | 'encodeError'> {
+  const vendorAnswerIn = ({ vendorAnswer }: AppError): VendorAnswer | undefined =>
+    vendorAnswer?.dialect === dialect ? vendorAnswer : undefined;
+  return {
+    errorStatus: (error) => vendorAnswerIn(error)?.status ?? status(error),
+    encodeError: (error, requestId) => vendorAnswerIn(error)?.body ?? encode(error, requestId),
+  };
 }

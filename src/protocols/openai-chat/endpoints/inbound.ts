@@ -1,9 +1,8 @@
 import { AppError, refused } from '../../../core/errors.ts';
-import type { DecodedTurn, Endpoint, Inbound, RelayedRequest } from '../../../core/protocol.ts';
+import type { DecodedTurn, Endpoint, Inbound } from '../../../core/protocol.ts';
 import { isJsonObject } from '../../../lib/parse-json.ts';
-import { encodeOpenaiError } from '../../shared/openai-error.ts';
-import { unreadRequest } from '../../shared/request.ts';
-import { vendorAnswerIn } from '../../shared/vendor-answer.ts';
+import { unreadChoices, unreadTurn } from '../../shared/request.ts';
+import { errorAnswers } from '../../shared/vendor-answer.ts';
 import type { ChatOptions } from '../decode-request.ts';
 import { openaiChatInbound } from '../inbound.ts';
 import { endpoints } from './endpoints.ts';
@@ -23,8 +22,7 @@ export function createEndpointInbound(endpoint: Endpoint): Inbound<ChatOptions> 
     },
     streamEncoder,
     encodeAnswer,
-    errorStatus: (error) => vendorAnswerIn(error, endpoint)?.status ?? error.status,
-    encodeError: (error) => vendorAnswerIn(error, endpoint)?.body ?? encodeOpenaiError(error),
+    ...errorAnswers(endpoint),
   };
 }
 
@@ -41,25 +39,23 @@ export function readEndpointRequest(
   if (!form && !isJsonObject(body)) throw new AppError('invalid_request', 'The body must be a JSON object.');
   const fields = form ? { model: formField(form, 'model') } : body;
   const { model, stream, n } = fields as Record<string, unknown>;
-  const request = unreadRequest({ model: model ?? endpoints[endpoint].defaultModel });
-  if (!request) {
+  const asked = {
+    dialect: endpoint,
+    body: text,
+    ...(form && { form }),
+    isStream: stream === true,
+    ...(endpoint === 'completions' && unreadChoices(n)),
+  };
+  const turn = unreadTurn({ model: model ?? endpoints[endpoint].defaultModel }, asked, options);
+  if (!turn) {
     // What no provider here has is not found, whatever is asked of it: so programs look for what an endpoint has.
     if (servedBy.length === 0) throw notServed(endpoint, undefined, servedBy);
     throw refused('model', 'must name a model, of at most 256 characters');
   }
-  const isStream = stream === true;
-  const relayed: RelayedRequest = {
-    dialect: endpoint,
-    body: text,
-    ...(form && { form }),
-    isStream,
-    includeUsage: true,
-    choices: endpoint === 'completions' && typeof n === 'number' && n > 1 ? n : 1,
-  };
   const translated = () => {
-    throw notServed(endpoint, request.model, servedBy);
+    throw notServed(endpoint, turn.request.model, servedBy);
   };
-  return { request, isStream, options, ignored: [], relayed, translated };
+  return { ...turn, translated };
 }
 
 function notServed(endpoint: Endpoint, model: string | undefined, servedBy: readonly string[]): AppError {
