@@ -49,7 +49,7 @@ export class ConfiguredPlans {
   readonly #names: ModelNames;
   /** Which candidate answered a conversation last, as `provider/model`. */
   readonly #warm: LRUCache<string, string>;
-  #table: RouteTable;
+  table: RouteTable;
   #catalogue: Catalogue;
 
   constructor(options: ConfiguredPlansOptions, names: ModelNames, catalogue: Catalogue) {
@@ -58,35 +58,26 @@ export class ConfiguredPlans {
     this.#names = names;
     const perf = { now: () => clock.monotonic() };
     this.#warm = new LRUCache({ max: mostConversations, ttl: warmMs, ttlResolution: 0, perf });
-    this.#table = new RouteTable(routing.routes);
+    this.table = new RouteTable(routing.routes);
     this.#catalogue = catalogue;
   }
 
   configure(routes: RoutingSettings['routes'], catalogue: Catalogue): void {
-    this.#table = new RouteTable(routes);
+    this.table = new RouteTable(routes);
     this.#catalogue = catalogue;
-  }
-
-  get all(): readonly ConfiguredRoute[] {
-    return this.#table.all;
-  }
-
-  /** Every route that a client can ask for by its very name. */
-  get named(): readonly ConfiguredRoute[] {
-    return this.#table.named;
   }
 
   /** The configured route of a name, or of what an alias makes of it. A name that says who is meant has none. */
   find(name: string): Match | undefined {
-    if (this.#table.isEmpty) return undefined;
-    const exact = this.#table.exact(name);
+    if (this.table.isEmpty) return undefined;
+    const exact = this.table.exact(name);
     if (exact) return { route: exact, name };
-    if (this.#names.addressOf(name).isNamed) return undefined;
+    if (this.#names.namedBy(name)) return undefined;
     const alias = findAlias(this.#names.aliases, name);
     const isExactAlias = Object.hasOwn(this.#names.aliases, name);
-    const pattern = isExactAlias ? undefined : this.#table.find(name);
+    const pattern = isExactAlias ? undefined : this.table.find(name);
     if (pattern) return { route: pattern, name };
-    const target = alias === undefined ? undefined : this.#table.find(alias);
+    const target = alias === undefined ? undefined : this.table.find(alias);
     return alias === undefined || !target ? undefined : { route: target, name: alias };
   }
 

@@ -62,7 +62,7 @@ export class ModelNames {
     return this.#options.providers.find((provider) => this.#serves(provider, reach));
   }
 
-  #serves({ name }: UpstreamProvider, reach: KeyReach | undefined): boolean {
+  #serves({ name }: UpstreamProvider, reach?: KeyReach): boolean {
     return this.#options.poolWatch.hasAccounts(name) === true && reach?.mayAsk(name) !== false;
   }
 
@@ -71,12 +71,17 @@ export class ModelNames {
     return provider === this.#options.providers[0] ? model : `${provider.name}/${model}`;
   }
 
+  /** The provider that the name says it means. */
+  namedBy(name: string): UpstreamProvider | undefined {
+    const slash = name.indexOf('/');
+    if (slash <= 0) return undefined;
+    return this.#options.providers.find((provider) => provider.name === name.slice(0, slash));
+  }
+
   addressOf(name: string, reach?: KeyReach): Address {
     const { providers } = this.#options;
-    const slash = name.indexOf('/');
-    const prefix = name.slice(0, Math.max(0, slash));
-    const named = prefix === '' ? undefined : providers.find((provider) => provider.name === prefix);
-    if (named) return { provider: named, model: name.slice(slash + 1), isNamed: true };
+    const named = this.namedBy(name);
+    if (named) return { provider: named, model: name.slice(named.name.length + 1), isNamed: true };
     const first = this.firstInService(reach) ?? providers.find((one) => reach?.mayAsk(one.name) !== false);
     return { provider: first ?? providers[0], model: name, isNamed: false };
   }
@@ -148,9 +153,9 @@ export class ModelNames {
   /** Other providers with accounts that list the very name, as far as their lists are known. */
   othersWith(name: string, first: UpstreamProvider): Found[] {
     const { models } = this.#options;
-    if (this.addressOf(name).isNamed) return [];
-    return this.inService().flatMap((provider) => {
-      if (provider === first || !provider.isFoundByList) return [];
+    if (this.namedBy(name)) return [];
+    return this.#options.providers.flatMap((provider) => {
+      if (provider === first || !provider.isFoundByList || !this.#serves(provider)) return [];
       const list = models.known(provider);
       return list.models.some(({ id }) => id === name) ? [{ provider, list, model: name }] : [];
     });

@@ -233,7 +233,7 @@ export class Routes {
         if (isOpen) listed.set(shown.id, shown);
       }
     }
-    for (const route of this.#configured.named) {
+    for (const route of this.#configured.table.named) {
       if (reach?.mayTake(route) === false) continue;
       const lead = this.#leadOf(route, route.model);
       listed.set(route.model, aliasOf(listed.get(lead.id) ?? lead, route.model, lead.id, lead.provider));
@@ -258,7 +258,7 @@ export class Routes {
       const { provider, model } = this.#names.addressOf(target);
       return { name, place: `${provider.name}/${model}` };
     });
-    const names = new NamesOfModels(this.#configured.all, aliases);
+    const names = new NamesOfModels(this.#configured.table.all, aliases);
     const rows: ShownModel[] = [];
     for (const provider of present) {
       const list = await models.get(provider);
@@ -291,7 +291,7 @@ export class Routes {
   /** What the configuration file says of names. */
   configuredNames(): Pick<ShownRoutes, 'routes' | 'aliases'> {
     return {
-      routes: this.#configured.all.map(shownRoute),
+      routes: this.#configured.table.all.map(shownRoute),
       aliases: Object.entries(this.#names.aliases).map(([name, target]) => ({ name, target })),
     };
   }

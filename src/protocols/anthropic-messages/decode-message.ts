@@ -69,37 +69,25 @@ class MessageDecoder {
     place: Place,
   ): AskedMessage[] {
     if (clearAt === 'next_user_message' && isBeforeUser) return [];
-    const parts = readContent<typeof systemBlock, TextPart>(
-      this.notes,
-      content,
-      systemBlock,
-      place,
-      (block) => {
-        if ('text' in block && typeof block.text === 'string') return [{ type: 'text', text: block.text }];
-        // Tools that come and go are read with the others, see offered-tools.ts; those of servers are not available.
-        if ('tool' in block && /^mcp_/.test((block.tool as { readonly type: string }).type)) {
-          this.notes.ignore(`messages.content.${block.type}`);
-        }
-        return [];
-      },
-    );
+    const parts = readContent(this.notes, content, systemBlock, place, (block) => {
+      if ('text' in block && typeof block.text === 'string') return [{ type: 'text', text: block.text }];
+      // Tools that come and go are read with the others, see offered-tools.ts; those of servers are not available.
+      if ('tool' in block && /^mcp_/.test((block.tool as { readonly type: string }).type)) {
+        this.notes.ignore(`messages.content.${block.type}`);
+      }
+      return [];
+    });
     return parts.length === 0 ? [] : [{ role: 'system', parts }];
   }
 
   /** Results of tools come first; this dialect has them in user messages. */
   #userMessages(content: unknown, place: Place, isNew: boolean): AskedMessage[] {
     const results: ToolResultPart<AnyImage>[] = [];
-    const parts = readContent<typeof userBlock, InputPart>(
-      this.notes,
-      content,
-      userBlock,
-      place,
-      (block, at) => {
-        if (block.type !== 'tool_result') return this.#inputParts(block, at);
-        results.push(this.#result(block, at, isNew));
-        return [];
-      },
-    );
+    const parts = readContent(this.notes, content, userBlock, place, (block, at) => {
+      if (block.type !== 'tool_result') return this.#inputParts(block, at);
+      results.push(this.#result(block, at, isNew));
+      return [];
+    });
     if (results.length === 0) return [{ role: 'user', parts }];
     return [
       { role: 'tool', parts: results },
@@ -137,12 +125,8 @@ class MessageDecoder {
     const { type, data, content } = source;
     if (type === 'content' && Array.isArray(content)) {
       const at: Place = { path: `${place.path}.source.content`, isJustSent: place.isJustSent };
-      const parts = readContent<typeof resultBlock, InputPart>(
-        this.notes,
-        content,
-        resultBlock,
-        at,
-        (inner, innerAt) => this.#inputParts(inner, innerAt),
+      const parts = readContent(this.notes, content, resultBlock, at, (inner, innerAt) =>
+        this.#inputParts(inner, innerAt),
       );
       return head === '' ? parts : [{ type: 'text', text: head }, ...parts];
     }
@@ -162,7 +146,7 @@ class MessageDecoder {
     const advice = 'send the assistant message with the tool_use, too';
     const param = `${place.path}.tool_use_id`;
     const callId = this.#calls.answered(block.tool_use_id, { param, isNew, advice });
-    const parts = readContent<typeof resultBlock, InputPart>(
+    const parts = readContent(
       this.notes,
       resultContent(block.content),
       resultBlock,
@@ -174,12 +158,8 @@ class MessageDecoder {
   }
 
   #assistantParts(content: unknown, place: Place): AssistantPart[] {
-    return readContent<typeof assistantBlock, AssistantPart>(
-      this.notes,
-      content ?? null,
-      assistantBlock,
-      place,
-      (block, at) => this.#assistantBlock(block, at),
+    return readContent(this.notes, content ?? null, assistantBlock, place, (block, at) =>
+      this.#assistantBlock(block, at),
     ).filter((part) => part.type !== 'text' || part.text !== '');
   }
 

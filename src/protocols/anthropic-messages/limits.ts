@@ -1,4 +1,5 @@
 import type { LimitReading, UpstreamHeaders } from '../../core/protocol.ts';
+import { amountIn, readLimits } from '../shared/openai-limits.ts';
 
 const prefix = 'anthropic-ratelimit-';
 /** Of the models of one family. */
@@ -18,19 +19,7 @@ const windows = ['5h', '7d'].map((name) => ({
 
 /** Headers that Anthropic sends with every answer. Source: its documentation, "Rate limits". */
 export function readMessagesLimits(headers: UpstreamHeaders): readonly LimitReading[] {
-  const readings: LimitReading[] = [];
-  for (const kind of kinds) {
-    const remaining = amountIn(headers[kind.remaining]);
-    if (remaining === undefined) continue;
-    const limit = amountIn(headers[kind.limit]);
-    const resetAt = timeIn(headers[kind.reset]);
-    readings.push({
-      name: kind.name,
-      remaining,
-      ...(limit !== undefined && { limit }),
-      ...(resetAt !== undefined && { resetAt }),
-    });
-  }
+  const readings = readLimits(headers, kinds, timeIn);
   for (const window of windows) {
     const used = amountIn(headers[window.utilization]);
     if (used === undefined) continue;
@@ -56,10 +45,6 @@ export function spentUntil(headers: UpstreamHeaders, now: number): number | unde
 /** Models of one family share their limits: `opus`. */
 export function messagesLimitFamily(model: string): string {
   return /claude-(?:\d[\d.-]*)?(opus|sonnet|haiku|fable|mythos)/.exec(model)?.[1] ?? model;
-}
-
-function amountIn(value: string | string[] | undefined): number | undefined {
-  return typeof value === 'string' && /^\d{1,15}(\.\d{1,15})?$/.test(value) ? Number(value) : undefined;
 }
 
 /** RFC 3339, or Unix seconds. */

@@ -7,6 +7,7 @@ import {
   type LeftOutTool,
   messagesTools,
   namedTool,
+  type OfferedTools,
   requiredTool,
   screenText,
   toolKind,
@@ -15,12 +16,6 @@ import {
 import { type AskedTool, type CountRequest, tool, toolChange } from './schema.ts';
 
 type TypedTool = Extract<AskedTool, { type: string }>;
-
-export interface OfferedTools {
-  readonly tools: readonly Tool[];
-  readonly toolChoice: ToolChoice;
-  readonly leftOut: readonly LeftOutTool[];
-}
 
 const withoutTools: OfferedTools = { tools: [], toolChoice: { type: 'auto' }, leftOut: [] };
 

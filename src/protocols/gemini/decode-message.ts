@@ -53,17 +53,11 @@ class ContentDecoder {
   /** Results of functions come first; this dialect has them in contents of the user. */
   #userMessages(parts: unknown, place: Place, isNew: boolean): AskedMessage[] {
     const results: ToolResultPart<AnyImage>[] = [];
-    const others = readContent<typeof partSchema, InputPart>(
-      this.notes,
-      parts,
-      partSchema,
-      place,
-      (part, at) => {
-        if (!part.functionResponse) return this.#inputParts(part, at);
-        results.push(this.#result(part.functionResponse, within(at, 'functionResponse'), isNew));
-        return [];
-      },
-    );
+    const others = readContent(this.notes, parts, partSchema, place, (part, at) => {
+      if (!part.functionResponse) return this.#inputParts(part, at);
+      results.push(this.#result(part.functionResponse, within(at, 'functionResponse'), isNew));
+      return [];
+    });
     if (results.length === 0) return [{ role: 'user', parts: others }];
     return [
       { role: 'tool', parts: results },
@@ -113,7 +107,7 @@ class ContentDecoder {
     const callId = isKnown
       ? this.#calls.answered(id, { param: `${place.path}.id`, isNew, advice })
       : this.#calls.answeredByName(name, { param: `${place.path}.name`, isNew, advice });
-    const files = readContent<typeof responsePart, InputPart>(
+    const files = readContent(
       this.notes,
       parts ?? null,
       responsePart,
@@ -126,13 +120,7 @@ class ContentDecoder {
   }
 
   #modelParts(parts: unknown, place: Place): AssistantPart[] {
-    return readContent<typeof partSchema, AssistantPart>(
-      this.notes,
-      parts ?? null,
-      partSchema,
-      place,
-      (part) => this.#modelPart(part),
-    );
+    return readContent(this.notes, parts ?? null, partSchema, place, (part) => this.#modelPart(part));
   }
 
   #modelPart(part: Part): AssistantPart[] {

@@ -1,6 +1,6 @@
 import { refused } from '../../core/errors.ts';
 import type { DecodedTurn } from '../../core/protocol.ts';
-import type { AskedRequest, Message, Reasoning, ResponseFormat, Tool, ToolChoice } from '../../core/turn.ts';
+import type { AskedRequest, Message, Reasoning, ResponseFormat, Tool } from '../../core/turn.ts';
 import { isJsonObject } from '../../lib/parse-json.ts';
 import { createFieldCheck } from '../shared/field-table.ts';
 import {
@@ -18,6 +18,7 @@ import {
   type LeftOutTool,
   leftOutNames,
   mustOffer,
+  type OfferedTools,
   toolKind,
   toolOf,
 } from '../shared/tools.ts';
@@ -153,12 +154,6 @@ function reasoningOf(thinking: GenerationConfig['thinkingConfig']): Reasoning {
   const effort = named ?? (budget === 0 ? 'none' : undefined);
   const isWanted = named !== undefined || includeThoughts === true || (budget ?? 0) !== 0;
   return { ...askedReasoning(effort, isWanted), ...ifSet('budgetTokens', budget || undefined) };
-}
-
-export interface OfferedTools {
-  readonly tools: readonly Tool[];
-  readonly toolChoice: ToolChoice;
-  readonly leftOut: readonly LeftOutTool[];
 }
 
 /** Throws AppError `invalid_request` for tools and choices that cannot be carried. */

@@ -110,15 +110,11 @@ class MessageDecoder {
   #assistantParts(message: AssistantMessage, place: Place): AssistantPart[] {
     const at: Place = { path: place.path, isJustSent: false };
     const content = within(place, 'content');
-    const texts = readContent<typeof answerPart, TextPart | RefusalPart>(
-      this.notes,
-      message.content ?? null,
-      answerPart,
-      content,
-      (part) => (part.type === 'refusal' ? [{ type: 'refusal', text: part.refusal }] : textOf(part)),
+    const texts = readContent(this.notes, message.content ?? null, answerPart, content, (part) =>
+      part.type === 'refusal' ? [refusalOf(part.refusal)] : textOf(part),
     ).filter(({ text }) => text !== '');
     // A refusal is what the model said, wherever the client keeps it.
-    if (texts.length === 0 && message.refusal) texts.push({ type: 'refusal', text: message.refusal });
+    if (texts.length === 0 && message.refusal) texts.push(refusalOf(message.refusal));
     if (texts.length === 0 && message.audio) {
       const audio = { what: 'an answer in audio', why: 'is not kept here', advice: 'send its text' };
       texts.push(this.notes.replace(audio, at, 'audio'));
@@ -163,6 +159,10 @@ function named(name: string | null | undefined, parts: InputPart[]): InputPart[]
   return parts.map((part, index) =>
     index === first && part.type === 'text' ? { ...part, text: `${speaker}: ${part.text}` } : part,
   );
+}
+
+function refusalOf(text: string): RefusalPart {
+  return { type: 'refusal', text };
 }
 
 function textOf({ text }: { readonly text: string }): [TextPart] {

@@ -1,6 +1,6 @@
 import { refused } from '../../core/errors.ts';
 import type { DecodedTurn } from '../../core/protocol.ts';
-import type { AskedRequest, ResponseFormat, Tool, ToolChoice } from '../../core/turn.ts';
+import type { AskedRequest, ResponseFormat, Tool } from '../../core/turn.ts';
 import { createFieldCheck } from '../shared/field-table.ts';
 import {
   affinityKey,
@@ -25,6 +25,7 @@ import {
   leftOutNames,
   mustOffer,
   namedTool,
+  type OfferedTools,
   requiredTool,
   toolKind,
   toolOf,
@@ -53,7 +54,7 @@ const isPlain = plainBodies(chatRequest, {
 export function decodeChatRequest(body: unknown): DecodedTurn<ChatOptions> {
   const chat = parseBody(chatRequest, body, '"model" and "messages"', isPlain);
   const fields = checkFields(body as object);
-  const { tools, toolChoice, customTools, ignored: leftOut } = offeredTools(chat);
+  const { tools, toolChoice, customTools, leftOut } = offeredTools(chat);
   const { messages, ignored: notShown, wishes } = decodeMessages(chat.messages);
   const request: AskedRequest = {
     model: chat.model,
@@ -76,7 +77,7 @@ export function decodeChatRequest(body: unknown): DecodedTurn<ChatOptions> {
     isStream: chat.stream ?? false,
     ...ifSet('choices', (chat.n ?? 1) === 1 ? undefined : (chat.n ?? undefined)),
     options: { includeUsage: chat.stream_options?.include_usage ?? false, customTools },
-    ignored: [...leftOut, ...notShown, ...fields.ignored],
+    ignored: [...leftOutNames(leftOut), ...notShown, ...fields.ignored],
     ...affinityKey(chat['prompt_cache_key']),
   };
 }
@@ -94,17 +95,13 @@ type AskedTool = NonNullable<ChatRequest['tools']>[number];
 type CustomTool = Extract<AskedTool, { type: 'custom' }>;
 type FunctionTool = Extract<AskedTool, { type: 'function' }>;
 
-export interface OfferedTools {
-  readonly tools: readonly Tool[];
-  readonly toolChoice: ToolChoice;
+interface ChatTools extends OfferedTools {
   /** Tools that take plain text: their calls are written in another form. */
   readonly customTools: ReadonlySet<string>;
-  /** Tools that are not offered to the upstream. */
-  readonly ignored: readonly string[];
 }
 
 /** Throws AppError `invalid_request` for tools and choices that cannot be carried. */
-export function offeredTools({ tools: asked, tool_choice: given }: ChatRequest): OfferedTools {
+export function offeredTools({ tools: asked, tool_choice: given }: ChatRequest): ChatTools {
   const tools: Tool[] = [];
   const customTools = new Set<string>();
   const leftOut: LeftOutTool[] = [];
@@ -122,7 +119,7 @@ export function offeredTools({ tools: asked, tool_choice: given }: ChatRequest):
     }
   }
   checkLeftOut(leftOut, tools.length, given === 'none');
-  return { ...chosenOf(given ?? 'auto', tools), customTools, ignored: leftOutNames(leftOut) };
+  return { ...chosenOf(given ?? 'auto', tools), customTools, leftOut };
 }
 
 function chosenOf(

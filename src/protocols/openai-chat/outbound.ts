@@ -46,7 +46,7 @@ export function createChatOutbound(
       open({ body, isStream, includeUsage, choices, leavesProofsOut = false }, model) {
         const asksForUsage = isStream && !includeUsage && variant.lacksStreamOptions !== true;
         const sent = relayRequest(body, model, asksForUsage, leavesProofsOut);
-        const tap = new ChatTap({ hidesUsage: asksForUsage, choices });
+        const tap = new ChatTap(choices, asksForUsage);
         return relayedAnswer({ path, body: sent }, isStream, tap, readAnswer);
       },
     },

@@ -12,7 +12,7 @@ const done = 'data: [DONE]\n\n';
 const finish = chunk({}, { finish_reason: 'stop' });
 
 function relay(text: string, hidesUsage: boolean, pieceBytes = text.length * 4, choices = 1): TurnEvent[][] {
-  const decoder = new StreamRelay(new ChatTap({ hidesUsage, choices }));
+  const decoder = new StreamRelay(new ChatTap(choices, hidesUsage));
   const bytes = Buffer.from(text);
   const batches: TurnEvent[][] = [];
   for (let at = 0; at < bytes.length; at += pieceBytes) {
@@ -58,7 +58,7 @@ describe('a relayed stream', () => {
   );
 
   it('passes nothing on before the first content', () => {
-    const decoder = new StreamRelay(new ChatTap({ hidesUsage: false, choices: 1 }));
+    const decoder = new StreamRelay(new ChatTap(1));
     expect(decoder.push(Buffer.from(`: wait\n\n${role}`))).toEqual([]);
     const first = chunk({ tool_calls: [{ index: 0, id: 'c', function: { name: 'f', arguments: '' } }] });
     expect(decoder.push(Buffer.from(first))).toEqual([
@@ -152,7 +152,7 @@ describe('a relayed stream', () => {
     ['', '', 'event: x\rdata: oops\ndata: {"id":1}\n\n'],
   ])('reads lines that end in several ways: %j', (start, sound, broken = '') => {
     const begun = role + chunk({ content: 'x' });
-    const decoder = new StreamRelay(new ChatTap({ hidesUsage: false, choices: 1 }));
+    const decoder = new StreamRelay(new ChatTap(1));
     const batches = [begun, start + sound + broken, finish + done].map((text) =>
       decoder.push(Buffer.from(text)),
     );

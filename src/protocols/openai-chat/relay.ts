@@ -37,22 +37,18 @@ function withUsage(options = '{}'): string {
   return JSON.stringify({ ...others, include_usage: true });
 }
 
-interface StreamOptions {
-  /** The chunk with usage that the client did not ask for is taken out. */
-  readonly hidesUsage: boolean;
-  /** Answers asked for. */
-  readonly choices: number;
-}
-
 export class ChatTap implements RelayTap {
   /** Usage, the finish, an error, the end mark. The names are cut so that they are found fast. */
   readonly relevant = /_reason"\s*:\s*"|usage"\s*:\s*\{|"error"|\[DONE\]/g;
-  readonly #options: StreamOptions;
+  readonly #hidesUsage: boolean;
+  readonly #choices: number;
   readonly #ended = new Set<unknown>();
   #reason: FinishReason | undefined;
 
-  constructor(options: StreamOptions) {
-    this.#options = options;
+  /** `choices`: answers asked for. `hidesUsage`: the chunk with usage that the client did not ask for is taken out. */
+  constructor(choices: number, hidesUsage = false) {
+    this.#choices = choices;
+    this.#hidesUsage = hidesUsage;
   }
 
   read(data: string): ReadEvent {
@@ -73,13 +69,13 @@ export class ChatTap implements RelayTap {
     return {
       usage,
       hasContent: choices.some(holdsContent),
-      isHidden: this.#options.hidesUsage && isUsageAlone,
+      isHidden: this.#hidesUsage && isUsageAlone,
     };
   }
 
   /** Complete by its own word. */
   endWithoutMark(): FinishReason | undefined {
-    return this.#ended.size >= this.#options.choices ? this.#reason : undefined;
+    return this.#ended.size >= this.#choices ? this.#reason : undefined;
   }
 }
 

@@ -166,6 +166,14 @@ export interface LeftOutTool {
   readonly isUnknown: boolean;
 }
 
+/** What upstreams are offered of a request's tools. */
+export interface OfferedTools {
+  readonly tools: readonly Tool[];
+  readonly toolChoice: ToolChoice;
+  /** Tools that are not offered. */
+  readonly leftOut: readonly LeftOutTool[];
+}
+
 /**
  * What cannot be offered may be left out while the model has other tools: agents send tools of the provider with every
  * request. Where it is the only tool, an answer without it would be a false one. Throws AppError `invalid_request`.

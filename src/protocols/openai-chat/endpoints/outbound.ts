@@ -51,7 +51,7 @@ function openEndpoint(
     ? {
         request,
         contentType: 'text/event-stream',
-        decoder: new StreamRelay(new ChatTap({ hidesUsage: false, choices })),
+        decoder: new StreamRelay(new ChatTap(choices)),
       }
     : { request, contentType, decoder: new WholeRelay(readAnswer) };
 }
