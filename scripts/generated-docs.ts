@@ -11,8 +11,8 @@ import {
 } from '../src/core/capabilities.ts';
 import { messagesCapabilities } from '../src/protocols/anthropic-messages/claude-models.ts';
 import { messagesBlocks, messagesFields } from '../src/protocols/anthropic-messages/fields.ts';
-import { geminiCapabilities } from '../src/protocols/gemini/gemini-models.ts';
 import { geminiFields, geminiParts } from '../src/protocols/gemini/fields.ts';
+import { geminiCapabilities } from '../src/protocols/gemini/gemini-models.ts';
 import { chatCapabilities } from '../src/protocols/openai-chat/capabilities.ts';
 import { chatFields, chatParts } from '../src/protocols/openai-chat/fields.ts';
 import { responsesCapabilities } from '../src/protocols/openai-responses/capabilities.ts';

@@ -1,8 +1,8 @@
 import type { Ability, Capabilities } from '../src/core/capabilities.ts';
 import { messagesCapabilities } from '../src/protocols/anthropic-messages/claude-models.ts';
 import { messagesFields } from '../src/protocols/anthropic-messages/fields.ts';
-import { geminiCapabilities } from '../src/protocols/gemini/gemini-models.ts';
 import { geminiFields } from '../src/protocols/gemini/fields.ts';
+import { geminiCapabilities } from '../src/protocols/gemini/gemini-models.ts';
 import { chatCapabilities } from '../src/protocols/openai-chat/capabilities.ts';
 import { chatFields } from '../src/protocols/openai-chat/fields.ts';
 import { responsesCapabilities } from '../src/protocols/openai-responses/capabilities.ts';

@@ -2,15 +2,14 @@ import { hash } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
 import type { ConfiguredCandidate, ConfiguredRoute, RoutingSettings } from '../../core/configured-routes.ts';
 import { AppError } from '../../core/errors.ts';
-import type { Clock } from '../../lib/clock.ts';
 import type { Catalogue } from './catalogue.ts';
 import { type KeyReach, reachOf } from './key-reach.ts';
 import { checkVision, findAlias } from './model-choice.ts';
-import type { ModelLists } from './model-lists.ts';
-import type { Found, ModelNames, ModelNamesOptions } from './model-names.ts';
+import type { Found, ModelNames } from './model-names.ts';
 import { bySpecificity, isPattern, matches } from './name-patterns.ts';
 import { type RequestTraits, traitsOf } from './request-traits.ts';
 import { type Route, type RoutedRequest, type RoutedTurn, type RoutePlan, routeTo } from './route.ts';
+import type { RoutesOptions } from './routing.ts';
 
 const mostConversations = 10_000;
 /** For so long after its last answer a conversation goes where that came from: there its prompt is cached. */
@@ -35,24 +34,16 @@ export interface PassedOver {
   readonly reason: 'tools' | 'images' | 'context' | 'unknown' | 'blind' | 'key';
 }
 
-export interface ConfiguredPlansOptions {
-  readonly routing: RoutingSettings;
-  readonly providers: ModelNamesOptions['providers'];
-  readonly models: Pick<ModelLists, 'get' | 'known'>;
-  readonly clock: Pick<Clock, 'monotonic'>;
-  readonly random?: () => number;
-}
-
 /** The configured routes: which of them a name means, and where its turns go. */
 export class ConfiguredPlans {
-  readonly #options: ConfiguredPlansOptions;
+  readonly #options: RoutesOptions;
   readonly #names: ModelNames;
   /** Which candidate answered a conversation last, as `provider/model`. */
   readonly #warm: LRUCache<string, string>;
   table: RouteTable;
   #catalogue: Catalogue;
 
-  constructor(options: ConfiguredPlansOptions, names: ModelNames, catalogue: Catalogue) {
+  constructor(options: RoutesOptions, names: ModelNames, catalogue: Catalogue) {
     const { routing, clock } = options;
     this.#options = options;
     this.#names = names;
@@ -193,15 +184,10 @@ function conversationOf(
   { client, affinityKey }: RoutedTurn,
   traits: () => RequestTraits,
 ) {
-  if (affinityKey !== undefined)
-    return { key: conversationKey(client.id, model, affinityKey, ''), isGoingOn: true };
-  const { opening, isAnswered } = traits();
+  const { opening, isAnswered } = affinityKey === undefined ? traits() : { opening: '', isAnswered: true };
   if (opening === undefined) return undefined;
-  return { key: conversationKey(client.id, model, '', opening), isGoingOn: isAnswered };
-}
-
-function conversationKey(...parts: readonly string[]): string {
-  return hash('sha256', JSON.stringify(parts), 'base64url');
+  const parts = [client.id, model, affinityKey ?? '', opening];
+  return { key: hash('sha256', JSON.stringify(parts), 'base64url'), isGoingOn: isAnswered };
 }
 
 /** The configured routes by name: an exact name before patterns, and of these the one that says most. */

@@ -6,6 +6,7 @@ import type { Clock } from '../../lib/clock.ts';
 import type { Pool } from '../../pool-api/pool.ts';
 import { judge, judgeProvider, type Readiness, type Verdict } from '../../pool-api/readiness.ts';
 import type { ClientKey } from '../keys/client-key.ts';
+import type { AccountLimits } from '../leases/account-limits.ts';
 import type { PoolWatch } from '../leases/pool-watch.ts';
 import { Catalogue } from './catalogue.ts';
 import { ConfiguredPlans, type Match } from './configured-plans.ts';
@@ -39,15 +40,6 @@ export interface ListedModel extends ProviderModel {
   readonly maxOutput?: number;
   /** The model that a request of this name is answered by. */
   readonly aliasOf?: string;
-}
-
-/** By account: what leaves it nothing for a model. */
-interface SpentAccounts {
-  spentFor(
-    provider: string,
-    outbound: UpstreamProvider['outbound'],
-    model: string,
-  ): ReadonlyMap<string, unknown> | undefined;
 }
 
 /** How a name leads where it leads. */
@@ -251,7 +243,7 @@ export class Routes {
   }
 
   /** Every model of the providers with accounts, with what is known of it and of its accounts. */
-  async table(limits: SpentAccounts, pool: Pick<Pool, 'eligible'>): Promise<ShownModels> {
+  async table(limits: Pick<AccountLimits, 'spentFor'>, pool: Pick<Pool, 'eligible'>): Promise<ShownModels> {
     const { poolWatch, sandbox, models, providers } = this.#options;
     const present = poolWatch.isSandbox ? [sandbox] : this.#names.inService();
     const aliases = Object.entries(this.#names.aliases).map(([name, target]) => {

@@ -69,36 +69,33 @@ function shownPrice(price: ModelPrice | undefined): ShownModel['price'] {
 
 /** By which names of the configuration file a model may be asked for. Thousands of names are gone through once. */
 export class NamesOfModels {
-  readonly #aliases = new Map<string, string[]>();
-  readonly #routes = new Map<string, string[]>();
+  readonly #aliases: ReadonlyMap<string, readonly { readonly name: string }[]>;
+  readonly #routes: ReadonlyMap<string, readonly { readonly pattern: string }[]>;
   /** Candidates that stand for any model that the route's pattern fits. */
-  readonly #open: { readonly provider: string; readonly pattern: string }[] = [];
+  readonly #open: readonly { readonly provider: string; readonly pattern: string }[];
 
   /** `aliases`: the names with the place, `provider/model`, that each leads to. */
   constructor(
     routes: readonly ConfiguredRoute[],
     aliases: readonly { readonly name: string; readonly place: string }[],
   ) {
-    for (const { name, place } of aliases) add(this.#aliases, place, name);
-    for (const { model: pattern, candidates } of routes)
-      for (const { provider, model } of candidates) {
-        if (model === '*') this.#open.push({ provider, pattern });
-        else add(this.#routes, `${provider}/${model}`, pattern);
-      }
+    const all = routes.flatMap(({ model: pattern, candidates }) =>
+      candidates.map(({ provider, model }) => ({ provider, model, pattern })),
+    );
+    this.#aliases = Map.groupBy(aliases, ({ place }) => place);
+    this.#routes = Map.groupBy(all, ({ provider, model }) => `${provider}/${model}`);
+    this.#open = all.filter(({ model }) => model === '*');
   }
 
   of(provider: string, model: string): Pick<ShownModel, 'aliases' | 'routes'> {
     const place = `${provider}/${model}`;
     const fitting = this.#open.filter((one) => one.provider === provider && matches(one.pattern, model));
-    const routes = [...(this.#routes.get(place) ?? []), ...fitting.map(({ pattern }) => pattern)];
-    return { aliases: this.#aliases.get(place) ?? [], routes: [...new Set(routes)] };
+    const routes = [...(this.#routes.get(place) ?? []), ...fitting].map(({ pattern }) => pattern);
+    return {
+      aliases: (this.#aliases.get(place) ?? []).map(({ name }) => name),
+      routes: [...new Set(routes)],
+    };
   }
-}
-
-function add(names: Map<string, string[]>, place: string, name: string): void {
-  const known = names.get(place);
-  if (known) known.push(name);
-  else names.set(place, [name]);
 }
 
 export function shownConditionsOf(when: ConfiguredCandidate['when'] | undefined): ShownConditions {

@@ -21,7 +21,6 @@ interface OpenBlock {
   readonly data: string;
 }
 
-/** Reads a streamed answer for a client of another dialect. */
 export class MessagesDecoder extends AnswerDecoder {
   readonly #model: string;
   readonly #open = new Map<unknown, OpenBlock>();

@@ -19,19 +19,10 @@ export interface EncodedMessage {
   readonly content: Block[];
 }
 
-export interface EncodedMessages {
-  readonly system: Block[];
-  readonly messages: EncodedMessage[];
-  readonly hasThinking: boolean;
-  readonly lacksThinking: boolean;
-  /** Names of the tools that were called. */
-  readonly called: ReadonlySet<string>;
-}
-
 /** Anthropic wants a message of the user first, and at least one. */
 const opening: Block = { type: 'text', text: 'Go on.' };
 
-export function encodeMessages(messages: readonly Message[], model: string): EncodedMessages {
+export function encodeMessages(messages: readonly Message[], model: string) {
   const encoder = new MessageEncoder(messages, model);
   for (const message of messages) encoder.add(message);
   return encoder.encoded();
@@ -71,7 +62,8 @@ class MessageEncoder {
     }
   }
 
-  encoded(): EncodedMessages {
+  /** `called`: names of the tools that were called. */
+  encoded() {
     const last = this.#messages.at(-1);
     if (last?.role === 'assistant') trimEnd(last.content);
     if (this.#messages[0]?.role !== 'user')

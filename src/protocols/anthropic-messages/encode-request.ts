@@ -6,20 +6,11 @@ import { factsOf } from './claude-models.ts';
 import { type Block, type EncodedMessage, encodeMessages, markOf } from './encode-message.ts';
 import { bindingBeta, type ThinkingConfig, thinkingConfig } from './thinking-config.ts';
 
-export interface EncodedRequest {
-  readonly body: string;
-  /** Of `anthropic-beta`, for what the body asks for. */
-  readonly beta: string | undefined;
-  /** The tools' own names by those that are sent. */
-  readonly toolNames: ReadonlyMap<string, string>;
-}
-
-/** One streamed turn. `cachesPrompts`: marks are set where the client has set none. */
-export function encodeRequest(
-  asked: TurnRequest,
-  native: Capabilities,
-  cachesPrompts: boolean,
-): EncodedRequest {
+/**
+ * One streamed turn. `cachesPrompts`: marks are set where the client has set none. Also what `anthropic-beta` has to say of it, and the
+ * tools' own names by those that are sent.
+ */
+export function encodeRequest(asked: TurnRequest, native: Capabilities, cachesPrompts: boolean) {
   const spell = (name: string) => name.replace(/[^A-Za-z0-9_-]/g, '_');
   const { request, toolNames } = withFittingNames(asked, 128, spell);
   const { model, limits, toolChoice, wishes = [] } = request;

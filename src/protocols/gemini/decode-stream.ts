@@ -49,7 +49,6 @@ function brokenOff(reason: string, said: unknown): AppError {
 
 const longestError = 64 * 1024;
 
-/** Reads a streamed answer for a client of another dialect. */
 export class GeminiDecoder extends AnswerDecoder {
   readonly #bytes = new TextDecoder();
   readonly #signed: SignedPart[] = [];

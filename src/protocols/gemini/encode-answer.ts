@@ -152,8 +152,6 @@ function encodeUsage({ inputTokens, outputTokens, cachedInputTokens, reasoningTo
 
 /** How the responses of one stream follow one another: as server-sent events, or as the elements of a JSON array. */
 export interface StreamFrames {
-  /** Keeps an idle stream alive without saying anything. */
-  readonly keepAlive: string;
   frame(response: string): string;
   /** What an upstream of this dialect sent as server-sent events. */
   relay(events: string): string;
@@ -162,7 +160,6 @@ export interface StreamFrames {
 }
 
 export const eventFrames: StreamFrames = {
-  keepAlive: '\n',
   frame: (response) => `data: ${response}\n\n`,
   relay: (events) => events,
   end: () => '',
@@ -170,7 +167,6 @@ export const eventFrames: StreamFrames = {
 
 /** For one answer: its choices share the array. */
 export class ArrayFrames implements StreamFrames {
-  readonly keepAlive = '\n';
   #isBegun = false;
   #relayed = '';
   readonly #parser: EventSourceParser = createParser({
@@ -310,7 +306,7 @@ export function createGeminiStreamEncoder(
   }
 
   return {
-    keepAlive: frames.keepAlive,
+    keepAlive: '\n',
     encode(events) {
       let text = '';
       for (const event of events) {

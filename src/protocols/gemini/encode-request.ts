@@ -6,14 +6,8 @@ import { acceptedSchema } from './accepted-schema.ts';
 import { encodeContents } from './encode-contents.ts';
 import { encodeThinking, generationOf, mostOutputTokens, thinkingOf } from './gemini-models.ts';
 
-interface EncodedRequest {
-  readonly body: string;
-  /** The tools' own names by those that are sent. */
-  readonly toolNames: ReadonlyMap<string, string>;
-}
-
-/** The JSON body of one turn; the model is in the path. */
-export function encodeRequest(asked: TurnRequest, native: Capabilities): EncodedRequest {
+/** The JSON body of one turn, and the tools' own names by those that are sent; the model is in the path. */
+export function encodeRequest(asked: TurnRequest, native: Capabilities) {
   const { request, toolNames } = withFittingNames(asked, 64, (name) => name.replace(/^(?![A-Za-z_])/, '_'));
   const body = JSON.stringify({
     ...encodeContents(request.messages, request.model),

@@ -44,7 +44,6 @@ interface OpenCall {
   early: string;
 }
 
-/** Reads a streamed answer for a client of another dialect. */
 export class ChatDecoder extends AnswerDecoder {
   readonly #open: OpenCall[] = [];
   /** The latest by where the upstream's fragments say they belong. */

@@ -7,7 +7,7 @@ import {
   type TurnEvent,
   type Usage,
 } from '../../core/turn.ts';
-import { encodeOpenaiError } from '../shared/openai-error.ts';
+import { encodeOpenaiError } from '../shared/error-answers.ts';
 import { customInput } from '../shared/tools.ts';
 import type { ChatOptions } from './decode-request.ts';
 import { carriedDetails } from './reasoning-details.ts';

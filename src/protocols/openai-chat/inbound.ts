@@ -1,7 +1,7 @@
 import type { DecodedTurn, Inbound } from '../../core/protocol.ts';
 import { isJsonObject } from '../../lib/parse-json.ts';
+import { errorAnswers } from '../shared/error-answers.ts';
 import { affinityKey, unreadChoices, unreadLimit, unreadTurn } from '../shared/request.ts';
-import { errorAnswers } from '../shared/vendor-answer.ts';
 import { type ChatOptions, decodeChatRequest } from './decode-request.ts';
 import {
   createChatStreamEncoder,

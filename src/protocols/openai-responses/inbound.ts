@@ -1,8 +1,8 @@
 import type { AnswerIdentity, CollectedTurn, DecodedTurn, Inbound } from '../../core/protocol.ts';
 import type { AskedMessage } from '../../core/turn.ts';
 import { isJsonObject } from '../../lib/parse-json.ts';
+import { errorAnswers } from '../shared/error-answers.ts';
 import { affinityKey, unreadLimit, unreadTurn } from '../shared/request.ts';
-import { errorAnswers } from '../shared/vendor-answer.ts';
 import { checkSummary, compactionItem, rulesOf } from './compaction.ts';
 import { decodeResponsesRequest, parseResponsesRequest } from './decode-request.ts';
 import { encodeResponsesAnswer } from './encode-answer.ts';

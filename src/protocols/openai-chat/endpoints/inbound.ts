@@ -1,8 +1,8 @@
 import { AppError, refused } from '../../../core/errors.ts';
 import type { DecodedTurn, Endpoint, Inbound } from '../../../core/protocol.ts';
 import { isJsonObject } from '../../../lib/parse-json.ts';
+import { errorAnswers } from '../../shared/error-answers.ts';
 import { unreadChoices, unreadTurn } from '../../shared/request.ts';
-import { errorAnswers } from '../../shared/vendor-answer.ts';
 import type { ChatOptions } from '../decode-request.ts';
 import { openaiChatInbound } from '../inbound.ts';
 import { endpoints } from './endpoints.ts';

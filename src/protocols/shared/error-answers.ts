@@ -1,6 +1,5 @@
 import type { AppError, VendorAnswer } from '../../core/errors.ts';
 import type { Dialect, Inbound } from '../../core/protocol.ts';
-import { encodeOpenaiError } from './openai-error.ts';
 
 /**
  * How a dialect answers with an error: in the upstream's own words where it refused a relayed request, else by the dialect's `status`
@@ -17,4 +16,16 @@ export function errorAnswers(
     errorStatus: (error) => vendorAnswerIn(error)?.status ?? status(error),
     encodeError: (error, requestId) => vendorAnswerIn(error)?.body ?? encode(error, requestId),
   };
+}
+
+/** The body of an error in both of OpenAI's dialects: all four fields, always. */
+export function encodeOpenaiError(error: AppError): string {
+  return JSON.stringify({
+    error: {
+      message: error.message,
+      type: error.openaiType,
+      param: error.param ?? null,
+      code: error.openaiCode,
+    },
+  });
 }
