@@ -2,6 +2,7 @@ import http from 'node:http';
 import http2 from 'node:http2';
 import https from 'node:https';
 import { afterEach, describe, expect, test } from 'vitest';
+import { findFreePort } from '../src/core/testing/free-port.ts';
 import { type Sandbox, type SandboxOptions, startSandbox } from './index.ts';
 import { chatRequest, eventsOf, hold } from './raw-client.ts';
 
@@ -285,7 +286,7 @@ describe('over plain http', () => {
   });
 
   test('an outage refuses connections and ends on the same port', async () => {
-    sandbox = await startSandbox();
+    sandbox = await startSandbox({ port: await findFreePort() });
     const { url } = sandbox;
     await sandbox.transport.stopListening();
     await expect(post(url, 'sandbox')).rejects.toThrow('ECONNREFUSED');

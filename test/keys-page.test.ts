@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { Page } from 'playwright-core';
 import { expect, test } from 'vitest';
 import { expectAccessible, openPage, snapshot, withoutBrowser } from './support/browser.ts';
@@ -109,10 +108,11 @@ test.skipIf(withoutBrowser)('a form is sent once, however often Enter is pressed
   const services = await servicesForTest();
   const page = await openPage(services, { path: '#/keys' });
   let sent = 0;
+  const pressed = Promise.withResolvers<void>();
   await page.route('**/api/keys', async (route) => {
     if (route.request().method() === 'POST') {
       sent += 1;
-      await sleep(300);
+      await pressed.promise;
     }
     await route.continue();
   });
@@ -121,6 +121,7 @@ test.skipIf(withoutBrowser)('a form is sent once, however often Enter is pressed
   await page.keyboard.type('ci');
   await page.keyboard.press('Enter');
   await page.keyboard.press('Enter');
+  pressed.resolve();
   await page.getByRole('heading', { name: 'The secret of ci' }).waitFor();
   expect(sent).toBe(1);
 });

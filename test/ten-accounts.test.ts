@@ -1,5 +1,6 @@
 // What no account did costs no account anything: ten of them stay in service through a hundred turns of each such fault.
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { findFreePort } from '../src/core/testing/free-port.ts';
 import { startTestServices, type TestServices, userTurn } from './support/services.ts';
 
 const accounts = 10;
@@ -40,7 +41,11 @@ const faults: Record<string, readonly [string, number][]> = {
 
 let services: TestServices;
 beforeAll(async () => {
-  services = await startTestServices({}, undefined, { tls: 'only', requireHttp2: true });
+  services = await startTestServices({}, undefined, {
+    tls: 'only',
+    requireHttp2: true,
+    port: await findFreePort(),
+  });
   for (let number = 1; number <= accounts; number += 1) await services.addAccount(`wk-ten-${number}`);
 });
 afterAll(() => services.close());

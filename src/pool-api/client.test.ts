@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { describe, expect, it, vi } from 'vitest';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { findFreePort } from '../core/testing/free-port.ts';
 import { AccountPoolClient, PoolError } from './client.ts';
 import {
@@ -207,9 +207,18 @@ describe('AccountPoolClient', () => {
   });
 
   it('gives up on a pool that takes the call and does not answer in time', async () => {
-    await using pool = await startFakePool(() => 'hang');
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+    onTestFinished(() => void vi.useRealTimers());
+    const asked = Promise.withResolvers<void>();
+    await using pool = await startFakePool(() => {
+      asked.resolve();
+      return 'hang';
+    });
     await using client = new AccountPoolClient({ baseUrl: pool.url, timeoutMs: 1_000 });
-    expect((await errorOf(client.status())).message).toMatch(/did not answer within 1000 ms/);
+    const late = errorOf(client.status());
+    await asked.promise;
+    vi.advanceTimersByTime(1_000);
+    expect((await late).message).toMatch(/did not answer within 1000 ms/);
     expect(pool.calls).toHaveLength(1);
   });
 

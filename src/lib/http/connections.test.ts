@@ -91,6 +91,25 @@ async function open(app: FastifyInstance, text = '', host = '127.0.0.1'): Promis
   return { socket, said: () => said, closed };
 }
 
+/** Bodies are looked at when the test says, each time after a thousand bytes of a connection have arrived. */
+async function serveWithLooks(lookEveryMs: number, host?: string) {
+  vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] });
+  onTestFinished(() => void vi.useRealTimers());
+  const { app } = await serve({ lookEveryMs, leastGrowth: 1_000 }, host);
+  const sockets: Socket[] = [];
+  app.server.on('connection', (socket: Socket) => sockets.push(socket));
+  const arrived = ({ socket: { localPort } }: Connected) =>
+    sockets.find(({ remotePort }) => remotePort === localPort)?.bytesRead ?? 0;
+  return {
+    app,
+    async look(flow: Connected, isLast: boolean) {
+      flow.socket.write(isLast ? `${' '.repeat(999)}1` : ' '.repeat(1_000));
+      while (arrived(flow) < flow.socket.bytesWritten) await delay(5);
+      vi.advanceTimersByTime(lookEveryMs);
+    },
+  };
+}
+
 const count = (app: FastifyInstance) =>
   new Promise<number>((resolve) => app.server.getConnections((_error, number) => resolve(number)));
 const says = (connection: Connected, text: string) =>
@@ -237,20 +256,17 @@ describe('a connection is cut', () => {
   });
 
   it('whose body hardly grows, while one that does is taken', async () => {
-    const { app } = await serve({ lookEveryMs: 400, leastGrowth: 1_000 });
-    const head = `POST / HTTP/1.1\r\nhost: here\r\n${key}content-length: 100000\r\n\r\n`;
+    const { app, look } = await serveWithLooks(400);
+    const head = `POST / HTTP/1.1\r\nhost: here\r\n${key}content-length: 5000\r\n\r\n`;
     const trickle = await open(app, head);
     const flow = await open(app, head);
-    let sent = 0;
-    const timer = setInterval(() => {
+    for (let sent = 1_000; sent <= 5_000; sent += 1_000) {
       trickle.socket.write(' ');
-      sent += 1_000;
-      if (sent <= 100_000) flow.socket.write(' '.repeat(999) + (sent === 100_000 ? '1' : ' '));
-    }, 10);
+      await look(flow, sent === 5_000);
+    }
     await trickle.closed;
     expect(trickle.said()).toMatch(/^HTTP\/1\.1 408 /);
     await says(flow, 'HTTP/1.1 200 OK');
-    clearInterval(timer);
     // Of a body that grows nothing else bounds the time: at 3 KB a second, two megabytes take ten minutes.
     expect(app.server.requestTimeout).toBe(0);
   });
@@ -282,15 +298,12 @@ describe('a connection is cut', () => {
       );
     }) as typeof dns.lookup);
     onTestFinished(() => void vi.restoreAllMocks());
-    const { app } = await serve({ lookEveryMs: 1_000, leastGrowth: 1_000 }, 'localhost');
+    const { app, look } = await serveWithLooks(1_000, 'localhost');
     expect(app.addresses()).toHaveLength(2);
-    const head = `POST / HTTP/1.1\r\nhost: here\r\n${key}content-length: 40000\r\n\r\n`;
+    const head = `POST / HTTP/1.1\r\nhost: here\r\n${key}content-length: 5000\r\n\r\n`;
     const stuck = await open(app, head, '127.0.0.2');
     const flow = await open(app, head);
-    for (let sent = 1_000; sent <= 40_000; sent += 1_000) {
-      await delay(100);
-      flow.socket.write(sent === 40_000 ? `${' '.repeat(999)}1` : ' '.repeat(1_000));
-    }
+    for (let sent = 1_000; sent <= 5_000; sent += 1_000) await look(flow, sent === 5_000);
     await says(flow, 'taken');
     await says(stuck, 'HTTP/1.1 408 ');
   });

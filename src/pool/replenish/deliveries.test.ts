@@ -30,7 +30,7 @@ async function poolOverCommand(
             type: 'command',
             name: 'more',
             command: [process.execPath, '-e', script],
-            timeoutMs: change.timeoutMs ?? 10_000,
+            timeoutMs: change.timeoutMs ?? 60_000,
             environment: change.environment ?? {},
             folder,
           },
