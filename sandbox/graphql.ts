@@ -1,5 +1,6 @@
-// The four GraphQL operations a client needs, each answered whole whatever fields the query names.
+// The four GraphQL operations a client needs.
 import type { Accounts } from './accounts.ts';
+import { selected } from './graphql-query.ts';
 import { llmInfo, type SandboxModel } from './models.ts';
 
 /** The root field each known operation has to ask for. */
@@ -25,9 +26,12 @@ export function answerOperation(
     return failure(`The query does not ask for ${field}.`);
   if (!hasRequestContext(variables))
     return failure('Variable "$requestContext" of type "RequestContext!" is missing.');
-  return {
-    data: { user: { __typename: 'UserOutput', ...userOutput(op, { account, team }, accounts, models) } },
-  };
+  try {
+    const output = userOutput(op, { account, team }, accounts, models);
+    return { data: { user: selected(query, op, output) } };
+  } catch (error) {
+    return failure(error instanceof Error ? error.message : String(error));
+  }
 }
 
 function failure(message: string): Record<string, unknown> {
@@ -45,7 +49,7 @@ function userOutput(
   { account, team }: { account: string; team: string | undefined },
   accounts: Accounts,
   models: readonly SandboxModel[],
-): Record<string, unknown> {
+): object {
   const named = accounts.teams(account);
   const teams = named.length > 0 ? named : ['sandbox-workspace'];
   switch (op) {

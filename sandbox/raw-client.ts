@@ -257,3 +257,11 @@ function withText({ bytes, text }: HeldMessage): Buffer {
   });
   return encode(...fields);
 }
+
+/** The body of a GraphQL call that asks for these fields of a `UserOutput`. */
+export function graphqlBody(op: string, fields: string): string {
+  const query = `query ${op}($requestContext: RequestContext!) {
+    user(requestContext: $requestContext) { __typename ... on UserOutput { ${fields} } }
+  }`;
+  return JSON.stringify({ query, operationName: op, variables: { requestContext: {} } });
+}

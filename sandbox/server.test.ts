@@ -1,7 +1,7 @@
 import http from 'node:http';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { keyScenarios, type Sandbox, scenarios, startSandbox } from './index.ts';
-import { chatRequest, eventsOf, hold, send } from './raw-client.ts';
+import { chatRequest, eventsOf, graphqlBody, hold, send } from './raw-client.ts';
 
 let sandbox: Sandbox;
 beforeAll(async () => {
@@ -27,16 +27,20 @@ interface ModelChoice {
   choices: { id: string; contextWindow: { default: number } }[];
 }
 
-async function graphql(op: string, query: string, bearer = 'wk-test'): Promise<GraphqlAnswer> {
-  const body = JSON.stringify({ query, operationName: op, variables: { requestContext: {} } });
+/** Asks for these fields of a `UserOutput`. */
+async function graphql(op: string, fields: string, bearer = 'wk-test'): Promise<GraphqlAnswer> {
+  const body = graphqlBody(op, fields);
   const headers = { 'content-type': 'application/json' };
   const answer = await send(sandbox.url, body, { path: `/graphql/v2?op=${op}`, bearer, headers });
   const json = answer.status === 200 ? JSON.parse(answer.body) : {};
   return { status: answer.status, output: json.data?.user ?? {}, errors: json.errors };
 }
 
+const usage =
+  'user { requestLimitInfo { isUnlimited requestLimit requestsUsedSinceLastRefresh nextRefreshTime } }';
+
 const limits = async (bearer: string) => {
-  const { output } = await graphql('GetRequestLimitInfo', '{ user { requestLimitInfo } }', bearer);
+  const { output } = await graphql('GetRequestLimitInfo', usage, bearer);
   return output.user?.requestLimitInfo ?? {};
 };
 
@@ -68,7 +72,8 @@ test('credits that were set are used up, then chat is refused for want of credit
 });
 
 test('the model list holds every scenario, with context windows, and can be replaced', async () => {
-  const query = '{ user { workspaces { featureModelChoice } } }';
+  const choices = 'choices { id contextWindow { default } }';
+  const query = `user { workspaces { featureModelChoice { agentMode { defaultId ${choices} } } } }`;
   const list = async () => {
     const { output } = await graphql('GetFeatureModelChoices', query);
     return output.user?.workspaces?.[0]?.featureModelChoice?.agentMode;
@@ -84,10 +89,14 @@ test('the model list holds every scenario, with context windows, and can be repl
 });
 
 test('GetUser and GetAICreditAvailability answer', async () => {
-  const { output } = await graphql('GetUser', '{ user { apiKeyOwnerType } }');
+  const { output } = await graphql(
+    'GetUser',
+    'apiKeyOwnerType principalType user { llms { agentMode { defaultId } } }',
+  );
   expect(output).toMatchObject({ apiKeyOwnerType: 'User', principalType: 'USER' });
   const availability = async (bearer: string) => {
-    const answer = await graphql('GetAICreditAvailability', '{ user { aiCreditAvailability } }', bearer);
+    const fields = 'user { aiCreditAvailability { available denialReason creditSource } }';
+    const answer = await graphql('GetAICreditAvailability', fields, bearer);
     return answer.output.user?.aiCreditAvailability;
   };
   expect(await availability('wk-1')).toEqual({
@@ -102,11 +111,39 @@ test('GetUser and GetAICreditAvailability answer', async () => {
 });
 
 test('operations nobody knows and requests that do not fit get errors with 200', async () => {
-  expect((await graphql('Nothing', '{ user }')).errors).toHaveLength(1);
-  expect((await graphql('GetRequestLimitInfo', '{ user { name } }')).errors).toHaveLength(1);
+  expect((await graphql('Nothing', usage)).errors).toHaveLength(1);
+  expect((await graphql('GetRequestLimitInfo', 'apiKeyOwnerType')).errors).toHaveLength(1);
   const broken = await send(sandbox.url, 'no json', { path: '/graphql/v2?op=GetUser' });
   expect(JSON.parse(broken.body)).toHaveProperty('errors');
   expect(sandbox.operations.at(-1)).toMatchObject({ operationName: 'GetUser', bearer: 'wk-test' });
+});
+
+test.each([
+  ['a field that there is not', 'user { requestLimitInfo { isUnlimited requestsLeft } }', 'requestsLeft'],
+  [
+    'a field of another place',
+    'user { requestLimitInfo { isUnlimited } spendingInfo { uid } }',
+    'spendingInfo',
+  ],
+  ['an object without its fields', 'user { requestLimitInfo }', 'requestLimitInfo'],
+  ['fields of a value', 'user { requestLimitInfo { requestLimit { amount } } }', 'requestLimit'],
+  ['a fragment of an object', 'user { requestLimitInfo { ... on Limit { requestLimit } } }', 'Limit'],
+  ['no end', 'user { requestLimitInfo { requestLimit }', 'Syntax'],
+])('a query with %s is refused whole, as a server does', async (_name, fields, word) => {
+  const { status, output, errors } = await graphql('GetRequestLimitInfo', fields);
+  expect([status, output]).toEqual([200, {}]);
+  expect(errors?.[0]?.message).toContain(word);
+});
+
+test('a query is answered with what it asks for and no more', async () => {
+  const { output } = await graphql(
+    'GetRequestLimitInfo',
+    'user { requestLimitInfo { requestLimit } workspaces { uid } }',
+  );
+  expect(output).toEqual({
+    __typename: 'UserOutput',
+    user: { requestLimitInfo: { requestLimit: 100_000 }, workspaces: [{ uid: 'sandbox-workspace' }] },
+  });
 });
 
 test('a key names its scenario behind the first dot, whatever the model says', async () => {
@@ -125,7 +162,6 @@ test('a scenario set for a key wins over its name, and a wrong name is an error'
 });
 
 test('spent, revoked and refused keys meet that on every path', async () => {
-  const usage = '{ user { requestLimitInfo } }';
   expect((await chat('wk-9.spent')).headers['x-warp-error-code']).toBe('OUT_OF_CREDITS');
   expect(await limits('wk-9.spent')).toMatchObject({ requestLimit: 150, requestsUsedSinceLastRefresh: 150 });
   expect((await chat('wk-9.revoked')).status).toBe(401);
@@ -136,14 +172,13 @@ test('spent, revoked and refused keys meet that on every path', async () => {
 });
 
 test('for a key without figures chat says that the quota is spent, and GraphQL fails', async () => {
-  const usage = '{ user { requestLimitInfo } }';
   const kinds = { 'no-figures': 500, 'no-figures-page': 403, 'no-figures-rate': 429 };
   for (const [name, status] of Object.entries(kinds)) {
     const answer = await chat(`wk-9.${name}`);
     expect([answer.status, answer.body]).toEqual([429, '{"error":"No remaining quota"}']);
     expect((await graphql('GetRequestLimitInfo', usage, `wk-9.${name}`)).status).toBe(status);
   }
-  expect((await graphql('GetUser', '{ user }', 'wk-9.blocked-edge')).status).toBe(403);
+  expect((await graphql('GetUser', 'apiKeyOwnerType', 'wk-9.blocked-edge')).status).toBe(403);
   expect((await chat('wk-9.blocked-edge')).status).toBe(403);
   const tested = ['spent', 'revoked', 'refused', ...Object.keys(kinds), 'blocked-edge'];
   expect(keyScenarios.map(({ name }) => name)).toEqual(tested);
@@ -233,16 +268,11 @@ test('a call is billed to the team it names, else to the first of the account, a
   expect((await ask()).headers['x-warp-error-code']).toBe('OUT_OF_CREDITS');
   expect((await ask('team-b')).status).toBe(200);
   expect(sandbox.turns.at(-1)).toMatchObject({ teamUid: 'team-b', problems: [] });
-  const body = {
-    operationName: 'GetRequestLimitInfo',
-    query: 'requestLimitInfo',
-    variables: { requestContext: {} },
-  };
   const figures = async (team: string) => {
     const answer = await fetch(`${sandbox.url}/graphql/v2?op=GetRequestLimitInfo`, {
       method: 'POST',
       headers: { authorization: `Bearer ${key}`, 'x-warp-active-team-uid': team },
-      body: JSON.stringify(body),
+      body: graphqlBody('GetRequestLimitInfo', usage),
     });
     return JSON.stringify(await answer.json());
   };

@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { type Sandbox, startSandbox } from './index.ts';
+import { graphqlBody } from './raw-client.ts';
 
 let sandbox: Sandbox;
 beforeEach(async () => {
@@ -48,11 +49,7 @@ async function usageStatus(bearer: string): Promise<number> {
   const answer = await fetch(`${sandbox.url}/graphql/v2?op=GetRequestLimitInfo`, {
     method: 'POST',
     headers: { authorization: `Bearer ${bearer}` },
-    body: JSON.stringify({
-      operationName: 'GetRequestLimitInfo',
-      query: '{ requestLimitInfo }',
-      variables: { requestContext: {} },
-    }),
+    body: graphqlBody('GetRequestLimitInfo', 'user { requestLimitInfo { requestLimit } }'),
   });
   await answer.text();
   return answer.status;
@@ -286,11 +283,15 @@ test('everything can be driven over HTTP', async () => {
 test('what is left, and whether a chat is let in, can be set for an account that logs in', async () => {
   const { id, email } = sandbox.tokens.addAccount();
   const bearer = sandbox.tokens.mint(email);
-  const ask = async (op: string, field: string) => {
+  const fields = {
+    requestLimitInfo: 'requestLimit',
+    aiCreditAvailability: 'available denialReason',
+  };
+  const ask = async (op: string, field: keyof typeof fields) => {
     const answer = await fetch(`${sandbox.url}/graphql/v2?op=${op}`, {
       method: 'POST',
       headers: { authorization: `Bearer ${bearer}` },
-      body: JSON.stringify({ operationName: op, query: field, variables: { requestContext: {} } }),
+      body: graphqlBody(op, `user { ${field} { ${fields[field]} } }`),
     });
     return ((await answer.json()) as { data: { user: { user: Record<string, unknown> } } }).data.user.user[
       field
