@@ -43,8 +43,10 @@ describe('what something on the way answers', () => {
     ['a page of 401', 401, page, {}],
     ['a page of 400', 400, page, {}],
     ['a page of 404', 404, page, {}],
+    ['a page about models', 403, page.replace('403 Forbidden', 'No model available'), {}],
     ['405', 405, json({ error: 'no' }), {}],
     ['407', 407, 'Proxy Authentication Required', {}],
+    ['414', 414, json({ error: 'URI too long' }), {}],
     ['431', 431, '', {}],
     ['a page of 451', 451, page, {}],
     ['401 of a proxy', 401, 'Unauthorized', { 'www-authenticate': 'Basic realm="proxy"' }],
@@ -126,6 +128,8 @@ it.each([
   [400, 'the requested planning model (gpt-5 (high)) is not allowed for your account'],
   [400, json({ error: { message: 'No model available' } })],
   [403, json({ error: 'The requested base model (x) is not available on your plan' })],
+  [404, json({ error: 'The model x is not enabled for this workspace' })],
+  [422, 'no models are available'],
 ])('tells a model that the account may not use: %i %s', (status, body) => {
   const error = classify(status, body);
   expect(error).toMatchObject({

@@ -110,6 +110,7 @@ describe('a request', () => {
     const odd = { name: 'odd', parameters: [] as unknown as Record<string, unknown> };
     const { wire } = open({ tools: [weather, odd], parallelToolCalls: false });
     const server = wire.at(6, 3);
+    expect([server.at(1).text, server.at(2).text]).toEqual(['client-tools', 'The tools of the client.']);
     expect(server.at(5).text).toMatch(/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/);
     const [first, second] = server.all(4);
     expect(first?.at(1).text).toBe('get_weather');
