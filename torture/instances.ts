@@ -16,7 +16,8 @@ export interface Instance {
   stop(): Promise<number | string | null>;
 }
 
-const readyWithinMs = 30_000;
+/** A start of a busy machine takes half a minute, and how long it takes is not what is looked at here. */
+const readyWithinMs = 180_000;
 
 export async function createInstance(
   name: string,

@@ -106,6 +106,9 @@ async function torture(): Promise<0 | 1> {
     for (const problem of problems) console.log(`PROBLEM  ${problem}`);
     console.log(problems.length === 0 ? 'Nothing was lent twice, lost or left behind.' : 'It did not hold.');
     return problems.length === 0 ? 0 : 1;
+  } catch (error) {
+    console.log(`PROBLEM  it broke off: ${error instanceof Error ? error.message : String(error)}`);
+    return 1;
   } finally {
     isStopping = true;
     await Promise.all(instances.map((instance) => instance.kill()));

@@ -112,6 +112,9 @@ async function storm(): Promise<0 | 1> {
     );
     isKept = values.keep || problems.length > 0;
     return problems.length === 0 ? 0 : 1;
+  } catch (error) {
+    console.log(`PROBLEM  it broke off: ${error instanceof Error ? error.message : String(error)}`);
+    return 1;
   } finally {
     isStopping = true;
     await Promise.all(instances.map((instance) => instance.kill()));
