@@ -301,19 +301,11 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
     // What was made of it is enough.
     request.body = undefined;
     if (!recorded) reply.hijack();
-    const record = dependencies.records.begin({
-      requestId,
-      client,
-      dialect: inbound.name,
-      model: decoded.request.model,
-      isStream: decoded.isStream,
-      choices: decoded.choices,
-      call: {
-        by: 'http',
-        method: request.method,
-        path: request.routeOptions.url ?? pathOf(request.url),
-        trace: traceHeadersIn(request.headers),
-      },
+    const record = clientTurns.record(asked, {
+      by: 'http',
+      method: request.method,
+      path: request.routeOptions.url ?? pathOf(request.url),
+      trace: traceHeadersIn(request.headers),
     });
     const head = new AnswerHead(inbound, decoded, requestId, clock.now, record, allowance);
     const Answer = inbound.passesBytes ? PassedAnswer : decoded.isStream ? StreamedAnswer : WholeAnswer;

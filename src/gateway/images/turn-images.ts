@@ -66,9 +66,15 @@ export function turnImagesOf(
   request: AskedRequest,
   fetcher: ImageFetcher | undefined,
 ): TurnImages | undefined {
-  return request.messages.some((message) => imagesOf(message).length + documentsOf(message).length > 0)
-    ? new TurnImages(fetcher)
-    : undefined;
+  return request.messages.some(hasFiles) ? new TurnImages(fetcher) : undefined;
+}
+
+function hasFiles(message: AskedMessage): boolean {
+  if (message.role === 'user') return message.parts.some(({ type }) => type !== 'text');
+  return (
+    message.role === 'tool' &&
+    message.parts.some(({ images = [], documents = [] }) => images.length + documents.length > 0)
+  );
 }
 
 /** What is shown of images and documents; a document that is not in it stays as it is. */

@@ -1,7 +1,7 @@
 import { beforeEach, expect, it, vi } from 'vitest';
 import type { ClientKey } from '../keys/client-key.ts';
 import type { Route } from '../models/route.ts';
-import { TurnRecords } from '../records/turn-record.ts';
+import { TurnRecord } from '../records/turn-record.ts';
 import { BufferedStore } from '../state/buffered-store.ts';
 import { createManualClock, type ManualClock } from '../testing/manual-clock.ts';
 import { silentLogger } from '../testing/turn-fixture.ts';
@@ -23,6 +23,8 @@ const clientTurns: BackgroundResponsesOptions['clientTurns'] = {
   check: () => undefined,
   admit: () => undefined,
   refused: () => {},
+  record: (asked, call) =>
+    new TurnRecord({ ...asked, dialect: asked.protocol, model: 'm', isStream: false, call }, clock),
   run: (turn) => {
     turns.push(turn);
     return new Promise((resolve) => turn.signal.listen(() => resolve(undefined)));
@@ -49,8 +51,7 @@ beforeEach(() => {
   turns = [];
   responses = new StoredResponses(new BufferedStore({ clock, maxBytes: 1_000_000 }), 3_600_000, () => {});
   running = new RunningTurns(clock);
-  const open = () =>
-    new BackgroundResponses({ ...options, responses, running, clock, records: new TurnRecords(clock) });
+  const open = () => new BackgroundResponses({ ...options, responses, running, clock });
   one = open();
   other = open();
 });
@@ -108,7 +109,6 @@ it('stays alive for as long as it runs, and is failed once its instance is gone'
     responses: dead,
     running,
     clock,
-    records: new TurnRecords(clock),
   });
   const failed = { status: 'failed', error: { code: 'server_error' } };
   expect(await later.look('me', id)).toMatchObject({ response: failed, answeredBy: 'warp/big' });

@@ -17,7 +17,6 @@ import type { Allowance } from '../limits/allowance.ts';
 import type { Routes } from '../models/routing.ts';
 import { AnswerHead, modelsOf } from '../output/answer-head.ts';
 import { EventLog } from '../output/event-log.ts';
-import type { TurnRecords } from '../records/turn-record.ts';
 import type { Attempt } from '../turn/attempt.ts';
 import type { ClientTurns } from '../turn/client-turns.ts';
 import { type Carrier, type RunningTurns, TurnSignal } from '../turn/running-turns.ts';
@@ -26,11 +25,10 @@ import type { ReadRequest } from './responses-request.ts';
 import { isUnderWay, type StoredResponse, type StoredResponses } from './stored-responses.ts';
 
 export interface BackgroundResponsesOptions {
-  readonly clientTurns: Pick<ClientTurns, 'check' | 'admit' | 'refused' | 'run'>;
+  readonly clientTurns: Pick<ClientTurns, 'check' | 'admit' | 'refused' | 'record' | 'run'>;
   readonly routes: Pick<Routes, 'plan'>;
   readonly running: RunningTurns;
   readonly responses: StoredResponses;
-  readonly records: TurnRecords;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly keys: Pick<ClientKeys, 'renewed' | 'faultOf'>;
@@ -137,9 +135,9 @@ export class BackgroundResponses {
     held: HeldBody | undefined,
     allowance: Allowance | undefined,
   ): Promise<void> {
-    const { clientTurns, responses, records } = this.#options;
+    const { clientTurns, responses } = this.#options;
     const { id } = run;
-    const { client, requestId, decoded, affinityKey } = run.request;
+    const { client, requestId, decoded, trace } = run.request;
     const { id: clientId } = client;
     const warn = (error: unknown): void => {
       const fields = { err: error, request_id: requestId };
@@ -149,23 +147,14 @@ export class BackgroundResponses {
     void this.#watch(run, over.signal);
     try {
       if (!run.isForgotten) await responses.put(clientId, run.toStore(run.inProgress())).catch(warn);
-      const record = records.begin({
-        requestId,
-        client,
-        dialect: 'responses',
-        model: decoded.request.model,
-        isStream: decoded.isStream,
-        call: { by: 'background', method: 'POST', path: '/v1/responses', trace: run.request.trace },
-      });
+      const affinityKey = run.request.affinityKey ?? decoded.affinityKey;
+      const asked = { protocol: 'responses' as const, decoded, client, affinityKey, requestId };
+      const call = { by: 'background', method: 'POST', path: '/v1/responses', trace } as const;
       await clientTurns.run(
         {
-          protocol: 'responses',
-          record,
-          decoded,
+          ...asked,
+          record: clientTurns.record(asked, call),
           bytes: held?.bytes ?? 0,
-          client,
-          affinityKey: affinityKey ?? decoded.affinityKey,
-          requestId,
           wantsUsage: true,
           images,
           allowance,

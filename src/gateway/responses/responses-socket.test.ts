@@ -2,7 +2,7 @@ import { EventEmitter } from 'node:events';
 import { beforeEach, expect, it } from 'vitest';
 import { BodyBudget } from '../../lib/http/body-budget.ts';
 import { ListeningTime } from '../../lib/process/listening-time.ts';
-import { TurnRecords } from '../records/turn-record.ts';
+import { TurnRecord } from '../records/turn-record.ts';
 import { BufferedStore } from '../state/buffered-store.ts';
 import { createManualClock, type ManualClock, settled } from '../testing/manual-clock.ts';
 import { silentLogger } from '../testing/turn-fixture.ts';
@@ -71,6 +71,8 @@ beforeEach(() => {
     check: () => undefined,
     admit: () => undefined,
     refused: () => {},
+    record: (asked, call) =>
+      new TurnRecord({ ...asked, dialect: asked.protocol, model: 'm', isStream: true, call }, clock),
     run: (turn) => new Promise((resolve) => turns.push({ turn, end: () => resolve(undefined) })),
   };
   running = new RunningTurns(clock);
@@ -82,7 +84,6 @@ beforeEach(() => {
     routes: { check: async () => undefined },
     keys: { renewed: (client) => client, faultOf: () => undefined },
     responses,
-    records: new TurnRecords(clock),
     bodies,
     clock,
     listening,

@@ -335,14 +335,9 @@ class Connection implements Carrier {
         const allowance = admitted instanceof Promise ? await admitted : admitted;
         output = this.#outputOf(request, requestId, streamId ?? undefined, allowance);
         isNoted = true;
-        const record = this.#options.records.begin({
-          requestId,
-          client: this.client,
-          dialect: 'responses',
-          model: decoded.request.model,
-          isStream: true,
-          call: { by: 'websocket', method: 'GET', path: '/v1/responses', trace: this.#client.trace },
-        });
+        const { trace } = this.#client;
+        const call = { by: 'websocket', method: 'GET', path: '/v1/responses', trace } as const;
+        const record = this.#options.clientTurns.record(asked, call);
         await this.#options.clientTurns.run(
           {
             ...asked,

@@ -67,7 +67,8 @@ export class FairShare implements StateStore {
 
   async insert(...[key, value, ttlMs, options]: Parameters<StateStore['insert']>) {
     const known = await this.#store.insert(key, value, ttlMs, options);
-    if (!known) await this.#share(key, value, options);
+    const clientId = known ? undefined : this.#sharerOf(options);
+    if (clientId !== undefined) await this.#share(clientId, key, value);
     return known;
   }
 
@@ -76,14 +77,19 @@ export class FairShare implements StateStore {
     return this.#store.claim(key);
   }
 
-  async put(...[key, value, ttlMs, options]: Parameters<StateStore['put']>): Promise<void> {
-    await this.#share(key, value, options);
-    await this.#store.put(key, value, ttlMs, options);
+  put(...[key, value, ttlMs, options]: Parameters<StateStore['put']>): Promise<void> {
+    const clientId = this.#sharerOf(options);
+    const put = () => this.#store.put(key, value, ttlMs, options);
+    return clientId === undefined ? put() : this.#share(clientId, key, value).then(put);
+  }
+
+  /** The client whose entry is counted. */
+  #sharerOf({ clientId }: PutOptions = {}): string | undefined {
+    return this.#areSeveral() ? clientId : undefined;
   }
 
   /** Counts the entry as its client's, and makes room for it among the client's own. */
-  async #share(key: string, value: Uint8Array, { clientId }: PutOptions = {}): Promise<void> {
-    if (clientId === undefined || !this.#areSeveral()) return;
+  async #share(clientId: string, key: string, value: Uint8Array): Promise<void> {
     const share = this.#shares.get(clientId) ?? { sizes: new Map(), bytes: 0 };
     this.#shares.set(clientId, share);
     this.#note(share, key, sizeOf(value));

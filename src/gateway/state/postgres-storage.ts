@@ -132,26 +132,13 @@ class PostgresStorage implements Storage {
   }
 
   async insert(secret: string, entry: Entry): Promise<boolean> {
-    const { place, seal } = sealingOf(secret);
-    const size = sizeOf(entry.value);
-    const now = this.#clock.now();
-    const inserted = await this.#db.writing.run(
-      `INSERT INTO gateway_keep (key, size, used_at, expires_at, value) VALUES ($1, $2, $3, $4, $5)
-       ON CONFLICT (key) DO UPDATE SET size = excluded.size, used_at = excluded.used_at,
-         expires_at = excluded.expires_at, value = excluded.value WHERE gateway_keep.expires_at <= $3`,
-      place,
-      size,
-      now,
-      entry.expiresAt,
-      seal(entry.value),
-    );
-    this.#isChanged = true;
-    this.#writtenBytes += size;
-    return inserted > 0;
+    return (await this.#put(secret, entry, 'WHERE gateway_keep.expires_at <= $3')) > 0;
   }
 
   async write(changes: readonly Change[]): Promise<void> {
-    await Promise.all(changes.map(([secret, entry]) => this.#writeOne(secret, entry)));
+    await Promise.all(
+      changes.map(([secret, entry]) => (entry ? this.#put(secret, entry) : this.#remove(secret))),
+    );
     if (this.#writtenBytes >= this.#maxBytes * tidyShare) await this.#tidy();
   }
 
@@ -162,14 +149,18 @@ class PostgresStorage implements Storage {
     await this.#db.close();
   }
 
-  async #writeOne(secret: string, entry: Entry | undefined): Promise<void> {
+  #remove(secret: string): Promise<number> {
+    return this.#db.writing.run('DELETE FROM gateway_keep WHERE key = $1', sealingOf(secret).place);
+  }
+
+  /** `replaced`: which entries under the same key it replaces. Answers how many it has written. */
+  async #put(secret: string, entry: Entry, replaced = ''): Promise<number> {
     const { place, seal } = sealingOf(secret);
-    if (!entry) return void (await this.#db.writing.run('DELETE FROM gateway_keep WHERE key = $1', place));
     const size = sizeOf(entry.value);
-    await this.#db.writing.run(
+    const written = await this.#db.writing.run(
       `INSERT INTO gateway_keep (key, size, used_at, expires_at, value) VALUES ($1, $2, $3, $4, $5)
        ON CONFLICT (key) DO UPDATE SET size = excluded.size, used_at = excluded.used_at,
-         expires_at = excluded.expires_at, value = excluded.value`,
+         expires_at = excluded.expires_at, value = excluded.value ${replaced}`,
       place,
       size,
       this.#clock.now(),
@@ -178,6 +169,7 @@ class PostgresStorage implements Storage {
     );
     this.#isChanged = true;
     this.#writtenBytes += size;
+    return written;
   }
 
   #opened(row: Row, unseal: (sealed: Uint8Array) => Uint8Array): Uint8Array | undefined {

@@ -1,5 +1,5 @@
-import { AppError, type AppErrorOptions } from '../../core/errors.ts';
-import { HttpFault } from '../../lib/http/http-fault.ts';
+import { AppError, type AppErrorOptions, type ErrorCode } from '../../core/errors.ts';
+import { HttpFault, type HttpFaultKind } from '../../lib/http/http-fault.ts';
 import { httpFaultFrom } from '../../lib/http/http-server.ts';
 import { NoAnswerError, NotPoolError, PoolError, QueueFullError } from '../../pool-api/errors.ts';
 import { hindranceSentence, type Verdict } from '../../pool-api/readiness.ts';
@@ -117,40 +117,29 @@ function standingOf({ shortage }: PoolError): 'spent' | 'limited' | 'busy' | 're
   return has('exhausted', 'free_quota_spent') ? 'spent' : 'none';
 }
 
-function shortageError(
-  error: PoolError,
-  options: { cause: unknown; retryAfterMs?: number },
-  verdict: Verdict | undefined,
-): AppError {
-  const retrying = { retryAfterMs: 5_000, ...options };
-  switch (standingOf(error)) {
-    case 'limited':
-      return new AppError(
-        'upstream_rate_limited',
-        'The accounts that could answer are rate limited for the moment; try again after the time in Retry-After.',
-        retrying,
-      );
-    case 'busy':
-      return new AppError(
-        'no_account_available',
-        'All accounts are in use; try again in a moment.',
-        retrying,
-      );
-    case 'resting':
-      return new AppError(
-        'no_account_available',
-        'The accounts that could answer are resting after a failure or until their token is renewed; try again after the time in Retry-After.',
-        retrying,
-      );
-    case 'spent':
-      return new AppError(
-        'upstream_quota_exhausted',
-        'Every account that could answer has used up its quota; wait for its reset or add an account.',
-        options,
-      );
-    case 'none':
-      return new AppError('no_account_available', unusable(error, verdict), retrying);
-  }
+const shortages: Readonly<
+  Record<Exclude<ReturnType<typeof standingOf>, 'none'>, readonly [ErrorCode, string]>
+> = {
+  limited: [
+    'upstream_rate_limited',
+    'The accounts that could answer are rate limited for the moment; try again after the time in Retry-After.',
+  ],
+  busy: ['no_account_available', 'All accounts are in use; try again in a moment.'],
+  resting: [
+    'no_account_available',
+    'The accounts that could answer are resting after a failure or until their token is renewed; try again after the time in Retry-After.',
+  ],
+  spent: [
+    'upstream_quota_exhausted',
+    'Every account that could answer has used up its quota; wait for its reset or add an account.',
+  ],
+};
+
+function shortageError(error: PoolError, options: AppErrorOptions, verdict: Verdict | undefined): AppError {
+  const standing = standingOf(error);
+  const [code, message] =
+    standing === 'none' ? (['no_account_available', unusable(error, verdict)] as const) : shortages[standing];
+  return new AppError(code, message, standing === 'spent' ? options : { retryAfterMs: 5_000, ...options });
 }
 
 function unusable({ shortage }: PoolError, verdict: Verdict | undefined): string {
@@ -161,29 +150,25 @@ function unusable({ shortage }: PoolError, verdict: Verdict | undefined): string
     : 'No usable account is in the pool; its owner has to add one or mend one.';
 }
 
+const faultCodes: Readonly<Record<HttpFaultKind, ErrorCode>> = {
+  foreign_host: 'host_not_allowed',
+  foreign_origin: 'origin_not_allowed',
+  invalid_key: 'invalid_key',
+  too_many_attempts: 'key_rate_limited',
+  invalid_request: 'invalid_request',
+  invalid_body: 'invalid_request',
+  client_left: 'cancelled',
+  too_large: 'too_large',
+  overloaded: 'overloaded',
+  unsupported_encoding: 'unsupported_media_type',
+  not_found: 'not_found',
+  method_not_allowed: 'method_not_allowed',
+};
+
 /** Whatever was thrown about a request, as the error its client sees. */
 export function appErrorFrom(error: unknown): AppError {
   const fault = httpFaultFrom(error);
   if (!(fault instanceof HttpFault)) return AppError.from(fault);
-  switch (fault.kind) {
-    case 'foreign_host':
-      return new AppError('host_not_allowed', fault.message);
-    case 'foreign_origin':
-      return new AppError('origin_not_allowed', fault.message);
-    case 'invalid_request':
-    case 'invalid_body':
-      return new AppError('invalid_request', fault.message);
-    case 'client_left':
-      return new AppError('cancelled', fault.message);
-    case 'too_many_attempts':
-      return new AppError('key_rate_limited', fault.message, { retryAfterMs: fault.retryAfterMs ?? 0 });
-    case 'unsupported_encoding':
-      return new AppError('unsupported_media_type', fault.message);
-    default:
-      return new AppError(
-        fault.kind,
-        fault.message,
-        fault.retryAfterMs === undefined ? {} : { retryAfterMs: fault.retryAfterMs },
-      );
-  }
+  const { kind, message, retryAfterMs } = fault;
+  return new AppError(faultCodes[kind], message, retryAfterMs === undefined ? {} : { retryAfterMs });
 }

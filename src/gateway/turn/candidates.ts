@@ -299,7 +299,7 @@ export interface Path extends Candidate {
   readonly candidate: Candidate;
   /** With the upstream's model name and the instructions of the checks. */
   readonly request: AskedRequest;
-  conversation: Conversation;
+  readonly conversation: Conversation;
   readonly session: Session | undefined;
   readonly output: TurnOutput;
   readonly checks: readonly AnswerCheck[];
@@ -332,15 +332,15 @@ export interface SoFar {
   readonly broken: BrokenAnswer | undefined;
 }
 
-/** The way as to an upstream that remembers nothing. */
+/** A promise where a conversation is looked for: its upstream remembers them. */
 export function pathTo(
   { conversations, affinity, schemas }: PathDependencies,
-  { client, affinityKey }: ClientTurn,
+  { client, affinityKey, bytes }: ClientTurn,
   candidate: Candidate,
   soFar: SoFar,
   output: TurnOutput,
   delivery: Delivery,
-): Path {
+): Path | Promise<Path> {
   const { route, handling } = candidate;
   const { emulated } = handling;
   const { broken } = soFar;
@@ -349,12 +349,15 @@ export function pathTo(
   const asked = isPrefilled ? prefilled(whole, broken) : whole;
   const checks = emulated.size === 0 ? [] : checksOf(asked, emulated, schemas, client.id);
   const request = checks.reduce((instructed, check) => check.instruct(instructed), asked);
-  const provider = route.provider.name;
-  return {
+  const { name: provider, outbound } = route.provider;
+  const found = outbound?.hasMemory
+    ? conversations.find(client.id, provider, request, bytes)
+    : conversations.unremembered(client.id, request);
+  return onceKnown(found, (conversation) => ({
     ...candidate,
     candidate,
     request,
-    conversation: conversations.unremembered(client.id, request),
+    conversation,
     session: affinityKey === undefined ? undefined : affinity.sessionOf(client.id, provider, affinityKey),
     checks,
     unchecked: checks.length === 0 ? [] : checks.flatMap((check) => check.unchecked ?? []),
@@ -367,17 +370,7 @@ export function pathTo(
     isRefused: false,
     isLeft: false,
     shortage: undefined,
-  };
-}
-
-/** Looked for where its upstream remembers. */
-export function conversationOn(
-  { route, request, conversation }: Path,
-  { conversations }: Pick<PathDependencies, 'conversations'>,
-  { client, bytes }: ClientTurn,
-): Conversation | Promise<Conversation> {
-  const { name, outbound } = route.provider;
-  return outbound?.hasMemory ? conversations.find(client.id, name, request, bytes) : conversation;
+  }));
 }
 
 /** After how long the pool may have an account for it. */

@@ -11,7 +11,7 @@ import type { LimitedKey } from '../limits/slices.ts';
 import { costOf } from '../models/catalogue.ts';
 import type { RoutePlan } from '../models/route.ts';
 import { keptTurn, notedTurn, type RefusedTurn, shownName } from '../records/shown-turn.ts';
-import type { TurnEnded, TurnRecord } from '../records/turn-record.ts';
+import type { CalledBy, TurnEnded, TurnRecord } from '../records/turn-record.ts';
 import type { Admission } from './admission.ts';
 import { checkRequest } from './candidates.ts';
 import type { GatewayMetrics } from './metrics.ts';
@@ -100,6 +100,13 @@ export class ClientTurns {
     const plan =
       turn.plan ?? (await this.#dependencies.routes.plan(turn.decoded.request, turn).catch(() => undefined));
     return this.#limits.reserve(key, estimateOf(turn, plan));
+  }
+
+  /** The record of a turn that begins. `call`: how it came. */
+  record({ requestId, client, protocol, decoded }: LimitedTurn, call: CalledBy): TurnRecord {
+    const { request, isStream, choices } = decoded;
+    const asked = { requestId, client, dialect: protocol, model: request.model, isStream, choices, call };
+    return this.#dependencies.records.begin(asked);
   }
 
   /** From now on `check` refuses every turn. */

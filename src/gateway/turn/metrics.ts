@@ -26,21 +26,7 @@ const prefix = 'warp2api_gateway_';
 /** Keys that have figures of their own, those that were used first: an operator may make thousands. */
 const mostKeys = 200;
 /** Families that a model's name may begin with; clients name models as they like, so other names are one class. */
-const families = [
-  'claude',
-  'gpt',
-  'o1',
-  'o3',
-  'o4',
-  'gemini',
-  'grok',
-  'deepseek',
-  'qwen',
-  'kimi',
-  'glm',
-  'auto',
-  'sandbox',
-];
+const families = /^(?:claude|gpt|o1|o3|o4|gemini|grok|deepseek|qwen|kimi|glm|auto|sandbox)/i;
 
 export function createGatewayMetrics(options: {
   turns(): number;
@@ -259,6 +245,5 @@ export function createGatewayMetrics(options: {
 }
 
 export function familyOf(model: string): string {
-  const name = model.slice(model.lastIndexOf('/') + 1).toLowerCase();
-  return families.find((family) => name.startsWith(family)) ?? 'other';
+  return families.exec(model.slice(model.lastIndexOf('/') + 1))?.[0].toLowerCase() ?? 'other';
 }

@@ -18,7 +18,6 @@ import {
   type Candidate,
   type CandidateDependencies,
   Candidates,
-  conversationOn,
   type Path,
   type PathDependencies,
   pathTo,
@@ -164,11 +163,10 @@ class TurnRun {
   #take(candidate: Candidate): Path | Promise<Path> {
     const { delivery } = this.#candidates;
     const soFar = { rejected: this.#rejected, broken: this.#broken };
-    const path = pathTo(this.#dependencies, this.#turn, candidate, soFar, this.#output, delivery);
-    return onceKnown(conversationOn(path, this.#dependencies, this.#turn), (conversation) => {
-      path.conversation = conversation;
+    const found = pathTo(this.#dependencies, this.#turn, candidate, soFar, this.#output, delivery);
+    return onceKnown(found, (path) => {
       const { provider, model } = path.route;
-      const { accountId: remembered_on } = conversation;
+      const { accountId: remembered_on } = path.conversation;
       const chosen = { provider: provider.name, upstream_model: model, remembered_on };
       this.#steps?.debug(chosen, 'the route is chosen');
       this.#paths.push(path);

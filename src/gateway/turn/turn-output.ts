@@ -23,50 +23,40 @@ export interface TurnOutput {
 /** Holds an answer that no client has seen yet. */
 export class BufferedOutput implements TurnOutput {
   readonly isBuffered = true;
-  readonly #output: TurnOutput;
+  protected readonly output: TurnOutput;
   answer: CollectedTurn | undefined;
 
   constructor(output: TurnOutput) {
-    this.#output = output;
+    this.output = output;
   }
 
   get status(): number {
-    return this.#output.status;
+    return this.output.status;
   }
   begin(attempt: Attempt): void {
-    this.#output.begin(attempt);
+    this.output.begin(attempt);
   }
-  write(): undefined {}
-  finish(answer: CollectedTurn): void {
+  write(_events: readonly TurnEvent[]): undefined {}
+  finish(answer: CollectedTurn, _events: readonly TurnEvent[]): void {
     this.answer = answer;
   }
   fail(): void {}
 }
 
 /** Holds a streamed answer until it is whole: one that breaks off is begun again, and the client does not notice. */
-export class HeldOutput implements TurnOutput {
-  readonly isBuffered = true;
-  readonly #output: TurnOutput;
+export class HeldOutput extends BufferedOutput {
   #held: TurnEvent[] = [];
 
-  constructor(output: TurnOutput) {
-    this.#output = output;
-  }
-
-  get status(): number {
-    return this.#output.status;
-  }
-  begin(attempt: Attempt): void {
+  override begin(attempt: Attempt): void {
     this.#held = [];
-    this.#output.begin(attempt);
+    super.begin(attempt);
   }
-  write(events: readonly TurnEvent[]): undefined {
+  override write(events: readonly TurnEvent[]): undefined {
     for (const event of events) this.#held.push(event);
   }
-  finish(answer: CollectedTurn, events: readonly TurnEvent[]): void {
-    this.#output.finish(answer, [...this.#held, ...events]);
+  override finish(answer: CollectedTurn, events: readonly TurnEvent[]): void {
+    this.output.finish(answer, [...this.#held, ...events]);
   }
-  fail(): void {}
 }
 
 /** An answer that broke off, as far as the client has it. */
