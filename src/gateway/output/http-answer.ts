@@ -103,7 +103,9 @@ export abstract class HttpAnswer<Options> extends HttpCarrier {
 
   /** Of the choices that have got as far. */
   protected get known(): Attempt[] {
-    return this.attempts.filter((attempt) => attempt !== undefined);
+    return this.choices.length === 1
+      ? (this.attempts as Attempt[])
+      : this.attempts.filter((attempt) => attempt !== undefined);
   }
 
   protected get identity(): AnswerIdentity {

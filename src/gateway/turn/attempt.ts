@@ -2,20 +2,13 @@ import type { Dispatcher } from 'undici';
 import type { Handling } from '../../core/capabilities.ts';
 import { AppError } from '../../core/errors.ts';
 import type { Outbound, OutboundTurn, TurnDecoder, UpstreamHeaders } from '../../core/protocol.ts';
-import {
-  type CallListener,
-  type ExchangingProvider,
-  type RunningCall,
-  relayingOutbound,
-  type TurnCaller,
-  type UpstreamTimeouts,
-} from '../../core/provider.ts';
+import { type CallListener, type RunningCall, relayingOutbound, type UpstreamTimeouts } from '../../core/provider.ts';
 import type { AskedRequest, TurnEvent, Usage } from '../../core/turn.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { debugLog, type Logger } from '../../lib/log/logger.ts';
 import { onceKnown } from '../../lib/once-known.ts';
 import type { ListeningTime } from '../../lib/process/listening-time.ts';
-import { ownTurn } from '../../lib/process/own-turn.ts';
+import { largeBytes, ownTurn } from '../../lib/process/own-turn.ts';
 import type { KnownSecrets } from '../../lib/secrets/known-secrets.ts';
 import type { TraceHeaders } from '../../lib/telemetry/trace-headers.ts';
 import { type Stage, stagesOf } from '../emulation/stages.ts';
@@ -140,10 +133,15 @@ export class Attempt implements CallListener {
     this.#dependencies.models.noteTeam(this.route.provider, account);
     this.#remembered = this.#path.conversation.goOn(account.id);
     this.#turn.signal.listen(this.#onAbort);
+    const { provider } = this.route;
     try {
+      const prepared = this.#prepare();
+      const baseUrl = provider.caller ? '' : provider.baseUrl();
+      const isLarge = this.#turn.bytes >= largeBytes;
       // Mostly there is nothing to wait for.
-      const begun = onceKnown(this.#prepare(), (prepared) => this.#begin(prepared));
-      if (begun instanceof Promise) begun.catch((thrown: unknown) => this.#break(thrown));
+      if (!(isLarge || prepared instanceof Promise || baseUrl instanceof Promise))
+        this.#send(prepared, baseUrl);
+      else this.#sendLater(prepared, baseUrl).catch((thrown: unknown) => this.#break(thrown));
     } catch (thrown) {
       this.#break(thrown);
     }
@@ -192,49 +190,51 @@ export class Attempt implements CallListener {
     return onceKnown(this.#dependencies.reasoning.completed(client.id, request), prepare);
   }
 
-  #begin({ turn, ignored }: PreparedTurn): undefined | Promise<undefined> {
+  async #sendLater(
+    prepared: PreparedTurn | Promise<PreparedTurn>,
+    baseUrl: string | Promise<string>,
+  ): Promise<void> {
+    const [turn, url] = await Promise.all([prepared, baseUrl]);
+    await ownTurn(this.#turn.bytes);
+    this.#send(turn, url);
+  }
+
+  #send({ turn, ignored }: PreparedTurn, baseUrl: string): void {
     if (ignored.length > 0) this.ignored = [...ignored, ...this.ignored];
+    this.#turn.signal.throwIfAborted();
+    const { dispatcher, userAgent, timeouts, listening, clock, running } = this.#dependencies;
     const { provider } = this.route;
-    if (provider.caller) return this.#start(provider.caller, turn);
-    const send = () => onceKnown(provider.baseUrl(), (baseUrl) => this.#send(provider, turn, baseUrl));
-    return ownTurn(this.#turn.bytes)?.then(send) ?? send();
-  }
-
-  /** The provider's own way to carry a turn. */
-  #start(caller: TurnCaller, { request }: OutboundTurn): undefined {
-    const { timeouts, listening } = this.#dependencies;
-    this.#turn.signal.throwIfAborted();
     const account = providerAccountOf(this.lease.account);
-    this.#watch(caller.start({ timeouts, now: listening.now, listener: this, request, account }));
-  }
-
-  #send(provider: ExchangingProvider, turn: OutboundTurn, baseUrl: string): undefined {
-    const { dispatcher, userAgent, timeouts, listening } = this.#dependencies;
-    this.#turn.signal.throwIfAborted();
-    const { relayed, leavesProofsOut } = this.#path;
-    const relaying = relayed && relayingOutbound(provider, relayed);
-    const outbound = relaying ?? provider.outbound;
-    this.#outbound = outbound;
-    const answer =
-      relayed && relaying
-        ? relaying.relay.open({ ...relayed, leavesProofsOut }, turn.request.model)
-        : outbound.open({ ...turn, ...this.#caching });
-    this.#decoder = answer.decoder;
-    this.#watch(
-      callUpstream({
-        timeouts,
-        now: listening.now,
-        listener: this,
+    const watched = { timeouts, now: listening.now, listener: this };
+    if (provider.caller) {
+      // The provider's own way to carry a turn.
+      this.#call = provider.caller.start({ ...watched, request: turn.request, account });
+    } else {
+      const { relayed, leavesProofsOut } = this.#path;
+      const relaying = relayed && relayingOutbound(provider, relayed);
+      const outbound = relaying ?? provider.outbound;
+      this.#outbound = outbound;
+      const answer =
+        relayed && relaying
+          ? relaying.relay.open({ ...relayed, leavesProofsOut }, turn.request.model)
+          : outbound.open({ ...turn, ...this.#caching });
+      this.#decoder = answer.decoder;
+      this.#call = callUpstream({
+        ...watched,
         dispatcher,
         baseUrl,
         needsHttp2: provider.needsHttp2 === true,
         outbound,
         answer,
-        authHeaders: provider.authHeaders(providerAccountOf(this.lease.account)),
+        authHeaders: provider.authHeaders(account),
         traceHeaders: this.#traceHeaders,
         userAgent,
-      }),
-    );
+      });
+    }
+    this.#sentAt = clock.monotonic();
+    this.#listeningSince = listening.now();
+    // One that cannot be sent has ended before it was returned.
+    if (!this.#isClosed) running.addCall(this);
   }
 
   get #caching(): Pick<OutboundTurn, 'cachesPrompts' | 'cacheKey'> {
@@ -242,14 +242,6 @@ export class Attempt implements CallListener {
     const { affinityKey, client } = this.#turn;
     const key = affinityKey === undefined ? {} : { cacheKey: cacheKeyOf(client.id, affinityKey) };
     return { cachesPrompts: true, ...key };
-  }
-
-  #watch(call: RunningCall): void {
-    this.#call = call;
-    this.#sentAt = this.#dependencies.clock.monotonic();
-    this.#listeningSince = this.#dependencies.listening.now();
-    // One that cannot be sent has ended before it was returned.
-    if (!this.#isClosed) this.#dependencies.running.addCall(this);
   }
 
   checkTimeouts(now: number): void {

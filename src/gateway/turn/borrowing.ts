@@ -72,7 +72,7 @@ export class Borrowing {
       client: this.#turn.client.id,
       prefer: known ?? preferred,
       preference: known === undefined ? ('soft' as const) : ('hard' as const),
-      exclude: route.barred ? new Set([...excluded, ...route.barred]) : excluded,
+      exclude: route.barred ? excluded.union(route.barred) : excluded,
       isFreeBarred,
       trace: record.trace?.headers,
     };
@@ -127,7 +127,7 @@ export class Borrowing {
     spent: ReadonlyMap<string, SpentLimit> | undefined,
     mayWait: boolean,
   ): Promise<TurnLease> {
-    const free = spent && (await this.#ifAnyIsFree(sparing));
+    const free = spent && (await this.#acquireBy(sparing).catch(ifShort));
     return free ?? (await this.#acquire(demand, [...(spent?.values() ?? [])], mayWait));
   }
 
@@ -155,18 +155,16 @@ export class Borrowing {
 
   /** One that may have nothing left as well, but none that the upstream has refused for that, until it may be tried again. */
   async #acquire(demand: Demand, spent: readonly SpentLimit[], mayWait: boolean): Promise<TurnLease> {
-    const { leases, clock } = this.#dependencies;
-    const signal = this.#turn.signal.whole;
+    const { clock } = this.#dependencies;
+    const { signal } = this.#turn;
     const now = clock.now();
     const barred = spent.filter(
       ({ barredUntil, accountId }) => barredUntil > now && !demand.exclude.has(accountId),
     );
     const acquire = (others: Demand, mostMs: number) =>
       mayWait
-        ? this.waiting((deadline) =>
-            leases.acquire({ ...others, signal, deadline: Math.min(deadline, clock.monotonic() + mostMs) }),
-          )
-        : leases.acquire({ ...others, signal, deadline: clock.monotonic() });
+        ? this.waiting((until) => this.#acquireBy(others, Math.min(until, clock.monotonic() + mostMs)))
+        : this.#acquireBy(others);
     if (barred.length === 0) return acquire(demand, Number.POSITIVE_INFINITY);
     const openInMs = Math.min(...barred.map(({ barredUntil }) => barredUntil)) - now;
     const begunAt = clock.monotonic();
@@ -182,48 +180,34 @@ export class Borrowing {
       const leftMs = openInMs - (clock.monotonic() - begunAt);
       if (!isShort(error)) throw error;
       if (!mayWait || leftMs > this.#waitLeftMs) throw limitedHere(error, barred.length, leftMs);
-      await this.waiting(() => sleep(clock, Math.max(0, leftMs), signal, true));
+      await this.waiting(() => sleep(clock, Math.max(0, leftMs), signal.whole, true));
       signal.throwIfAborted();
       return await acquire(demand, Number.POSITIVE_INFINITY);
     }
   }
 
-  async #ifAnyIsFree(demand: Demand): Promise<TurnLease | undefined> {
-    const { leases, clock } = this.#dependencies;
-    try {
-      return await leases.acquire({
-        ...demand,
-        signal: this.#turn.signal.whole,
-        deadline: clock.monotonic(),
-      });
-    } catch (error) {
-      if (isShort(error)) return undefined;
-      throw error;
-    }
+  /** Waits until then at most; without it not at all. */
+  #acquireBy(demand: Demand, deadline = this.#dependencies.clock.monotonic()): Promise<TurnLease> {
+    return this.#dependencies.leases.acquire({ ...demand, deadline, signal: this.#turn.signal.whole });
   }
 
   /** Throws the error to show where an account is free that this turn has not tried: a refusal is not worked around. */
   async #mustBeShort(demand: Demand): Promise<void> {
-    const { leases, clock } = this.#dependencies;
-    let free: TurnLease;
-    try {
-      free = await leases.acquire({
-        ...demand,
-        signal: this.#turn.signal.whole,
-        deadline: clock.monotonic(),
-      });
-    } catch (error) {
-      if (isAboutOthers(error)) return;
-      throw error;
-    }
-    free.release();
-    if (!this.#failover.mayReturnTo(free.account.id)) throw this.#failover.shown();
+    const free = await this.#acquireBy(demand).catch((error: unknown) => {
+      if (!isAboutOthers(error)) throw error;
+    });
+    free?.release();
+    if (free && !this.#failover.mayReturnTo(free.account.id)) throw this.#failover.shown();
   }
 }
 
+function ifShort(error: unknown): undefined {
+  if (!isShort(error)) throw error;
+}
+
 function without(demand: Demand, accountIds: Iterable<string> = []): Demand {
-  const more = [...accountIds];
-  return more.length === 0 ? demand : { ...demand, exclude: new Set([...demand.exclude, ...more]) };
+  const more = new Set(accountIds);
+  return more.size === 0 ? demand : { ...demand, exclude: demand.exclude.union(more) };
 }
 
 /** The pool knows nothing of accounts that are left out here: its answer is completed with them. */

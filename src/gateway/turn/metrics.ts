@@ -9,15 +9,7 @@ import type { Admission } from './admission.ts';
 import type { ClientTurn } from './client-turns.ts';
 import type { TurnResult } from './run-turn.ts';
 
-/** The gateway's figures: one note for each turn, at its end. Labels are words of our own or of the operator, never a client's. */
-export interface GatewayMetrics {
-  turnEnded(
-    turn: Pick<ClientTurn, 'protocol' | 'decoded' | 'client'>,
-    result: TurnResult,
-    durationMs: number,
-  ): void;
-  text(): Promise<string>;
-}
+export type GatewayMetrics = ReturnType<typeof createGatewayMetrics>;
 
 /** By the values of labels. */
 type Counted = Iterable<readonly [string | number | readonly string[], number]>;
@@ -28,6 +20,7 @@ const mostKeys = 200;
 /** Families that a model's name may begin with; clients name models as they like, so other names are one class. */
 const families = /^(?:claude|gpt|o1|o3|o4|gemini|grok|deepseek|qwen|kimi|glm|auto|sandbox)/i;
 
+/** The gateway's figures: one note for each turn, at its end. Labels are words of our own or of the operator, never a client's. */
 export function createGatewayMetrics(options: {
   turns(): number;
   waiting(): number;
@@ -48,7 +41,7 @@ export function createGatewayMetrics(options: {
   readonly records: Pick<TurnRecords, 'leftOut'>;
   readonly admission: Pick<Admission, 'load' | 'reason' | 'refused'>;
   readonly limits: Pick<Limits, 'refused' | 'passed'>;
-}): GatewayMetrics {
+}) {
   const registry = new Registry();
   const registers = [registry];
   const gauge = (name: string, help: string, read: () => number | boolean): void => {
@@ -221,7 +214,11 @@ export function createGatewayMetrics(options: {
   gauge('database_up', '1 when the database of client keys and usage answers.', options.isDatabaseReachable);
 
   return {
-    turnEnded({ protocol, decoded, client }, result, durationMs) {
+    turnEnded(
+      { protocol, decoded, client }: Pick<ClientTurn, 'protocol' | 'decoded' | 'client'>,
+      result: TurnResult,
+      durationMs: number,
+    ): void {
       const { error, route, usage } = result;
       const provider = route?.provider.name ?? 'none';
       turns.add(1, `${protocol}\n${familyOf(decoded.request.model)}\n${error?.code ?? 'success'}`);
