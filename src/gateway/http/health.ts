@@ -9,7 +9,7 @@ import type { PoolWatch } from '../leases/pool-watch.ts';
 import type { BufferedStore } from '../state/buffered-store.ts';
 import type { Admission } from '../turn/admission.ts';
 import { keyNotAccepted } from '../turn/app-errors.ts';
-import type { TurnDependencies } from '../turn/run-turn.ts';
+import type { TurnDependencies } from '../turn/client-turns.ts';
 
 export interface HealthSources {
   readonly dependencies: Pick<TurnDependencies, 'reach' | 'circuits' | 'routes' | 'ledger'>;

@@ -1,53 +1,24 @@
-import type { Dispatcher } from 'undici';
 import type { Handling } from '../../core/capabilities.ts';
 import { AppError } from '../../core/errors.ts';
 import type { Outbound, OutboundTurn, TurnDecoder, UpstreamHeaders } from '../../core/protocol.ts';
-import { type CallListener, type RunningCall, relayingOutbound, type UpstreamTimeouts } from '../../core/provider.ts';
+import { type CallListener, type RunningCall, relayingOutbound } from '../../core/provider.ts';
 import type { AskedRequest, TurnEvent, Usage } from '../../core/turn.ts';
-import type { Clock } from '../../lib/clock.ts';
-import { debugLog, type Logger } from '../../lib/log/logger.ts';
+import { debugLog } from '../../lib/log/logger.ts';
 import { onceKnown } from '../../lib/once-known.ts';
-import type { ListeningTime } from '../../lib/process/listening-time.ts';
 import { largeBytes, ownTurn } from '../../lib/process/own-turn.ts';
-import type { KnownSecrets } from '../../lib/secrets/known-secrets.ts';
 import type { TraceHeaders } from '../../lib/telemetry/trace-headers.ts';
 import { type Stage, stagesOf } from '../emulation/stages.ts';
 import { countedUsage, hasTokens, shownUsage } from '../emulation/token-count.ts';
 import type { AskedTurn, PreparedTurn } from '../images/turn-images.ts';
-import type { AccountLimits } from '../leases/account-limits.ts';
 import { providerAccountOf, type TurnLease } from '../leases/lease-cache.ts';
-import type { ModelLists } from '../models/model-lists.ts';
 import type { Route } from '../models/route.ts';
 import { maxEntryBytes } from '../state/state-store.ts';
 import { cacheKeyOf } from './affinity.ts';
 import type { Path } from './candidates.ts';
-import type { ClientTurn } from './client-turns.ts';
+import type { ClientTurn, TurnDependencies } from './client-turns.ts';
 import { CollectedAnswer } from './collected-answer.ts';
-import { type RememberedReasoning, withoutProofs } from './conversations.ts';
-import type { LoggedContent } from './logged-content.ts';
-import type { RunningTurns } from './running-turns.ts';
+import { withoutProofs } from './conversations.ts';
 import { callUpstream } from './upstream.ts';
-import type { Circuits, ProviderReach } from './upstream-health.ts';
-
-export interface AttemptDependencies {
-  readonly dispatcher: Dispatcher;
-  readonly clock: Clock;
-  readonly listening: ListeningTime;
-  readonly userAgent: string;
-  /** An upstream's refusal may repeat what it was sent. */
-  readonly secrets: KnownSecrets;
-  readonly timeouts: UpstreamTimeouts;
-  /** Checks the time limits of upstream calls. */
-  readonly running: RunningTurns;
-  readonly models: Pick<ModelLists, 'outdated' | 'noteTeam' | 'refused'>;
-  readonly limits: Pick<AccountLimits, 'spentFor' | 'noteHead' | 'noteSpent' | 'judged'>;
-  readonly reach: Pick<ProviderReach, 'connected'>;
-  readonly reasoning: RememberedReasoning;
-  readonly circuits: Circuits;
-  /** Absent: nothing of what is said is logged. */
-  readonly content?: LoggedContent | undefined;
-  readonly logger: Logger;
-}
 
 /** Room for an answer that repeats the largest request; no model writes a tenth of that. All of it is kept until the turn has ended. */
 const mostOutputCharacters = 40_000_000;
@@ -73,7 +44,7 @@ export class Attempt implements CallListener {
   /** What came with the error after which nothing could be sent. */
   unsent: readonly TurnEvent[] = [];
 
-  readonly #dependencies: AttemptDependencies;
+  readonly #dependencies: TurnDependencies;
   readonly #turn: ClientTurn;
   readonly #path: Path;
   readonly #traceHeaders: TraceHeaders | undefined;
@@ -94,7 +65,7 @@ export class Attempt implements CallListener {
 
   /** `traceHeaders`: what the upstream gets of the turn's trace. */
   constructor(
-    dependencies: AttemptDependencies,
+    dependencies: TurnDependencies,
     turn: ClientTurn,
     lease: TurnLease,
     path: Path,

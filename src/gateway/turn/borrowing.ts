@@ -1,22 +1,15 @@
-import type { Clock } from '../../lib/clock.ts';
 import type { Logger } from '../../lib/log/logger.ts';
 import { sleep } from '../../lib/sleep.ts';
 import { PoolError } from '../../pool-api/errors.ts';
 import { isShort } from '../../pool-api/lease-engine.ts';
-import type { AccountLimits, SpentLimit } from '../leases/account-limits.ts';
-import type { LeaseCache, LeaseDemand, TurnLease } from '../leases/lease-cache.ts';
+import type { SpentLimit } from '../leases/account-limits.ts';
+import type { LeaseDemand, TurnLease } from '../leases/lease-cache.ts';
 import type { AttemptNote } from '../records/turn-record.ts';
 import type { Session } from './affinity.ts';
 import { isAboutOthers } from './app-errors.ts';
 import type { Candidate, Path } from './candidates.ts';
-import type { ClientTurn } from './client-turns.ts';
+import type { ClientTurn, TurnDependencies } from './client-turns.ts';
 import type { Failover } from './failover.ts';
-
-export interface BorrowingDependencies {
-  readonly leases: LeaseCache;
-  readonly limits: Pick<AccountLimits, 'spentFor' | 'noteHead' | 'noteSpent' | 'judged'>;
-  readonly clock: Clock;
-}
 
 /** Where an attempt is made. */
 export interface Place {
@@ -35,7 +28,7 @@ const longestWaitMs = 10_000;
 
 /** The accounts of one turn, and the time that it may wait for them. */
 export class Borrowing {
-  readonly #dependencies: BorrowingDependencies;
+  readonly #dependencies: TurnDependencies;
   readonly #turn: ClientTurn;
   readonly #failover: Failover;
   /** The log at DEBUG, else undefined. */
@@ -43,7 +36,7 @@ export class Borrowing {
   #waitLeftMs = longestWaitMs;
 
   constructor(
-    dependencies: BorrowingDependencies,
+    dependencies: TurnDependencies,
     turn: ClientTurn,
     failover: Failover,
     steps: Logger | undefined,

@@ -10,16 +10,15 @@ import { isJsonObject, parseJsonObject } from '../../lib/parse-json.ts';
 import { ownTurn } from '../../lib/process/own-turn.ts';
 import { PoolError } from '../../pool-api/errors.ts';
 import { type AnswerCheck, checksOf, type Fault, sentBack } from '../emulation/checked-answer.ts';
-import { checkSchema, type SchemaChecker } from '../emulation/json-schema.ts';
+import { checkSchema } from '../emulation/json-schema.ts';
 import type { ImageFetcher } from '../images/image-fetcher.ts';
 import { type TurnImages, turnImagesOf } from '../images/turn-images.ts';
 import type { Route, RoutePlan } from '../models/route.ts';
-import type { Routes } from '../models/routing.ts';
 import type { CandidateNote } from '../records/turn-record.ts';
-import type { Affinity, Session } from './affinity.ts';
+import type { Session } from './affinity.ts';
 import { isAboutOthers } from './app-errors.ts';
-import type { ClientTurn } from './client-turns.ts';
-import type { Conversation, Conversations } from './conversations.ts';
+import type { ClientTurn, TurnDependencies } from './client-turns.ts';
+import type { Conversation } from './conversations.ts';
 import {
   type BrokenAnswer,
   BufferedOutput,
@@ -49,12 +48,9 @@ export interface Candidate extends Form {
   readonly note: CandidateNote;
 }
 
-export interface CandidateDependencies {
-  readonly routes: Routes;
+export type CandidateDependencies = Pick<TurnDependencies, 'routes' | 'imageFetcher'> & {
   readonly circuits: Pick<Circuits, 'openUntil'>;
-  /** Undefined: images come inline only. */
-  readonly imageFetcher?: ImageFetcher | undefined;
-}
+};
 
 const usualFirstContentMs = 10_000;
 /** Where only another account of the same candidate may do better. */
@@ -287,12 +283,6 @@ export class Candidates {
   }
 }
 
-export interface PathDependencies {
-  readonly conversations: Conversations;
-  readonly affinity: Affinity;
-  readonly schemas: SchemaChecker;
-}
-
 /** How a turn reaches an upstream, and what its attempts there are made with. */
 export interface Path extends Candidate {
   /** The same with the request as it came. */
@@ -334,7 +324,7 @@ export interface SoFar {
 
 /** A promise where a conversation is looked for: its upstream remembers them. */
 export function pathTo(
-  { conversations, affinity, schemas }: PathDependencies,
+  { conversations, affinity, schemas }: TurnDependencies,
   { client, affinityKey, bytes }: ClientTurn,
   candidate: Candidate,
   soFar: SoFar,

@@ -1,23 +1,40 @@
+import type { Dispatcher } from 'undici';
 import type { Delivery } from '../../core/configured-routes.ts';
 import { AppError, refused } from '../../core/errors.ts';
 import type { DecodedTurn, Inbound } from '../../core/protocol.ts';
-import { debugLog, logOwn } from '../../lib/log/logger.ts';
+import type { UpstreamTimeouts } from '../../core/provider.ts';
+import type { Clock } from '../../lib/clock.ts';
+import { debugLog, type Logger, logOwn } from '../../lib/log/logger.ts';
+import type { ListeningTime } from '../../lib/process/listening-time.ts';
+import type { KnownSecrets } from '../../lib/secrets/known-secrets.ts';
+import type { SchemaChecker } from '../emulation/json-schema.ts';
 import { roughInput } from '../emulation/token-count.ts';
+import type { ImageFetcher } from '../images/image-fetcher.ts';
 import type { TurnImages } from '../images/turn-images.ts';
 import type { ClientKey } from '../keys/client-key.ts';
+import type { AccountLimits } from '../leases/account-limits.ts';
+import type { LeaseCache } from '../leases/lease-cache.ts';
+import type { Reporter } from '../leases/reporter.ts';
 import type { Allowance, TurnEstimate, TurnUse } from '../limits/allowance.ts';
 import type { Limits } from '../limits/limits.ts';
 import type { LimitedKey } from '../limits/slices.ts';
 import { costOf } from '../models/catalogue.ts';
+import type { ModelLists } from '../models/model-lists.ts';
 import type { RoutePlan } from '../models/route.ts';
+import type { Routes } from '../models/routing.ts';
 import { keptTurn, notedTurn, type RefusedTurn, shownName } from '../records/shown-turn.ts';
-import type { CalledBy, TurnEnded, TurnRecord } from '../records/turn-record.ts';
+import type { CalledBy, TurnEnded, TurnRecord, TurnRecords } from '../records/turn-record.ts';
+import type { UsageLedger } from '../usage/ledger.ts';
 import type { Admission } from './admission.ts';
+import type { Affinity } from './affinity.ts';
 import { checkRequest } from './candidates.ts';
+import type { Conversations, RememberedReasoning } from './conversations.ts';
+import type { LoggedContent } from './logged-content.ts';
 import type { GatewayMetrics } from './metrics.ts';
-import { runTurn, type TurnDependencies, type TurnResult } from './run-turn.ts';
-import type { TurnSignal } from './running-turns.ts';
+import { runTurn, type TurnResult } from './run-turn.ts';
+import type { RunningTurns, TurnSignal } from './running-turns.ts';
 import type { TurnOutput } from './turn-output.ts';
+import type { Circuits, ProviderReach } from './upstream-health.ts';
 
 /** What a client asked for, whatever carries the answer. Each of its choices is a turn of its own. */
 export interface ClientTurn {
@@ -45,6 +62,39 @@ export interface ClientTurn {
   readonly allowance?: Allowance | undefined;
   /** Aborts when the client has left or the gateway stops. */
   readonly signal: TurnSignal;
+}
+
+/** What all turns are made with. */
+export interface TurnDependencies {
+  readonly routes: Routes;
+  readonly models: Pick<ModelLists, 'outdated' | 'noteTeam' | 'refused'>;
+  readonly circuits: Circuits;
+  readonly reach: ProviderReach;
+  readonly leases: LeaseCache;
+  readonly limits: Pick<AccountLimits, 'spentFor' | 'noteHead' | 'noteSpent' | 'judged'>;
+  readonly reporter: Reporter;
+  readonly affinity: Affinity;
+  readonly conversations: Conversations;
+  readonly reasoning: RememberedReasoning;
+  readonly schemas: SchemaChecker;
+  /** Undefined: images come inline only. */
+  readonly imageFetcher?: ImageFetcher | undefined;
+  readonly dispatcher: Dispatcher;
+  readonly userAgent: string;
+  readonly timeouts: UpstreamTimeouts;
+  readonly clock: Clock;
+  readonly listening: ListeningTime;
+  /** Checks the time limits of upstream calls. */
+  readonly running: RunningTurns;
+  readonly records: TurnRecords;
+  readonly ledger: Pick<UsageLedger, 'isOn' | 'note' | 'figures'>;
+  /** An upstream's refusal may repeat what it was sent. */
+  readonly secrets: KnownSecrets;
+  /** Absent: nothing of what is said is logged. */
+  readonly content?: LoggedContent | undefined;
+  readonly logger: Logger;
+  /** Answers to one request, at most. */
+  readonly maxChoices: number;
 }
 
 /** What of a turn says how much of its key's limits it may take. */

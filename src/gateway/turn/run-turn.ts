@@ -7,43 +7,17 @@ import { sleep } from '../../lib/sleep.ts';
 import { eventsOf, judge } from '../emulation/checked-answer.ts';
 import { sumUsage } from '../emulation/token-count.ts';
 import type { TurnLease } from '../leases/lease-cache.ts';
-import { type Reporter, type ReportResult, reported, type Suspect } from '../leases/reporter.ts';
+import { type ReportResult, reported, type Suspect } from '../leases/reporter.ts';
 import type { Route } from '../models/route.ts';
-import type { TurnRecords } from '../records/turn-record.ts';
-import type { UsageLedger } from '../usage/ledger.ts';
 import { appErrorFromPool, isAboutOthers } from './app-errors.ts';
-import { Attempt, type AttemptDependencies } from './attempt.ts';
-import { Borrowing, type BorrowingDependencies, type Place } from './borrowing.ts';
-import {
-  type Candidate,
-  type CandidateDependencies,
-  Candidates,
-  type Path,
-  type PathDependencies,
-  pathTo,
-  type Rejected,
-  waitAt,
-} from './candidates.ts';
-import type { ClientTurn } from './client-turns.ts';
+import { Attempt } from './attempt.ts';
+import { Borrowing, type Place } from './borrowing.ts';
+import { type Candidate, Candidates, type Path, pathTo, type Rejected, waitAt } from './candidates.ts';
+import type { ClientTurn, TurnDependencies } from './client-turns.ts';
 import type { ConversationResult } from './conversations.ts';
 import { Failover, isUpstreamsFault, type NextStep } from './failover.ts';
 import { type BrokenAnswer, BufferedOutput, ContinuedOutput, type TurnOutput } from './turn-output.ts';
-import type { Circuits } from './upstream-health.ts';
-import { type MayTry, type ProviderReach, unreachable } from './upstream-health.ts';
-
-export interface TurnDependencies
-  extends AttemptDependencies,
-    CandidateDependencies,
-    BorrowingDependencies,
-    PathDependencies {
-  readonly circuits: Circuits;
-  readonly reporter: Reporter;
-  readonly reach: ProviderReach;
-  readonly records: TurnRecords;
-  readonly ledger: Pick<UsageLedger, 'isOn' | 'note' | 'figures'>;
-  /** Answers to one request, at most. */
-  readonly maxChoices: number;
-}
+import { type MayTry, unreachable } from './upstream-health.ts';
 
 /** How a turn ended. */
 export interface TurnResult {
