@@ -16,16 +16,18 @@ export function gatewayMigrations(kind: 'sqlite' | 'postgres'): readonly Migrati
 
 /**
  * How PostgreSQL plans these statements: row by row through indexes, in the order in which the tables are written, as SQLite
- * does. Plans are made while tables are empty and kept while they grow to millions of rows.
+ * does, and sums in a table of hashes, since a report would sort all rows that it sums up. Plans are made while tables are empty
+ * and kept while they grow to millions of rows.
  */
 export const planning = {
   enable_seqscan: 'off',
   enable_hashjoin: 'off',
   enable_mergejoin: 'off',
   enable_memoize: 'off',
+  enable_sort: 'off',
   join_collapse_limit: '1',
   jit: 'off',
-  // A report sorts tens of thousands of sums.
+  // A report may have tens of thousands of rows.
   work_mem: '32MB',
 };
 
