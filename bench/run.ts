@@ -53,7 +53,7 @@ const accounts = 4;
 const accountCapacity = 1_000;
 const settleMs = 50;
 /** Until the usage ledger has the turns. */
-const writtenMs = 700;
+const writtenMs = 1_000;
 /** V8 compiles a function for good once it has run 3,000 times: a process is measured that has been running. */
 const warmTurns = 8_000;
 /** Until what was put off is done as well: a remembered conversation is written after five seconds. */

@@ -56,9 +56,9 @@ const away = async () => {
   throw new DatabaseError('database_unreachable', 'it does not answer');
 };
 
-it('writes the turns of half a second together', async () => {
+it('writes the turns of 800 ms together', async () => {
   note('a', 'b');
-  await clock.advance(400);
+  await clock.advance(700);
   note('c');
   expect(sent).toEqual([]);
   await clock.advance(200);
@@ -75,9 +75,9 @@ it('asks for records when their batch is made, and for none of turns that have n
   );
   note('refused');
   state = 'ended';
-  await clock.advance(600);
+  await clock.advance(900);
   note('refused too');
-  await clock.advance(600);
+  await clock.advance(900);
   expect(sent.map(({ records }) => records)).toEqual([
     { requestIds: ['a'], json: '[["a","ended"]]' },
     undefined,
@@ -88,7 +88,7 @@ it('asks for records when their batch is made, and for none of turns that have n
 it('sends a batch again under its id until the database has it, and what came meanwhile after it', async () => {
   answer = away;
   note('a');
-  await clock.advance(600);
+  await clock.advance(900);
   note('b');
   await clock.advance(2_500);
   expect(new Set(sent.map(({ id }) => id)).size).toBe(1);
@@ -104,7 +104,7 @@ it('sends a batch again under its id until the database has it, and what came me
 it('drops and counts what is beyond its bound, and says so once a minute', async () => {
   answer = away;
   note('first');
-  await clock.advance(600);
+  await clock.advance(900);
   const ids = Array.from({ length: 20_050 }, (_, at) => `${at}`);
   note(...ids);
   expect(ledger.figures).toEqual({ waiting: 20_001, written: 0, dropped: 50 });
@@ -120,7 +120,7 @@ it('drops and counts what is beyond its bound, and says so once a minute', async
 it('drops what is beyond its bound of bytes', async () => {
   answer = away;
   note('first');
-  await clock.advance(600);
+  await clock.advance(900);
   const long = 'x'.repeat(4_000);
   for (let at = 0; at < 20_000; at += 1) ledger.note(ledgerTurn, () => [long]);
   // Half of 32 MiB in characters, and the batch that went beyond.
@@ -132,7 +132,7 @@ it('gives up a batch that the database refuses again and again, and goes on', as
     if (turns[0] && turnOf(turns[0]).requestId === 'bad') throw new Error('value out of range');
   };
   note('bad');
-  await clock.advance(600);
+  await clock.advance(900);
   note('good');
   await clock.advance(10_000);
   expect(ledger.figures).toEqual({ waiting: 0, written: 1, dropped: 1 });

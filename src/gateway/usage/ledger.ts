@@ -29,8 +29,11 @@ export interface LedgerFigures {
   readonly dropped: number;
 }
 
-/** A turn is written after this at most, unless the database is slow. */
-const gatherMs = 500;
+/**
+ * A turn is written after this at most, unless the database is slow: well within the second that a gateway which is killed may
+ * lose. A batch costs a millisecond of processor time however small it is, so it gathers as long as that allows.
+ */
+const gatherMs = 800;
 const againMs = 1_000;
 /** Of one transaction. */
 const mostInBatch = 500;
