@@ -14,7 +14,6 @@ import {
 import { ConfigWatch, lookForNewFile } from './compose/config-watch.ts';
 import { EnvAccount } from './compose/env-account.ts';
 import { gatewayKeyOf, isOwnPool, poolSocketPrefix } from './compose/open-pool.ts';
-import { insidePoolDoor } from './compose/pool-door.ts';
 import { serviceFacts } from './compose/service-facts.ts';
 import type { Config } from './config.ts';
 import type { PoolDoor } from './gateway/http/pool-door.ts';
@@ -349,4 +348,19 @@ function listenError(error: unknown, host: string, port: number, setting: string
   };
   const reason = reasons[String(error.code)];
   return reason === undefined ? error : new Error(reason, { cause: error });
+}
+
+/** Lets the pool's server of this process answer what came to the gateway, as if it had come to the pool's port. */
+export async function insidePoolDoor(server: FastifyInstance): Promise<PoolDoor> {
+  await server.ready();
+  return (request, reply) => {
+    reply.hijack();
+    const { raw } = request;
+    // The gateway's server has taken the headers of the body out.
+    for (let at = 0; at < raw.rawHeaders.length; at += 2) {
+      raw.headers[raw.rawHeaders[at]?.toLowerCase() ?? ''] ??= raw.rawHeaders[at + 1];
+    }
+    raw.headers['x-request-id'] = request.id;
+    server.server.emit('request', raw, reply.raw);
+  };
 }

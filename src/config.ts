@@ -7,6 +7,7 @@ import {
   inFileAlone,
   readableEnvironment,
   readSettings,
+  shownSettings,
   startedWithCertificates,
   valueIn,
 } from './environment.ts';
@@ -24,7 +25,6 @@ import {
   secretsOf,
 } from './providers/registry.ts';
 import { type SettingValues, settings } from './settings.ts';
-import { shownSettings } from './shown-settings.ts';
 
 /** The whole configuration of the services, validated and frozen. */
 export type Config = ReturnType<typeof loadConfig>;

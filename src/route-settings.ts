@@ -1,6 +1,11 @@
 import { z } from 'zod';
-import type { ConfigPath } from './config-document.ts';
-import { type ConfiguredRoute, deliveries, type ModelProfile, priceFrom } from './core/configured-routes.ts';
+import {
+  type ConfigPath,
+  type ConfiguredRoute,
+  deliveries,
+  type ModelProfile,
+  priceFrom,
+} from './core/configured-routes.ts';
 import { nearNames } from './core/near-names.ts';
 import { providerNamePattern } from './core/provider.ts';
 

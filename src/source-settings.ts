@@ -1,6 +1,6 @@
 import { resolve } from 'node:path';
 import { z } from 'zod';
-import type { ConfigPath } from './config-document.ts';
+import type { ConfigPath } from './core/configured-routes.ts';
 import { providerNamePattern } from './core/provider.ts';
 import { errorCode, errorMessage } from './lib/errors.ts';
 import { readTextFile } from './lib/files/read-text.ts';

@@ -2,6 +2,9 @@
 export const deliveries = ['stream', 'whole', 'continue'] as const;
 export type Delivery = (typeof deliveries)[number];
 
+/** Where a value stands in the configuration file. */
+export type ConfigPath = readonly (string | number)[];
+
 /** Where a request of a configured route may go. */
 export interface ConfiguredCandidate {
   readonly provider: string;

@@ -1,6 +1,12 @@
 import { z } from 'zod';
-import { defineProvider, defineType, type ProviderContext } from '../definition.ts';
-import { atMeantAddress, configuredServer, serverFields } from '../server-address.ts';
+import {
+  atMeantAddress,
+  configuredServer,
+  defineProvider,
+  defineType,
+  type ProviderContext,
+  serverFields,
+} from '../definition.ts';
 
 const google = 'https://generativelanguage.googleapis.com';
 

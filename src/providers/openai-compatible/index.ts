@@ -1,7 +1,13 @@
 import { z } from 'zod';
 import { ownValue } from '../../lib/own-value.ts';
-import { defineProvider, defineType, type ProviderContext } from '../definition.ts';
-import { atMeantAddress, configuredServer, serverFields } from '../server-address.ts';
+import {
+  atMeantAddress,
+  configuredServer,
+  defineProvider,
+  defineType,
+  type ProviderContext,
+  serverFields,
+} from '../definition.ts';
 import { anyServer, openaiProtocols, type Vendor, vendors } from './vendors.ts';
 
 /**
