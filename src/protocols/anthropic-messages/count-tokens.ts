@@ -1,7 +1,7 @@
 import { AppError } from '../../core/errors.ts';
 import type { Inbound, Outbound } from '../../core/protocol.ts';
 import { isJsonObject, type JsonObject } from '../../lib/parse-json.ts';
-import { holdsOurSignature } from '../shared/carried-reasoning.ts';
+import { holdsOurSignature } from '../shared/reasoning.ts';
 import { type ReadAnswer, unreadable, WholeRelay } from '../shared/relay.ts';
 import { unreadTurn } from '../shared/request.ts';
 import { classifyFailure } from './classify-failure.ts';

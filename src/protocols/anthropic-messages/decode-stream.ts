@@ -2,8 +2,7 @@ import type { FinishReason, TurnEnd, Usage } from '../../core/turn.ts';
 import { isJsonObject, parseJsonObject } from '../../lib/parse-json.ts';
 import { AnswerDecoder } from '../shared/answer-stream.ts';
 import { errorIn } from '../shared/failed-answer.ts';
-import { countIn, textIn } from '../shared/json-values.ts';
-import { citationIn } from '../shared/url-citation.ts';
+import { citationIn, countIn, textIn } from '../shared/read-answer.ts';
 import { classifyNamed } from './classify-failure.ts';
 import { type ThinkingBlock, thinkingProof } from './thinking-proof.ts';
 

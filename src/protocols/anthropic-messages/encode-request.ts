@@ -1,6 +1,6 @@
 import type { Capabilities } from '../../core/capabilities.ts';
 import type { TurnRequest } from '../../core/turn.ts';
-import { withFittingNames } from '../shared/tool-names.ts';
+import { withFittingNames } from '../shared/tools.ts';
 import { inputSchema, outputSchema } from './accepted-schema.ts';
 import { factsOf } from './claude-models.ts';
 import { type Block, type EncodedMessage, encodeMessages, markOf } from './encode-message.ts';

@@ -1,7 +1,7 @@
 import type { DecodedTurn, Inbound, UpstreamHeaders } from '../../core/protocol.ts';
 import { isJsonObject } from '../../lib/parse-json.ts';
-import { holdsOurSignature } from '../shared/carried-reasoning.ts';
 import { errorAnswers } from '../shared/error-answers.ts';
+import { holdsOurSignature } from '../shared/reasoning.ts';
 import { affinityKey, unreadLimit, unreadTurn } from '../shared/request.ts';
 import { decodeMessagesRequest, type MessagesOptions, shownThinking } from './decode-request.ts';
 import { createMessagesStreamEncoder, encodeMessagesAnswer, encodeMessagesError } from './encode-answer.ts';

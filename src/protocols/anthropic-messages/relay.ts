@@ -1,7 +1,7 @@
 import type { FinishReason } from '../../core/turn.ts';
 import { isJsonObject, type JsonObject, parseJsonObject } from '../../lib/parse-json.ts';
 import { errorIn } from '../shared/failed-answer.ts';
-import { objectsIn } from '../shared/json-values.ts';
+import { objectsIn } from '../shared/read-answer.ts';
 import { editMembers, type ReadAnswer, type ReadEvent, type RelayTap, unreadable } from '../shared/relay.ts';
 import { classifyNamed } from './classify-failure.ts';
 import { finishOf, readUsage } from './decode-stream.ts';

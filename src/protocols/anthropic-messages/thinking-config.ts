@@ -1,5 +1,5 @@
 import type { Reasoning, ToolChoice } from '../../core/turn.ts';
-import { askedEffort, budgetOf, nearestEffort } from '../shared/reasoning-effort.ts';
+import { askedEffort, budgetOf, nearestEffort } from '../shared/reasoning.ts';
 import type { ModelFacts } from './claude-models.ts';
 
 /** The least that Anthropic takes. */

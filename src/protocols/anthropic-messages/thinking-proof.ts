@@ -1,7 +1,7 @@
 import type { AnswerIdentity } from '../../core/protocol.ts';
 import type { ReasoningPart, ReasoningProof } from '../../core/turn.ts';
 import { isJsonObject, parseJsonObject } from '../../lib/parse-json.ts';
-import { contentOfSignature, ownSignature, readReasoning } from '../shared/carried-reasoning.ts';
+import { contentOfSignature, ownSignature, readReasoning } from '../shared/reasoning.ts';
 
 const protocol = 'anthropic-messages';
 

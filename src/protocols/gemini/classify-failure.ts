@@ -20,7 +20,7 @@ import {
   unauthorized,
   withVendorAnswer,
 } from '../shared/failed-answer.ts';
-import { objectsIn, textIn } from '../shared/json-values.ts';
+import { objectsIn, textIn } from '../shared/read-answer.ts';
 
 const tooLong =
   /token count.*exceeds the maximum|exceeds the maximum number of (input )?tokens|(input|context|prompt) (is|was) too long|context (window|length)/i;

@@ -3,7 +3,7 @@ import type { Citation, FinishReason, TurnEnd, TurnEvent, Usage } from '../../co
 import { isJsonObject, type JsonObject, parseJson } from '../../lib/parse-json.ts';
 import { AnswerDecoder } from '../shared/answer-stream.ts';
 import { noEnd } from '../shared/failed-answer.ts';
-import { countIn, objectsIn, textIn } from '../shared/json-values.ts';
+import { countIn, objectsIn, textIn } from '../shared/read-answer.ts';
 import { classifyStatus, errorIn } from './classify-failure.ts';
 import { madeIdPrefix } from './encode-contents.ts';
 import { proofOf, type SignedPart } from './thought-signatures.ts';

@@ -1,7 +1,7 @@
 import type { Capabilities } from '../../core/capabilities.ts';
 import type { ResponseFormat, Tool, ToolChoice, TurnRequest } from '../../core/turn.ts';
 import { isJsonObject, type JsonObject } from '../../lib/parse-json.ts';
-import { withFittingNames } from '../shared/tool-names.ts';
+import { withFittingNames } from '../shared/tools.ts';
 import { acceptedSchema } from './accepted-schema.ts';
 import { encodeContents } from './encode-contents.ts';
 import { encodeThinking, generationOf, mostOutputTokens, thinkingOf } from './gemini-models.ts';

@@ -1,6 +1,6 @@
 import type { Ability, Capabilities } from '../../core/capabilities.ts';
 import type { Reasoning } from '../../core/turn.ts';
-import { askedBudget, askedEffort } from '../shared/reasoning-effort.ts';
+import { askedBudget, askedEffort } from '../shared/reasoning.ts';
 
 // What differs between models follows from their names: the list of models does not say it.
 

@@ -1,7 +1,7 @@
 import type { DecodedTurn, Inbound } from '../../core/protocol.ts';
 import { isJsonObject, type JsonObject } from '../../lib/parse-json.ts';
-import { holdsOurSignature } from '../shared/carried-reasoning.ts';
 import { errorAnswers } from '../shared/error-answers.ts';
+import { holdsOurSignature } from '../shared/reasoning.ts';
 import { unreadChoices, unreadLimit, unreadTurn } from '../shared/request.ts';
 import { choicesParam, decodeGeminiRequest, type GeminiOptions } from './decode-request.ts';
 import {

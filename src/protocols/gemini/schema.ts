@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { calledName, jsonObject, readLater, toolName } from '../shared/schema.ts';
+import { calledName, jsonObject, readLater, toolName } from '../shared/request.ts';
 
 /**
  * A request to generate content, as far as it is read here, with the names of its fields in camel case. Other fields are let through:

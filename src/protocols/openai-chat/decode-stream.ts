@@ -3,10 +3,8 @@ import type { FinishReason, TurnEnd } from '../../core/turn.ts';
 import { isJsonObject, type JsonObject, parseJsonObject } from '../../lib/parse-json.ts';
 import { AnswerDecoder } from '../shared/answer-stream.ts';
 import { errorIn, mostCalls, noEnd, tooManyCalls } from '../shared/failed-answer.ts';
-import { objectsIn, textIn } from '../shared/json-values.ts';
 import { classifyNamed } from '../shared/openai-failure.ts';
-import { readUsage } from '../shared/openai-usage.ts';
-import { citationIn } from '../shared/url-citation.ts';
+import { citationIn, objectsIn, readUsage, textIn } from '../shared/read-answer.ts';
 import { ReasoningDetails } from './reasoning-details.ts';
 
 const finishReasons: Readonly<Record<string, FinishReason>> = {

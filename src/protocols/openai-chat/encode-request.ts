@@ -11,8 +11,13 @@ import type {
 import { resultsByCall } from '../shared/calls.ts';
 import { dataUrl } from '../shared/files.ts';
 import { openaiEffort } from '../shared/openai-models.ts';
-import { encodeFormat, encodeToolUse, encodeWish, withJsonRule } from '../shared/openai-request.ts';
-import { isStrictSchema } from '../shared/strict-schema.ts';
+import {
+  encodeFormat,
+  encodeToolUse,
+  encodeWish,
+  isStrictSchema,
+  withJsonRule,
+} from '../shared/openai-request.ts';
 import type { ChatVariant } from './outbound.ts';
 import { reasoningDetailsOf } from './reasoning-details.ts';
 

@@ -3,7 +3,7 @@ import type { ImageLimits, Outbound } from '../../core/protocol.ts';
 import { classifyFailure } from '../shared/openai-failure.ts';
 import { readOpenaiLimits } from '../shared/openai-limits.ts';
 import { relayedAnswer } from '../shared/relay.ts';
-import { withOpenaiNames } from '../shared/tool-names.ts';
+import { withOpenaiNames } from '../shared/tools.ts';
 import { ChatDecoder } from './decode-stream.ts';
 import { encodeRequest } from './encode-request.ts';
 import { ChatTap, readAnswer, relayRequest } from './relay.ts';

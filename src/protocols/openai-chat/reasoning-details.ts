@@ -1,6 +1,6 @@
 import type { ReasoningProof } from '../../core/turn.ts';
 import { isJsonObject, type JsonObject, parseJson } from '../../lib/parse-json.ts';
-import { readReasoning } from '../shared/carried-reasoning.ts';
+import { readReasoning } from '../shared/reasoning.ts';
 
 const protocol = 'openai-chat';
 /** What the pieces of a stream bring bit by bit. */

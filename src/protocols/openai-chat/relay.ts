@@ -2,9 +2,8 @@ import { AppError } from '../../core/errors.ts';
 import type { FinishReason } from '../../core/turn.ts';
 import { isJsonObject, type JsonObject, parseJsonObject } from '../../lib/parse-json.ts';
 import { errorIn, noEnd } from '../shared/failed-answer.ts';
-import { objectsIn } from '../shared/json-values.ts';
 import { classifyNamed } from '../shared/openai-failure.ts';
-import { readUsage } from '../shared/openai-usage.ts';
+import { objectsIn, readUsage } from '../shared/read-answer.ts';
 import { editMembers, type ReadAnswer, type ReadEvent, type RelayTap, unreadable } from '../shared/relay.ts';
 import { finishOf } from './decode-stream.ts';
 

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { calledName, contentOf, jsonObject, readLater, textOrNone, toolName } from '../shared/schema.ts';
+import { calledName, contentOf, jsonObject, readLater, textOrNone, toolName } from '../shared/request.ts';
 
 /**
  * A Chat Completions request, as far as it is read here. Other fields are let through: fields.ts tells what

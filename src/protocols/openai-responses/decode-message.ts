@@ -26,7 +26,7 @@ import { quoted } from '../shared/request.ts';
 import { callOfItem } from './call-item.ts';
 import { readCompaction } from './compaction.ts';
 import { bringsTools, type OfferedTools, offeredTools } from './offered-tools.ts';
-import { proofOf } from './reasoning-items.ts';
+import { proofOf, readCarried } from './reasoning-items.ts';
 import type { Opaque } from './response.ts';
 import {
   type AgentMessage,
@@ -43,7 +43,6 @@ import {
   type RawItem,
   type ReadItem,
 } from './schema.ts';
-import { readCarried } from './sealed-reasoning.ts';
 
 /**
  * Items as neutral messages. What one answer was made of, its reasoning, text and calls, are items of their own in this

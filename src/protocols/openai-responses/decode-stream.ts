@@ -1,11 +1,10 @@
+import type { AppError } from '../../core/errors.ts';
 import type { FinishReason } from '../../core/turn.ts';
 import { isJsonObject, type JsonObject, parseJsonObject } from '../../lib/parse-json.ts';
 import { AnswerDecoder } from '../shared/answer-stream.ts';
-import { noEnd } from '../shared/failed-answer.ts';
-import { countIn, objectsIn, textIn } from '../shared/json-values.ts';
-import { readResponsesUsage } from '../shared/openai-usage.ts';
-import { citationIn } from '../shared/url-citation.ts';
-import { failureIn } from './failure.ts';
+import { errorIn, noEnd } from '../shared/failed-answer.ts';
+import { classifyNamed } from '../shared/openai-failure.ts';
+import { citationIn, countIn, objectsIn, readResponsesUsage, textIn } from '../shared/read-answer.ts';
 import { ReasoningItems } from './reasoning-items.ts';
 
 /** An item of the answer that is not whole yet. */
@@ -204,4 +203,17 @@ export class ResponsesDecoder extends AnswerDecoder {
 export function finishOf(isCompleted: boolean, reason: string, hasCalls: boolean): FinishReason {
   if (isCompleted) return hasCalls ? 'tool-calls' : 'stop';
   return reason === 'content_filter' ? 'content-filter' : 'length';
+}
+
+/** Why an answer ended in failure; undefined for an event that says no such thing. */
+export function failureIn(event: JsonObject): AppError | undefined {
+  const { type, response } = event;
+  if (type === 'response.failed') {
+    const error = isJsonObject(response) ? errorIn(response) : undefined;
+    return classifyNamed(error ?? {});
+  }
+  // Its fields are its own, or, as for errors before a stream, those of an object within.
+  if (type === 'error') return classifyNamed(errorIn(event) ?? errorIn({ error: event }) ?? {});
+  const error = type === undefined ? errorIn(event) : undefined;
+  return error && classifyNamed(error);
 }

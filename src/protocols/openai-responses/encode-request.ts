@@ -4,8 +4,13 @@ import type { AssistantPart, Cacheable, Message, ToolResultPart, TurnRequest } f
 import type { JsonObject } from '../../lib/parse-json.ts';
 import { dataUrl } from '../shared/files.ts';
 import { openaiEffort } from '../shared/openai-models.ts';
-import { encodeFormat, encodeToolUse, encodeWish, withJsonRule } from '../shared/openai-request.ts';
-import { isStrictSchema } from '../shared/strict-schema.ts';
+import {
+  encodeFormat,
+  encodeToolUse,
+  encodeWish,
+  isStrictSchema,
+  withJsonRule,
+} from '../shared/openai-request.ts';
 import { leastOutputTokens } from './capabilities.ts';
 import { reasoningBefore } from './reasoning-items.ts';
 

@@ -1,6 +1,7 @@
-import type { AssistantPart, ReasoningProof } from '../../core/turn.ts';
+import type { AssistantPart, ReasoningPart, ReasoningProof } from '../../core/turn.ts';
 import { isJsonObject, type JsonObject, parseJson } from '../../lib/parse-json.ts';
-import { objectsIn } from '../shared/json-values.ts';
+import { objectsIn } from '../shared/read-answer.ts';
+import { readReasoning } from '../shared/reasoning.ts';
 
 const protocol = 'openai-responses';
 
@@ -94,4 +95,17 @@ function itemsOf(proof: ReasoningProof | undefined): ProvenItem[] {
     const { item, callId } = one;
     return [{ item, ...(typeof callId === 'string' && { callId }) }];
   });
+}
+
+/** No reasoning begins with it. */
+const proven = '\u0000';
+
+/** What a client carries of reasoning in `encrypted_content`: its text, and what the upstream wants given back with it. */
+export function carriedReasoning(text: string, proof: ReasoningProof | undefined): string {
+  return proof ? proven + JSON.stringify({ text, ...proof }) : text;
+}
+
+/** What `carriedReasoning` made. */
+export function readCarried(content: string): Omit<ReasoningPart, 'type'> {
+  return content.startsWith(proven) ? readReasoning(content.slice(proven.length)) : { text: content };
 }

@@ -1,12 +1,10 @@
 import type { FinishReason, Usage } from '../../core/turn.ts';
 import { isJsonObject, type JsonObject, parseJsonObject } from '../../lib/parse-json.ts';
 import { errorIn } from '../shared/failed-answer.ts';
-import { objectsIn, textIn } from '../shared/json-values.ts';
 import { classifyNamed } from '../shared/openai-failure.ts';
-import { readResponsesUsage } from '../shared/openai-usage.ts';
+import { objectsIn, readResponsesUsage, textIn } from '../shared/read-answer.ts';
 import { editMembers, type ReadAnswer, type ReadEvent, type RelayTap, unreadable } from '../shared/relay.ts';
-import { finishOf } from './decode-stream.ts';
-import { failureIn } from './failure.ts';
+import { failureIn, finishOf } from './decode-stream.ts';
 
 /** The body of a relayed request: the client's own text with another model name and, where the account cannot read it, without reasoning. */
 export function relayRequest(body: string, model: string, leavesReasoningOut: boolean): string {

@@ -2,8 +2,8 @@ import type { AppError } from '../../core/errors.ts';
 import type { AnswerIdentity } from '../../core/protocol.ts';
 import type { Citation, FinishReason, ProviderMetadata, ReasoningProof, Usage } from '../../core/turn.ts';
 import type { OfferedTools } from './offered-tools.ts';
+import { carriedReasoning } from './reasoning-items.ts';
 import type { ClientCall, RawItem, ResponsesRequest } from './schema.ts';
-import { carriedReasoning } from './sealed-reasoning.ts';
 
 export interface ResponsesOptions {
   readonly includeUsage: true;

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import type { ReadEntry } from '../shared/read-messages.ts';
-import { calledName, contentOf, jsonObject, shapeOf, textOrNone, toolName } from '../shared/schema.ts';
+import { calledName, contentOf, jsonObject, shapeOf, textOrNone, toolName } from '../shared/request.ts';
 
 export type ReadItem = ReadEntry<InputItem>;
 

@@ -1,6 +1,6 @@
 import type { Ability } from '../../core/capabilities.ts';
 import type { Reasoning } from '../../core/turn.ts';
-import { askedEffort, nearestEffort } from './reasoning-effort.ts';
+import { askedEffort, nearestEffort } from './reasoning.ts';
 
 const tuning: readonly Ability[] = ['temperature', 'topP', 'presencePenalty', 'frequencyPenalty'];
 /** OpenAI's reasoning models refuse what tunes the choice of words, and its others refuse an effort and what came with these. */

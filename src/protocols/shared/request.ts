@@ -1,4 +1,4 @@
-import type { z } from 'zod';
+import { z } from 'zod';
 import { AppError, refused } from '../../core/errors.ts';
 import { upToFirstProblem } from '../../core/first-problem-only.ts';
 import { plainRule } from '../../core/plain-rule.ts';
@@ -13,6 +13,7 @@ import {
   type Wish,
 } from '../../core/turn.ts';
 import { isJsonObject, type JsonObject } from '../../lib/parse-json.ts';
+import { noName } from './calls.ts';
 
 /**
  * A request's body by its schema, which wants at least `fields`; a plain one follows it as it is. Throws AppError `invalid_request`.
@@ -268,3 +269,37 @@ export function unreadRequest(body: JsonObject): AskedRequest | undefined {
     reasoning: {},
   };
 }
+
+/** A JSON object with every member it came with: zod's own objects and records leave out one called `__proto__`. */
+export const jsonObject = z
+  .custom<JsonObject>(isJsonObject, 'must be an object')
+  .meta({ type: 'object', additionalProperties: true });
+
+/**
+ * A value that the decoder reads by its schema, apart from the rest of the request, so that one that does not follow it
+ * costs itself and not the whole request. API documents show the schema.
+ */
+export function readLater(schema: z.ZodType): z.ZodUnknown {
+  return z.unknown().meta(shapeOf(schema));
+}
+
+/** A schema as the documents show it. */
+export function shapeOf(schema: z.ZodType): Record<string, unknown> {
+  const { $schema: _dialect, ...shape } = z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any' });
+  return shape as Record<string, unknown>;
+}
+
+/** The content of a message: text, or a list of parts that are read one by one. */
+export function contentOf(part: z.ZodType) {
+  return readLater(z.union([z.string(), z.array(part)])).optional();
+}
+
+/** What is no text counts as absent. */
+export const textOrNone = z.string().nullish().catch(undefined);
+
+/** Of a call in the history. */
+export const calledName = z.string().min(1).catch(noName);
+
+export const toolName = z
+  .string()
+  .regex(/^[A-Za-z0-9_.:-]{1,128}$/, 'must be 1 to 128 characters out of A-Z a-z 0-9 _ . : -');

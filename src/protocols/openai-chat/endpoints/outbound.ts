@@ -10,7 +10,7 @@ import { parseJsonObject } from '../../../lib/parse-json.ts';
 import { errorIn, maxAnswerBytes, tooLong } from '../../shared/failed-answer.ts';
 import { classifyFailure, classifyNamed } from '../../shared/openai-failure.ts';
 import { readOpenaiLimits } from '../../shared/openai-limits.ts';
-import { readResponsesUsage, readUsage } from '../../shared/openai-usage.ts';
+import { readResponsesUsage, readUsage } from '../../shared/read-answer.ts';
 import { editMembers, StreamRelay, unreadable, WholeRelay } from '../../shared/relay.ts';
 import { ChatTap, readAnswer } from '../relay.ts';
 import { endpoints } from './endpoints.ts';

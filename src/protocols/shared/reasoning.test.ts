@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
 import { openaiEffort } from './openai-models.ts';
-import { askedBudget, askedEffort, budgetOf, effortOf } from './reasoning-effort.ts';
+import { askedBudget, askedEffort, budgetOf, effortOf } from './reasoning.ts';
 
 it('every effort is worth a budget that is worth the effort', () => {
   const efforts = ['none', 'minimal', 'low', 'medium', 'high', 'xhigh', 'max'];
