@@ -8,8 +8,8 @@ import type { ResponseEvent } from '../sandbox/wire.ts';
 import type { TurnEvent } from '../src/core/turn.ts';
 import { openaiChatInbound } from '../src/protocols/openai-chat/inbound.ts';
 import { decodePayload, WarpDecoder } from '../src/protocols/warp/decode-stream.ts';
-import { readAppend, readMessage, type StringAppend } from '../src/protocols/warp/read-message.ts';
 import { ResponseEvent as ResponseEventSchema } from '../src/protocols/warp/schema.ts';
+import { readAppend, readMessage, type StringAppend } from '../src/protocols/warp/wire-message.ts';
 import { show, spreadOf, table } from './figures.ts';
 
 const chunks = 200;

@@ -1,5 +1,4 @@
 import { KeptMessage } from './memory.ts';
-import { type FieldBudget, readMessage, type StringAppend, TooManyFields } from './read-message.ts';
 import {
   type AnyMessage,
   type ChangeMessage,
@@ -14,6 +13,7 @@ import {
   valueIn,
 } from './schema.ts';
 import type { ConversationTasks, HeldMessage, HeldTask, ShownText } from './tasks.ts';
+import { type FieldBudget, readMessage, type StringAppend, TooManyFields } from './wire-message.ts';
 
 /** Something in an answer that this adapter passed over; worth a line in a log. */
 export type Anomaly =

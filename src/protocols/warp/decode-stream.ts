@@ -13,11 +13,11 @@ import {
   upstreamFailed,
 } from './classify-failure.ts';
 import { encodeMemory, type Remembered } from './memory.ts';
-import { FieldBudget, readAppend, readMessage, type StringAppend } from './read-message.ts';
 import { ResponseEvent, StreamFinished, type StreamInit, type UsageTotals } from './schema.ts';
 import { ConversationTasks, ShownText } from './tasks.ts';
 import { toolCallEvents } from './tool-calls.ts';
 import { noTotals, usageOf } from './usage.ts';
+import { FieldBudget, readAppend, readMessage, type StringAppend } from './wire-message.ts';
 
 interface DecoderOptions {
   /** Names of the tools the request offered. */

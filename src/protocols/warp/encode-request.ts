@@ -10,10 +10,10 @@ import {
 } from '../../core/turn.ts';
 import { isJsonObject } from '../../lib/parse-json.ts';
 import { userInputOf, wholeQuery } from '../shared/fold-history.ts';
-import { encoded, writeMessage, writeText } from './encoded.ts';
 import { decodeMemory, type Remembered } from './memory.ts';
 import { answeredCalls, toolCallIn } from './tasks.ts';
 import { builtinCall, writeStruct } from './tool-calls.ts';
+import { encoded, writeMessage, writeText } from './wire-message.ts';
 
 /** The one MCP server under which all of a client's tools are shown. Its id has to be a UUID, and to stay the same. */
 const toolServer = { name: 'client-tools', id: '8f0c3f52-6d5b-4a3e-9f1d-2b7c54e0a916' } as const;

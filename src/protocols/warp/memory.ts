@@ -1,9 +1,16 @@
 import { BinaryReader, type BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
 import type { ConversationMemory } from '../../core/protocol.ts';
-import { encoded, writeFields, writeMessage, writeText, writeUnknown } from './encoded.ts';
-import { type FieldBudget, readMessage } from './read-message.ts';
 import { Memory, Message, Task, TaskContext, UsageTotals } from './schema.ts';
 import { noTotals } from './usage.ts';
+import {
+  encoded,
+  type FieldBudget,
+  readMessage,
+  writeFields,
+  writeMessage,
+  writeText,
+  writeUnknown,
+} from './wire-message.ts';
 
 export interface RememberedTask {
   /** Its own fields. */

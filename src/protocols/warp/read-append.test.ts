@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
-import { readAppend, type StringAppend } from './read-message.ts';
 import { actions, append, appendReasoning, appendText, finished, message, output } from './testing/events.ts';
 import { raw } from './testing/wire.ts';
+import { readAppend, type StringAppend } from './wire-message.ts';
 
 const read = (event: Uint8Array) => readAppend(Buffer.from(event));
 

@@ -1,7 +1,7 @@
 import { plainTurn } from '../../../core/testing/plain-turn.ts';
 import type { Message, Tool, TurnEvent, TurnRequest } from '../../../core/turn.ts';
-import { encoded } from '../encoded.ts';
 import { writeStruct } from '../tool-calls.ts';
+import { encoded } from '../wire-message.ts';
 import { type Field, raw } from './wire.ts';
 
 export const encodeStruct = (object: Readonly<Record<string, unknown>>) =>

@@ -1,6 +1,5 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { encoded } from './encoded.ts';
 import { decodeMemory } from './memory.ts';
 import { createWarpOutbound } from './outbound.ts';
 import { decodeAnswer } from './testing/decode.ts';
@@ -21,6 +20,7 @@ import {
   userQuery,
 } from './testing/events.ts';
 import { type Field, raw, readRaw } from './testing/wire.ts';
+import { encoded } from './wire-message.ts';
 
 /** Begins a field that is longer than the message around it. */
 const broken = Uint8Array.of(0x0a, 0x7f, 0x01);
