@@ -185,7 +185,7 @@ const routes: readonly Route<GatewayHttp>[] = [
       reply.header('request-id', request.id);
       const counted = decodeCountRequest(request.body);
       const route = await models.check(counted.model, request.client);
-      reply.headers(answeredHeaders(route && modelsOf([route])));
+      reply.headers(answeredHeaders(route && modelsOf([{ route }])));
       await ownTurn(request.heldBody?.bytes ?? 0);
       return { input_tokens: countInputTokens(counted) };
     },

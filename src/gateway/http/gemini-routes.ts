@@ -64,7 +64,7 @@ async function countTokens(
 ): Promise<object> {
   const counted = decodeCountTokensRequest(model, request.body);
   const route = await routes.check(model, request.client);
-  reply.headers(answeredHeaders(route && modelsOf([route])));
+  reply.headers(answeredHeaders(route && modelsOf([{ route }])));
   await ownTurn(request.heldBody?.bytes ?? 0);
   return { totalTokens: countInputTokens(counted) };
 }

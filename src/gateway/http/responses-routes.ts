@@ -139,7 +139,7 @@ const countTokens: Handle = async (service, request, reply) => {
   const body = { model: 'any', input: [], ...given, store: false };
   const { decoded } = await readResponsesRequest(service.responses, client.id, body, request.heldBody);
   const route = await service.routes.check('model' in given ? decoded.request.model : undefined, client);
-  reply.headers(answeredHeaders(route && modelsOf([route])));
+  reply.headers(answeredHeaders(route && modelsOf([{ route }])));
   await ownTurn(request.heldBody?.bytes ?? 0);
   return { object: 'response.input_tokens', input_tokens: countInputTokens(decoded.request) };
 };

@@ -68,14 +68,14 @@ export class AnswerHead {
 
   identity(answering: readonly Answering[]): AnswerIdentity {
     this.#id ??= newAnswerId(this.#inbound.idPrefix);
-    const routes = answering.map(({ route }) => route);
-    const fingerprint = routes.find(({ provider }) => provider.systemFingerprint)?.provider.systemFingerprint;
+    const fingerprint = answering.find(({ route }) => route.provider.systemFingerprint)?.route.provider
+      .systemFingerprint;
     return {
       id: this.#id,
       created: Math.floor(this.#startedAt / 1000),
       now: this.#now,
       model: this.#decoded.request.model,
-      answeredBy: modelsOf(routes),
+      answeredBy: modelsOf(answering),
       ...(fingerprint === undefined ? {} : { systemFingerprint: fingerprint }),
     };
   }
@@ -84,7 +84,7 @@ export class AnswerHead {
   headers(answering: readonly Answering[]): Record<string, string> {
     const { requestIdHeader, name } = this.#inbound;
     const headers: Record<string, string> = { 'x-request-id': this.#requestId };
-    const answeredBy = modelsOf(answering.map(({ route }) => route));
+    const answeredBy = modelsOf(answering);
     if (answeredBy !== undefined) headers[modelHeader] = answeredBy;
     if (requestIdHeader !== undefined) headers[requestIdHeader] = this.#requestId;
     if (this.#record) headers[routeHeader] = routeSummary(this.#record);
@@ -116,10 +116,10 @@ export class AnswerHead {
 }
 
 /** `warp/claude-4-sonnet`: what a client can send to get that model again. Undefined without a route. */
-export function modelsOf(routes: readonly Route[]): string | undefined {
-  const [first, ...others] = routes;
-  if (!first) return undefined;
-  return others.length === 0 ? modelOf(first) : [...new Set(routes.map(modelOf))].join(', ');
+export function modelsOf(answering: readonly Pick<Answering, 'route'>[]): string | undefined {
+  const [first] = answering;
+  if (!first || answering.length === 1) return first && modelOf(first.route);
+  return [...new Set(answering.map(({ route }) => modelOf(route)))].join(', ');
 }
 
 export function answeredHeaders(answeredBy: string | undefined): Readonly<Record<string, string>> {

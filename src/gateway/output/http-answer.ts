@@ -189,7 +189,7 @@ export class StreamedAnswer<Options> extends HttpAnswer<Options> {
     this.isOver = true;
     const encoder = this.#encoderOf(choice);
     const identity = this.#begin();
-    const answeredBy = modelsOf(this.known.map(({ route }) => route));
+    const answeredBy = modelsOf(this.known);
     const notes = this.inbound.hasNoComments
       ? ''
       : notesOf({

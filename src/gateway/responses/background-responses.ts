@@ -349,7 +349,7 @@ class BackgroundRun implements Carrier, TurnOutput {
   cut(): void {}
 
   begin(attempt: Attempt): void {
-    this.#answeredBy = modelsOf([attempt.route]);
+    this.#answeredBy = modelsOf([attempt]);
     if (this.isBuffered) this.#events = this.#newEvents();
   }
   write(events: readonly TurnEvent[]): undefined {

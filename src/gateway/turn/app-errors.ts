@@ -25,67 +25,64 @@ export function appErrorFromPool(
     ...(error.retryAfterMs === undefined ? {} : { retryAfterMs: error.retryAfterMs }),
   };
   if (error instanceof QueueFullError) return queueFull(error, options);
-  switch (error.code) {
-    case 'no_account_available':
-      if (route && isOnlyForModel(error, route, verdict)) return noAccountMayUse(route, error);
-      return shortageError(error, options, verdict);
-    // What a pool says of a path that has too much before it.
-    case 'not_found':
-    case 'method_not_allowed':
-      return notAtPool(options);
-    case 'pool_unavailable':
-      if (error instanceof NotPoolError) return notAtPool(options);
-      // The pool itself says that it is to be asked again.
-      if (!(error instanceof NoAnswerError) && error.retryAfterMs !== undefined) {
-        const message =
-          'The account pool cannot lend an account at the moment; try again in a few seconds. If it lasts, the log of the pool says why.';
-        return new AppError('pool_unavailable', message, options);
-      }
-      return new AppError(
-        'pool_unavailable',
-        'The account pool cannot be reached; try again in a moment. If it lasts, start the pool or correct POOL_SERVICE_URL of the gateway.',
-        {
-          retryAfterMs: 5_000,
-          ...options,
-        },
-      );
-    case 'shutting_down':
-      return new AppError('shutting_down', 'The service is stopping; try again in a moment.', {
-        retryAfterMs: 5_000,
-        ...options,
-      });
-    case 'invalid_key':
-    case 'forbidden':
-      return new AppError('pool_unavailable', keyNotAccepted, { retryAfterMs: 60_000, ...options });
-    case 'host_not_allowed':
-      return new AppError(
-        'pool_unavailable',
-        'The account pool does not answer to the host in POOL_SERVICE_URL: add that host to ALLOWED_HOSTS of the pool, or set ADMIN_KEY for the pool and GATEWAY_KEY for both services.',
-        { retryAfterMs: 60_000, ...options },
-      );
-    default:
-      return AppError.from(error);
+  if (error.code === 'no_account_available') {
+    if (route && isOnlyForModel(error, route, verdict)) return noAccountMayUse(route, error);
+    return shortageError(error, options, verdict);
   }
+  // The pool itself says that it is to be asked again.
+  const isBusy = !(error instanceof NoAnswerError) && error.retryAfterMs !== undefined;
+  const known =
+    error instanceof NotPoolError
+      ? notThePool
+      : error.code === 'pool_unavailable' && isBusy
+        ? busyPool
+        : poolFaults[error.code];
+  if (!known) return AppError.from(error);
+  const [code, retryAfterMs, message] = known;
+  return new AppError(code, message, { retryAfterMs, ...options });
 }
 
+type PoolFault = readonly [code: ErrorCode, retryAfterMs: number, message: string];
+
+const notThePool: PoolFault = [
+  'pool_unavailable',
+  60_000,
+  'What answers at POOL_SERVICE_URL is not the account pool: set it to the address of the pool, without a path unless the pool is behind one.',
+];
+const busyPool: PoolFault = [
+  'pool_unavailable',
+  5_000,
+  'The account pool cannot lend an account at the moment; try again in a few seconds. If it lasts, the log of the pool says why.',
+];
+/** What the pool says of anything but its accounts. */
+const poolFaults: Readonly<Partial<Record<PoolError['code'], PoolFault>>> = {
+  pool_unavailable: [
+    'pool_unavailable',
+    5_000,
+    'The account pool cannot be reached; try again in a moment. If it lasts, start the pool or correct POOL_SERVICE_URL of the gateway.',
+  ],
+  // Of a path that has too much before it.
+  not_found: notThePool,
+  method_not_allowed: notThePool,
+  shutting_down: ['shutting_down', 5_000, 'The service is stopping; try again in a moment.'],
+  invalid_key: ['pool_unavailable', 60_000, keyNotAccepted],
+  forbidden: ['pool_unavailable', 60_000, keyNotAccepted],
+  host_not_allowed: [
+    'pool_unavailable',
+    60_000,
+    'The account pool does not answer to the host in POOL_SERVICE_URL: add that host to ALLOWED_HOSTS of the pool, or set ADMIN_KEY for the pool and GATEWAY_KEY for both services.',
+  ],
+};
+
 function queueFull({ isOwnShare }: QueueFullError, options: AppErrorOptions): AppError {
+  const until = 'try again after the time in Retry-After.';
   return isOwnShare
     ? new AppError(
         'key_rate_limited',
-        'Too many requests of this key wait for an account already; send fewer at a time, or try again after the time in Retry-After.',
+        `Too many requests of this key wait for an account already; send fewer at a time, or ${until}`,
         options,
       )
-    : new AppError(
-        'overloaded',
-        'Too many requests wait for an account already; try again after the time in Retry-After.',
-        options,
-      );
-}
-
-function notAtPool(options: AppErrorOptions): AppError {
-  const reason =
-    'What answers at POOL_SERVICE_URL is not the account pool: set it to the address of the pool, without a path unless the pool is behind one.';
-  return new AppError('pool_unavailable', reason, { retryAfterMs: 60_000, ...options });
+    : new AppError('overloaded', `Too many requests wait for an account already; ${until}`, options);
 }
 
 /**

@@ -1,6 +1,6 @@
 import { createHash, type Hash, hash } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
-import type { ConversationMemory } from '../../core/protocol.ts';
+import type { CollectedTurn, ConversationMemory } from '../../core/protocol.ts';
 import {
   type AnyImage,
   type AskedMessage,
@@ -20,11 +20,6 @@ import type { StateStore } from '../state/state-store.ts';
  * whose account did not carry the turn, or whose upstream knew it no longer. All but `hit` send the upstream the whole history.
  */
 export type ConversationResult = 'new' | 'hit' | 'miss' | 'claimed' | 'lost';
-
-export interface AssistantAnswer {
-  readonly text: string;
-  readonly toolCalls: readonly ToolCall[];
-}
 
 interface Remembered {
   readonly accountId: string;
@@ -157,7 +152,11 @@ export class Conversation {
   }
 
   /** Stores what the adapter gave back, under the history as it will be after this answer. */
-  remember(accountId: string, answer: AssistantAnswer, memory: ConversationMemory): void {
+  remember(
+    accountId: string,
+    answer: Pick<CollectedTurn, 'text' | 'toolCalls'>,
+    memory: ConversationMemory,
+  ): void {
     const { clientId, request, history } = this.#at;
     const { resentCall = (call: ToolCall) => call } = request;
     if (!history) throw new Error('An upstream without a memory gave one.');
