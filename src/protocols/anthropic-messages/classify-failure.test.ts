@@ -42,8 +42,10 @@ it.each([
   [403, error('permission_error'), 'upstream_refused', 'account'],
   [404, error('not_found_error', 'model: claude-9'), 'model_not_found', 'model'],
   [404, error('not_found_error', 'Not Found'), 'upstream_protocol', 'upstream'],
+  [404, { detail: 'No such model here.' }, 'model_not_found', 'model'],
   [413, error('request_too_large'), 'too_large', 'request'],
   [413, '<html>', 'too_large', 'request'],
+  [425, error('too_early'), 'upstream_unavailable', 'upstream'],
   [429, error('rate_limit_error'), 'upstream_rate_limited', 'account'],
   [429, 'Too many', 'upstream_rate_limited', 'account'],
   [500, error('api_error'), 'upstream_unavailable', 'upstream'],
@@ -64,6 +66,12 @@ it("keeps Anthropic's own answer for what is the request's fault alone", () => {
     vendorAnswer: { dialect: 'messages', status: 400, body: JSON.stringify(refusal) },
   });
   for (const status of [401, 403, 429, 529]) expect(classify(status, refusal).vendorAnswer).toBeUndefined();
+});
+
+it('shows the words of a server that has no error objects', () => {
+  expect(classify(400, { detail: [{ msg: 'max_tokens is too large' }] }).message).toBe(
+    'max_tokens is too large',
+  );
 });
 
 it('waits as long as the answer says, or until the window that is used up opens', () => {

@@ -82,6 +82,7 @@ it.each([
   [400, 'INVALID_ARGUMENT', 'Request payload size exceeds the limit: 20971520 bytes.', [], 'too_large'],
   [400, 'FAILED_PRECONDITION', 'User location is not supported for the API use.', [], 'upstream_refused'],
   [400, 'INVALID_ARGUMENT', 'Unable to submit request because …', [field], 'invalid_request'],
+  [402, 'FAILED_PRECONDITION', 'Payment is required.', [], 'upstream_quota_exhausted'],
   [403, 'PERMISSION_DENIED', 'Your API key was reported as leaked.', [], 'upstream_refused'],
   [403, 'PERMISSION_DENIED', 'You do not have permission to access tuned model x.', [], 'model_not_found'],
   [
@@ -91,6 +92,7 @@ it.each([
     [],
     'model_not_found',
   ],
+  [425, 'UNAVAILABLE', 'Too early.', [], 'upstream_unavailable'],
   [429, 'RESOURCE_EXHAUSTED', 'Resource has been exhausted (e.g. check quota).', [], 'upstream_rate_limited'],
   [429, 'RESOURCE_EXHAUSTED', 'Your prepayment credits are depleted.', [], 'upstream_quota_exhausted'],
   [499, 'CANCELLED', 'The operation was cancelled.', [], 'upstream_unavailable'],
