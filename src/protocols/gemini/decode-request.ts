@@ -9,6 +9,7 @@ import {
   ifSet,
   limitsOf,
   parseBody,
+  plainRequest,
   quoted,
   samplingOf,
 } from '../shared/request.ts';
@@ -97,16 +98,11 @@ function decodeCommon(
   const { messages, ignored, wishes } = decodeContents(asked.contents);
   return {
     request: {
-      model,
+      ...plainRequest(model),
       messages: [...systemMessage(asked.systemInstruction), ...messages],
       messagesParam: 'contents',
       tools,
       toolChoice,
-      parallelToolCalls: true,
-      sampling: {},
-      limits: {},
-      responseFormat: { type: 'text' },
-      reasoning: {},
       ...allWishes(wishes),
     },
     ignored: [...leftOutNames(leftOut), ...ignored],

@@ -254,9 +254,12 @@ export function unreadChoices(count: unknown): { readonly choices?: number } {
 }
 
 /** The request of a body that is passed on unread: it holds the model alone. Undefined for a body that names none. */
-export function unreadRequest(body: JsonObject): AskedRequest | undefined {
-  const { model } = body;
-  if (typeof model !== 'string' || model === '' || model.length > 256) return undefined;
+function unreadRequest({ model }: JsonObject): AskedRequest | undefined {
+  return typeof model === 'string' && model !== '' && model.length <= 256 ? plainRequest(model) : undefined;
+}
+
+/** A request that asks for nothing but an answer. */
+export function plainRequest(model: string): AskedRequest {
   return {
     model,
     messages: [],
