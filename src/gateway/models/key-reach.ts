@@ -24,14 +24,15 @@ export class KeyReach {
     return this.#key.providers?.includes(provider) ?? true;
   }
 
-  /** Whether it may use a model that is called so, at least in one of these ways. */
-  hasModel(names: readonly string[]): boolean {
+  /** Whether it may use a model that is called so, at least in one of these ways. `labels`: those that its accounts may have. */
+  allows(provider: string, names: readonly string[], labels?: readonly string[]): boolean {
     const { models } = this.#key;
+    if (!this.mayAsk(provider) || labels?.length === 0) return false;
     return models === null || names.some((name) => models.some((pattern) => matches(pattern, name)));
   }
 
   /** Which of these labels an account may have; undefined: it need have none, empty: there is no such account. */
-  labelsOf(labels: readonly string[] | undefined): readonly string[] | undefined {
+  #labelsOf(labels: readonly string[] | undefined): readonly string[] | undefined {
     const own = this.#key.labels;
     if (own === null) return labels;
     return labels === undefined ? own : labels.filter((label) => own.includes(label));
@@ -43,11 +44,8 @@ export class KeyReach {
    */
   narrowed(route: Route, names: readonly string[]): readonly Route[] {
     const provider = route.provider.name;
-    const labels = this.labelsOf(route.labels);
-    const isAllowed =
-      this.mayAsk(provider) &&
-      labels?.length !== 0 &&
-      this.hasModel([route.model, `${provider}/${route.model}`, ...names]);
+    const labels = this.#labelsOf(route.labels);
+    const isAllowed = this.allows(provider, [route.model, `${provider}/${route.model}`, ...names], labels);
     return isAllowed ? [{ ...route, labels }] : [];
   }
 
@@ -55,11 +53,8 @@ export class KeyReach {
   mayTake({ model: name, candidates }: ConfiguredRoute): boolean {
     return candidates.some(({ provider, model, labels }) => {
       const asked = model === '*' ? name : model;
-      return (
-        this.mayAsk(provider) &&
-        this.labelsOf(labels.length > 0 ? labels : undefined)?.length !== 0 &&
-        this.hasModel([name, asked, `${provider}/${asked}`])
-      );
+      const own = this.#labelsOf(labels.length > 0 ? labels : undefined);
+      return this.allows(provider, [name, asked, `${provider}/${asked}`], own);
     });
   }
 

@@ -213,7 +213,7 @@ export class Routes {
         ...listed,
         ...examples.map((name) => aliasOf(plain, name, plainSandboxModel, sandbox.name)),
       ];
-      return reach ? all.filter(({ id }) => reach.mayAsk(sandbox.name) && reach.hasModel([id])) : all;
+      return reach ? all.filter(({ id }) => reach.allows(sandbox.name, [id])) : all;
     }
     const present = this.#names.inService();
     const listed = new Map<string, ListedModel>();
@@ -221,7 +221,7 @@ export class Routes {
       if (reach?.mayAsk(provider.name) === false) continue;
       for (const model of (await models.get(provider)).models) {
         const shown = this.#shown(provider, model);
-        const isOpen = reach?.hasModel([model.id, `${provider.name}/${model.id}`]) ?? true;
+        const isOpen = reach?.allows(provider.name, [model.id, `${provider.name}/${model.id}`]) ?? true;
         if (isOpen) listed.set(shown.id, shown);
       }
     }
@@ -234,7 +234,7 @@ export class Routes {
       if (!name.endsWith('*') && !listed.has(name)) {
         const { provider, model } = this.#names.addressOf(target, reach);
         const names = [name, model, `${provider.name}/${model}`];
-        if (reach && !(reach.mayAsk(provider.name) && reach.hasModel(names))) continue;
+        if (reach?.allows(provider.name, names) === false) continue;
         const shown = this.#names.shownName(provider, model);
         listed.set(name, aliasOf(listed.get(shown), name, shown, provider.name));
       }
