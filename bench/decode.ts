@@ -55,7 +55,7 @@ const oddWhole = Buffer.concat(appends.map((_event, index) => framed(append(inde
 
 /** Reads an answer; `use` gets the events of each read. */
 function decode(reads: readonly Buffer[], use: (events: readonly TurnEvent[]) => void): void {
-  const decoder = new WarpDecoder({ offeredTools: new Set(), remembered: undefined });
+  const decoder = new WarpDecoder({ tools: [], remembered: undefined });
   let length = 0;
   for (const read of [start, ...reads, end]) {
     const events = decoder.push(read);

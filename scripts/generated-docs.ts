@@ -15,8 +15,8 @@ import { geminiFields, geminiParts } from '../src/protocols/gemini/fields.ts';
 import { geminiCapabilities } from '../src/protocols/gemini/gemini-models.ts';
 import { chatCapabilities } from '../src/protocols/openai-chat/capabilities.ts';
 import { chatFields, chatParts } from '../src/protocols/openai-chat/fields.ts';
-import { responsesCapabilities } from '../src/protocols/openai-responses/capabilities.ts';
 import { responsesFields, responsesItems } from '../src/protocols/openai-responses/fields.ts';
+import { responsesCapabilities } from '../src/protocols/openai-responses/outbound.ts';
 import type { FieldRow, FieldTable } from '../src/protocols/shared/field-table.ts';
 import {
   chatTools,

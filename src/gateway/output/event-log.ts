@@ -1,5 +1,5 @@
 import { AppError } from '../../core/errors.ts';
-import { serverSentEvent } from '../../protocols/openai-responses/stream-encoder.ts';
+import { serverSentEvent } from '../../protocols/openai-responses/encode-answer.ts';
 import { HttpCarrier } from '../turn/running-turns.ts';
 import { type HttpAnswerOptions, keepAliveEveryMs, streamHeaders } from './http-answer.ts';
 

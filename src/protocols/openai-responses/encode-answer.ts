@@ -1,10 +1,13 @@
-import type { AnswerIdentity, CollectedTurn } from '../../core/protocol.ts';
+import type { AppError } from '../../core/errors.ts';
+import type { AnswerIdentity, CollectedTurn, StreamEncoder } from '../../core/protocol.ts';
+import type { TurnEvent } from '../../core/turn.ts';
 import { callItem } from './call-item.ts';
 import { summaryItem } from './compaction.ts';
 import {
   type ContentPart,
   encodeCitation,
   endOf,
+  eventError,
   itemId,
   messageItem,
   type OutputItem,
@@ -12,6 +15,7 @@ import {
   reasoningItem,
   responseObject,
 } from './response.ts';
+import { ResponseEvents } from './response-events.ts';
 
 export function encodeResponsesAnswer(
   identity: AnswerIdentity,
@@ -41,4 +45,74 @@ export function encodeResponsesAnswer(
     output.push(callItem(identity, output.length, call, options.tools, 'completed'));
   }
   return responseObject(identity, options, { status, output, usage, metadata, reason });
+}
+
+/** The events of a response as server-sent ones. `onEnd` gets the response as it ended. */
+export function createResponsesStreamEncoder(
+  identity: AnswerIdentity,
+  options: ResponsesOptions,
+  onEnd?: (response: Record<string, unknown>) => void,
+): StreamEncoder {
+  let text = '';
+  const events = new ResponseEvents(identity, options, {
+    emit(type, json) {
+      text += serverSentEvent(type, json);
+    },
+    ...(onEnd ? { onEnd } : {}),
+  });
+  return {
+    keepAlive: ': keep-alive\n\n',
+    encode(batch) {
+      text = '';
+      events.push(batch);
+      // The open specification ends a stream with this line as Chat Completions does; a broken one goes without.
+      return batch[batch.length - 1]?.type === 'finish' ? `${text}${streamEnd}` : text;
+    },
+  };
+}
+
+export const streamEnd = 'data: [DONE]\n\n';
+
+export function serverSentEvent(type: string, json: string): string {
+  return `event: ${type}\ndata: ${json}\n\n`;
+}
+
+/**
+ * Passes the upstream's own events on. One that broke off ends with a failed response, under the upstream's id and the next number of
+ * its events.
+ */
+export class RelayedStreamEncoder implements StreamEncoder {
+  readonly keepAlive = ': keep-alive\n\n';
+  readonly #identity: AnswerIdentity;
+  readonly #options: ResponsesOptions;
+  #id: string | undefined;
+  #last = '';
+
+  constructor(identity: AnswerIdentity, options: ResponsesOptions) {
+    this.#identity = identity;
+    this.#options = options;
+  }
+
+  encode(batch: readonly TurnEvent[]): string {
+    const text = batch.map((event) => (event.type === 'relayed' ? event.text : '')).join('');
+    // The first text holds the response as it was created.
+    this.#id ??= /"id"\s*:\s*"(resp[\w-]+)"/.exec(text)?.[1];
+    if (text !== '') this.#last = text;
+    const end = batch.at(-1);
+    return end?.type === 'error' ? text + this.#failed(end.error) : text;
+  }
+
+  #failed(error: AppError): string {
+    const numbers = [...this.#last.matchAll(/"sequence_number"\s*:\s*(\d+)/g)];
+    const next = Number(numbers.at(-1)?.[1] ?? -1) + 1;
+    const identity = { ...this.#identity, id: this.#id ?? this.#identity.id };
+    const now = { status: 'failed', output: [], usage: undefined, error } as const;
+    const event = {
+      type: 'response.failed',
+      sequence_number: next,
+      response: responseObject(identity, this.#options, now),
+      error: eventError(error),
+    };
+    return serverSentEvent(event.type, JSON.stringify(event));
+  }
 }

@@ -3,8 +3,8 @@ import type { OutboundTurn } from '../../core/protocol.ts';
 import { pixel } from '../../core/testing/pixel.ts';
 import { plainTurn } from '../../core/testing/plain-turn.ts';
 import type { Message, ReasoningPart, TurnRequest } from '../../core/turn.ts';
-import { responsesCapabilities } from './capabilities.ts';
 import { encodeRequest } from './encode-request.ts';
+import { responsesCapabilities } from './outbound.ts';
 
 function bodyOf(
   more: Partial<TurnRequest>,

@@ -11,8 +11,10 @@ import {
   isStrictSchema,
   withJsonRule,
 } from '../shared/openai-request.ts';
-import { leastOutputTokens } from './capabilities.ts';
 import { reasoningBefore } from './reasoning-items.ts';
+
+/** OpenAI refuses a lower limit. */
+export const leastOutputTokens = 16;
 
 /**
  * The JSON body of one streamed turn. Nothing is stored at the upstream: the whole conversation travels each time, and the model's

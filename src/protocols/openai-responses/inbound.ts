@@ -5,11 +5,14 @@ import { errorAnswers } from '../shared/error-answers.ts';
 import { affinityKey, unreadLimit, unreadTurn } from '../shared/request.ts';
 import { checkSummary, compactionItem, rulesOf } from './compaction.ts';
 import { decodeResponsesRequest, parseResponsesRequest } from './decode-request.ts';
-import { encodeResponsesAnswer } from './encode-answer.ts';
+import {
+  createResponsesStreamEncoder,
+  encodeResponsesAnswer,
+  RelayedStreamEncoder,
+} from './encode-answer.ts';
 import { offeredTools } from './offered-tools.ts';
 import { encodeUsage, type Opaque, type ResponsesOptions } from './response.ts';
 import { type RawItem, tool } from './schema.ts';
-import { createResponsesStreamEncoder, RelayedStreamEncoder } from './stream-encoder.ts';
 
 export interface ResponsesInboundOptions {
   /** Gets the response as it ended, to be stored. */

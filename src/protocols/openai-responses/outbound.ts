@@ -4,10 +4,32 @@ import { classifyFailure } from '../shared/openai-failure.ts';
 import { readOpenaiLimits } from '../shared/openai-limits.ts';
 import { relayedAnswer } from '../shared/relay.ts';
 import { withOpenaiNames } from '../shared/tools.ts';
-import { leastOutputTokens } from './capabilities.ts';
 import { ResponsesDecoder } from './decode-stream.ts';
-import { encodeRequest } from './encode-request.ts';
+import { encodeRequest, leastOutputTokens } from './encode-request.ts';
 import { ResponsesTap, readAnswer, relayRequest } from './relay.ts';
+
+/** What a server of the Responses API does natively. It has no stop sequences and no seed. */
+export const responsesCapabilities: Capabilities = new Set([
+  'maxTokens',
+  'jsonObject',
+  'jsonSchema',
+  'toolChoice',
+  'parallelToolCalls',
+  'temperature',
+  'topP',
+  'reasoningEffort',
+  'documents',
+  'refusals',
+  'cacheBreakpoints',
+  'strictTools',
+  'openai.verbosity',
+  'openai.service_tier',
+  'openai.user',
+  'openai.safety_identifier',
+  'openai.prompt_cache_key',
+  'openai.prompt_cache_options',
+  'openai.prompt_cache_retention',
+]);
 
 /** The server's own limit is not known; it refuses what is too much. */
 const imageLimits: ImageLimits = { maxCount: 500 };

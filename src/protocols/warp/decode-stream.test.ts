@@ -36,7 +36,7 @@ const opening = [init(), actions(createTask(task('T'))), actions(add('T', userQu
 function decode(text: string | Uint8Array, options: { tools?: string[]; memory?: Uint8Array } = {}) {
   const anomalies: Anomaly[] = [];
   const decoder = new WarpDecoder({
-    offeredTools: new Set(options.tools ?? []),
+    tools: (options.tools ?? []).map((name) => ({ name })),
     remembered: options.memory && decodeMemory(options.memory),
     onAnomaly: (anomaly) => anomalies.push(anomaly),
   });
@@ -372,7 +372,7 @@ describe('framing', () => {
     ['an empty event', `data:\n\n${answer}`],
   ])('is read with %s', (_name, text) => {
     expect(decode(text).events).toEqual(expected);
-    const decoder = new WarpDecoder({ offeredTools: new Set(), remembered: undefined });
+    const decoder = new WarpDecoder({ tools: [], remembered: undefined });
     const single = [...Buffer.from(text)].flatMap((byte) => [...decoder.push(Uint8Array.of(byte))]);
     expect([...single, ...decoder.end()]).toEqual(expected);
   });
@@ -394,7 +394,7 @@ describe('framing', () => {
   });
 
   it('does not collect an event without an end for ever, and tries no other account then', () => {
-    const decoder = new WarpDecoder({ offeredTools: new Set(), remembered: undefined });
+    const decoder = new WarpDecoder({ tools: [], remembered: undefined });
     const piece = Buffer.alloc(1024 * 1024, 'A');
     const events: TurnEvent[] = [...decoder.push(Buffer.from('data: '))];
     for (let count = 0; count < 40 && events.length === 0; count++) events.push(...decoder.push(piece));
@@ -410,7 +410,7 @@ describe('framing', () => {
     );
     expect(echo.length).toBeGreaterThan(32 * 1024 * 1024);
     const decoder = new WarpDecoder({
-      offeredTools: new Set(),
+      tools: [],
       remembered: undefined,
       requestBytes: request.length,
     });

@@ -1,6 +1,6 @@
 import { AppError } from '../../core/errors.ts';
 import type { ConversationMemory, TurnDecoder } from '../../core/protocol.ts';
-import type { TurnEvent } from '../../core/turn.ts';
+import type { Tool, TurnEvent } from '../../core/turn.ts';
 import { shortened } from '../../lib/shown-text.ts';
 import { AnswerStream } from '../shared/answer-stream.ts';
 import { noEnd, upstreamWords } from '../shared/failed-answer.ts';
@@ -20,8 +20,8 @@ import { noTotals, usageOf } from './usage.ts';
 import { FieldBudget, readAppend, readMessage, type StringAppend } from './wire-message.ts';
 
 interface DecoderOptions {
-  /** Names of the tools the request offered. */
-  readonly offeredTools: ReadonlySet<string>;
+  /** Those the request offered. */
+  readonly tools: readonly Pick<Tool, 'name'>[];
   readonly remembered: Remembered | undefined;
   /** How long the request was: the upstream may send all of it back in one event. */
   readonly requestBytes?: number;
@@ -131,13 +131,13 @@ export class WarpDecoder implements TurnDecoder {
   }
 
   #finish(finished: StreamFinished): void {
-    const { remembered, offeredTools } = this.#options;
+    const { remembered, tools } = this.#options;
     this.isModelListOutdated = finished.shouldRefreshModelConfig;
     const figures = usageOf(finished, remembered?.totals ?? noTotals);
     const usage: TurnEvent[] = figures.usage ? [{ type: 'usage', usage: figures.usage }] : [];
     try {
       const ending = endingOf(finished);
-      const calls = ending === 'length' ? [] : toolCallEvents(this.#tasks, offeredTools, this.#requestId);
+      const calls = ending === 'length' ? [] : toolCallEvents(this.#tasks, tools, this.#requestId);
       if (ending === 'unnamed' && !this.#text.hasSpoken && calls.length === 0) throw nothingAnswered();
       const reason = ending === 'length' ? 'length' : calls.length > 0 ? 'tool-calls' : 'stop';
       for (const event of [...calls, ...usage]) this.#answer.add(event);

@@ -228,7 +228,7 @@ describe('what the upstream tells beside the answer', () => {
   });
 
   it('is let go of with its decoder, which has no getter for V8 to make a lasting shape of', () => {
-    const decoder = new WarpDecoder({ offeredTools: new Set(), remembered: undefined });
+    const decoder = new WarpDecoder({ tools: [], remembered: undefined });
     const getters = Object.values(Object.getOwnPropertyDescriptors(decoder)).filter(({ get }) => get);
     expect(getters).toEqual([]);
   });

@@ -27,7 +27,7 @@ export function createWarpOutbound(options: WarpOutboundOptions = {}): Outbound 
           body,
         },
         decoder: new WarpDecoder({
-          offeredTools: new Set(request.tools.map((tool) => tool.name)),
+          tools: request.tools,
           remembered: input.remembered,
           requestBytes: body.length,
           ...(onAnomaly && { onAnomaly }),

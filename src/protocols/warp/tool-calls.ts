@@ -1,6 +1,6 @@
 import { BinaryReader, type BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
 import { AppError } from '../../core/errors.ts';
-import type { TurnEvent } from '../../core/turn.ts';
+import type { Tool, TurnEvent } from '../../core/turn.ts';
 import { mostCalls, tooManyCalls } from '../shared/failed-answer.ts';
 import type { ToolCall } from './schema.ts';
 import { answeredCalls, type ConversationTasks, messagesOf, toolCallIn } from './tasks.ts';
@@ -14,7 +14,7 @@ const unnamed = 'unnamed_tool';
  */
 export function toolCallEvents(
   tasks: ConversationTasks,
-  offered: ReadonlySet<string>,
+  offered: readonly Pick<Tool, 'name'>[],
   requestId: string,
 ): readonly TurnEvent[] {
   const events: TurnEvent[] = [];
@@ -40,14 +40,16 @@ export function toolCallEvents(
 
 function calledTool(
   call: ToolCall,
-  offered: ReadonlySet<string>,
+  offered: readonly Pick<Tool, 'name'>[],
 ): { readonly name: string; readonly arguments: string } | undefined {
   if (call.tool.case === 'callMcpTool') {
     return { name: call.tool.value.name || unnamed, arguments: argumentsOf(call.tool.value.args) };
   }
   const builtin = builtinCall(call);
   // The client must not take it for its own tool of the same name and run that.
-  return builtin && offered.has(builtin.name) ? { ...builtin, name: `builtin_${builtin.name}` } : builtin;
+  return builtin && offered.some(({ name }) => name === builtin.name)
+    ? { ...builtin, name: `builtin_${builtin.name}` }
+    : builtin;
 }
 
 /**

@@ -17,7 +17,7 @@ export function decodeAnswer(
 ): Decoded {
   const anomalies: string[] = [];
   const decoder = new WarpDecoder({
-    offeredTools: new Set(options.tools ?? []),
+    tools: (options.tools ?? []).map((name) => ({ name })),
     remembered: options.memory && decodeMemory(options.memory),
     onAnomaly: (anomaly, { detail }) =>
       anomalies.push(detail === undefined ? anomaly : `${anomaly} ${detail}`),
