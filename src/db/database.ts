@@ -1,3 +1,7 @@
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { basename } from 'node:path';
+import type { Clock } from '../lib/clock.ts';
+
 /** What `$1`, `$2`, … of a statement may be. A list is for `= ANY ($1)`, `<> ALL ($1)` and `unnest($1)`. */
 export type Value = string | number | boolean | null | Uint8Array | readonly (string | number | null)[];
 
@@ -55,4 +59,84 @@ export class DatabaseError extends Error {
 /** Thrown by the task of a transaction that wants to be run again from its start. */
 export class TryAgain extends Error {
   override readonly name = 'TryAgain';
+}
+
+/** A clock that shows a database server's time, so that all who use the database agree on what has expired. */
+export interface DatabaseClock extends Clock {
+  close(): void;
+}
+
+const measuredEveryMs = 30_000;
+const samples = 3;
+/** Clocks so close count as equal: the way to the database takes as long. */
+const closeEnoughMs = 20;
+
+/** Measures how far the database's clock is ahead of this machine's, now and every half minute. */
+export async function openDatabaseClock(reading: Queries, machine: Clock): Promise<DatabaseClock> {
+  let aheadMs = 0;
+  const follow = async (): Promise<void> => {
+    const measured = await measureAhead(reading, machine);
+    if (Math.abs(measured - aheadMs) >= closeEnoughMs) aheadMs = measured;
+  };
+  await follow();
+  // While the database is unreachable its clock will not have moved.
+  const timer = setInterval(() => void follow().catch(() => {}), measuredEveryMs);
+  timer.unref();
+  return { ...machine, now: () => machine.now() + aheadMs, close: () => clearInterval(timer) };
+}
+
+/** Milliseconds, by the sample that took the least time. */
+async function measureAhead(reading: Queries, machine: Clock): Promise<number> {
+  let best = { tookMs: Number.POSITIVE_INFINITY, aheadMs: 0 };
+  for (let sample = 0; sample < samples; sample += 1) {
+    const sentAt = machine.now();
+    const answer = await reading.get<{ now: number }>(
+      'SELECT EXTRACT(EPOCH FROM clock_timestamp())::float8 * 1000 AS now',
+    );
+    const tookMs = machine.now() - sentAt;
+    const aheadMs = Math.round((answer?.now ?? sentAt) - (sentAt + tookMs / 2));
+    if (tookMs < best.tookMs) best = { tookMs, aheadMs };
+  }
+  return best.aheadMs;
+}
+
+/** The note beside a database that says which process holds it. The lock itself is the operating system's. */
+interface Holder {
+  readonly pid: number;
+  /** ISO 8601 in UTC. */
+  readonly since: string;
+  readonly command: string;
+}
+
+const holderPath = (databasePath: string): string => `${databasePath}.holder`;
+
+/** How this process was called, up to the first option: those may carry secrets. Call it on the main thread. */
+export function thisCommand(): string {
+  const given = process.argv.slice(2);
+  const end = given.findIndex((word) => word.startsWith('-'));
+  const words = (end < 0 ? given : given.slice(0, end)).filter((word) => /^[a-z][a-z-]{0,20}$/.test(word));
+  return [basename(process.argv[1] ?? 'node'), ...words.slice(0, 3)].join(' ');
+}
+
+export function writeHolder(databasePath: string, command: string, now: number): void {
+  const holder: Holder = { pid: process.pid, since: new Date(now).toISOString(), command };
+  try {
+    writeFileSync(holderPath(databasePath), `${JSON.stringify(holder)}\n`, { mode: 0o600 });
+  } catch {
+    // On a full disk a second opener gets a message with less detail.
+  }
+}
+
+export function removeHolder(databasePath: string): void {
+  rmSync(holderPath(databasePath), { force: true });
+}
+
+/** A phrase that names the holder, for an error message. */
+export function describeHolder(databasePath: string): string {
+  try {
+    const { pid, since, command } = JSON.parse(readFileSync(holderPath(databasePath), 'utf8')) as Holder;
+    return `process ${pid} (${command}), since ${since}`;
+  } catch {
+    return 'another process';
+  }
 }

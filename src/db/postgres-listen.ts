@@ -1,8 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import { backoffMs } from '../lib/backoff.ts';
-import { DatabaseError } from './database.ts';
-import { thisCommand } from './holder.ts';
+import { DatabaseError, thisCommand } from './database.ts';
 import { cannotOpen } from './postgres-errors.ts';
 import type { ServerReach } from './server-reach.ts';
 

@@ -110,7 +110,7 @@ const withLongLists = new Map<string, string>();
  * use; LEAST and GREATEST not of NULL.
  */
 function inSqlite(sql: string, values: Value[]): string {
-  const isLong = hasLongList(values);
+  const isLong = values.some((value) => isList(value) && value.length > 1);
   for (let at = 0; at < values.length; at += 1) {
     const value = values[at];
     if (typeof value === 'boolean') values[at] = value ? 1 : 0;
@@ -129,11 +129,6 @@ function inSqlite(sql: string, values: Value[]): string {
     translated.set(sql, text);
   }
   return text;
-}
-
-function hasLongList(values: readonly Value[]): boolean {
-  for (const value of values) if (isList(value) && value.length > 1) return true;
-  return false;
 }
 
 /** `typeof` first, since it is the cheaper look: a batch binds many thousands of numbers. */

@@ -6,8 +6,7 @@ import { backoffMs } from '../lib/backoff.ts';
 import { errorMessage } from '../lib/errors.ts';
 import { makeFolder } from '../lib/files/make-folder.ts';
 import { closeFile } from '../lib/files/private-folder.ts';
-import { DatabaseError } from './database.ts';
-import { describeHolder, removeHolder, thisCommand, writeHolder } from './holder.ts';
+import { DatabaseError, describeHolder, removeHolder, thisCommand, writeHolder } from './database.ts';
 import { type Migration, migrate } from './migrate.ts';
 
 /** How long a second opener waits for the lock; longer only delays the clear message. */

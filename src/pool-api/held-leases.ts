@@ -113,17 +113,8 @@ export class HeldLeases {
     return isHeld;
   }
 
-  /** Accounts held here on which a place may come free, which the pool cannot know. */
-  countLive(demand: AccountDemand): number {
-    return this.#suiting(demand).size;
-  }
-
-  /** That account is held, with a place or without. */
-  holds(accountId: string | undefined, demand: AccountDemand): boolean {
-    return accountId !== undefined && this.#suiting(demand).has(accountId);
-  }
-
-  #suiting(demand: AccountDemand): ReadonlySet<string> {
+  /** The accounts held here that would do, with a place or without: one may come free, which the pool cannot know. */
+  suiting(demand: AccountDemand): ReadonlySet<string> {
     const now = this.#timing.monotonic();
     const live = [...this.#leases].filter((lease) => isLive(lease, now) && suits(lease, demand));
     return new Set(live.map(({ account }) => account.id));

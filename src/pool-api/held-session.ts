@@ -3,7 +3,6 @@ import type { Clock } from '../lib/clock.ts';
 import { createLimit } from '../lib/limit.ts';
 import { isAway, isPoolError, PoolError, retryDelayMs } from './errors.ts';
 import type { AllocateCall, Pool } from './pool.ts';
-import { PoolClock } from './pool-clock.ts';
 import type { AllocateAnswer, AllocateRequest, LeasedAccount, ReportAnswer } from './schema.ts';
 
 /** Leases that ended without having been given back. */
@@ -47,7 +46,11 @@ const leaseMarginMs = 2_000;
 export class HeldSession {
   readonly sessionId: string;
   readonly #options: HeldSessionOptions;
-  readonly #poolClock: PoolClock;
+  /**
+   * How far the pool's clock is ahead of the monotonic one, by its last answer; older pools send no time. Times in its answers
+   * are compared with that, because this machine's clock may differ, and may be changed.
+   */
+  #poolAheadMs: number | undefined;
   request: AllocateRequest;
   accounts: readonly LeasedAccount[] = [];
   #answer: AllocateAnswer | undefined;
@@ -68,7 +71,6 @@ export class HeldSession {
 
   constructor(options: HeldSessionOptions) {
     this.#options = options;
-    this.#poolClock = new PoolClock(options.timing);
     this.request = options.request;
     this.#isRenewed = options.isRenewed;
     this.sessionId = options.request.session_id;
@@ -103,12 +105,12 @@ export class HeldSession {
   }
 
   isFresh(account: LeasedAccount, validForMs = tokenMarginMs): boolean {
-    return this.#poolClock.until(account.token_expires_at) > validForMs;
+    return this.#until(account.token_expires_at) > validForMs;
   }
 
   /** Until when the bearer is good for a new turn, in monotonic time. */
   freshUntil(account: LeasedAccount): number {
-    return this.#options.timing.monotonic() + this.#poolClock.until(account.token_expires_at) - tokenMarginMs;
+    return this.#options.timing.monotonic() + this.#until(account.token_expires_at) - tokenMarginMs;
   }
 
   /** Makes the session hold what it asks for; renews it and brings the present bearers. */
@@ -278,10 +280,13 @@ export class HeldSession {
     const now = [...(answer.created ? [] : kept), ...answered];
     const keys = new Set(now.map(keyOf));
     const lost = this.accounts.filter((account) => !keys.has(keyOf(account)));
-    this.#poolClock.note(answer);
+    const saidAt = Date.parse(answer.timestamp ?? '');
+    if (!Number.isNaN(saidAt)) this.#poolAheadMs = saidAt - this.#options.timing.monotonic();
     this.#answer = answer;
     this.accounts = now;
-    this.#ttlMs = this.#ttlMsOf(answer);
+    const { ttl_seconds: seconds } = this.request;
+    const unnamedMs = Math.max(shortestUnnamedTtlMs, this.#until(answer.expires_at));
+    this.#ttlMs = seconds === undefined ? unnamedMs : seconds * 1_000;
     this.#lapsesAt = askedAt + this.#ttlMs;
     this.confirmedAt = askedAt;
     this.#failures = 0;
@@ -293,10 +298,12 @@ export class HeldSession {
     this.#options.onChange?.();
   }
 
-  #ttlMsOf(answer: AllocateAnswer): number {
-    const { ttl_seconds: seconds } = this.request;
-    if (seconds !== undefined) return seconds * 1_000;
-    return Math.max(shortestUnnamedTtlMs, this.#poolClock.until(answer.expires_at));
+  /** How long until a time that the pool named; infinite for null, which never comes. */
+  #until(time: string | null): number {
+    if (time === null) return Number.POSITIVE_INFINITY;
+    const { timing } = this.#options;
+    const now = this.#poolAheadMs === undefined ? timing.now() : timing.monotonic() + this.#poolAheadMs;
+    return Date.parse(time) - now;
   }
 
   #lose(loss: LeaseLoss): void {
@@ -344,25 +351,17 @@ export class HeldSession {
     const ended = this.#ended.signal;
     const either = signal ? AbortSignal.any([signal, ended]) : ended;
     either.throwIfAborted();
-    let isBegun = false;
-    const run = this.#line(() => {
-      either.throwIfAborted();
-      isBegun = true;
-      return task(either);
-    });
-    let onAbort = () => {};
-    const aborted = new Promise<never>((_, reject) => {
-      // A call that has begun ends when the signal aborts, and then gives back what it may have borrowed.
-      onAbort = () => {
-        if (!isBegun) reject(either.reason);
-      };
+    await new Promise<void>((resolve, reject) => {
+      const onAbort = () => reject(either.reason);
       either.addEventListener('abort', onAbort, { once: true });
+      const run = this.#line(() => {
+        // A call that has begun ends when the signal aborts, and then gives back what it may have borrowed.
+        either.removeEventListener('abort', onAbort);
+        either.throwIfAborted();
+        return task(either);
+      });
+      run.then(resolve, reject);
     });
-    try {
-      await Promise.race([run, aborted]);
-    } finally {
-      either.removeEventListener('abort', onAbort);
-    }
   }
 
   /** A third of the ttl at most, a part of it random so that many clients do not come at once. */

@@ -121,9 +121,11 @@ export function createTransport(options: TransportOptions) {
 
   /** The text of an answer that is none of an error. */
   async function readGood(answer: IncomingMessage): Promise<string> {
-    const text = await readText(answer, place);
-    if (isSuccess(answer)) return text;
-    throw errorFromAnswer(answer.statusCode ?? 0, answer.headers, text, place);
+    const { statusCode: status = 0, headers } = answer;
+    const tooLarge = (): Error => notThePool(place, new Error('the answer is too large'));
+    const text = (await readBytes(answer, maxAnswerBytes, tooLarge)).toString('utf8');
+    if (status >= 200 && status < 300) return text;
+    throw errorFromAnswer(status, headers, text, place);
   }
 
   return {
@@ -180,16 +182,6 @@ function bearer(apiKey: string | undefined): string | undefined {
   });
 }
 
-function isSuccess(answer: IncomingMessage): boolean {
-  const status = answer.statusCode ?? 0;
-  return status >= 200 && status < 300;
-}
-
-async function readText(answer: IncomingMessage, place: string): Promise<string> {
-  const tooLarge = (): Error => notThePool(place, new Error('the answer is too large'));
-  return (await readBytes(answer, maxAnswerBytes, tooLarge)).toString('utf8');
-}
-
 function parseJson(text: string, place: string): unknown {
   try {
     return JSON.parse(text);
@@ -216,15 +208,8 @@ function errorFromAnswer(
     return new NotPoolError(message, { retryAfterMs });
   }
   const { code, message, param, shortage } = answer.error;
-  return new PoolError(isPoolErrorCode(code) ? code : codeOfStatus(status), message, {
-    retryAfterMs,
-    param,
-    shortage,
-  });
-}
-
-function isPoolErrorCode(code: string): code is PoolErrorCode {
-  return Object.hasOwn(poolErrorCodes, code);
+  const known = Object.hasOwn(poolErrorCodes, code) ? (code as PoolErrorCode) : codeOfStatus(status);
+  return new PoolError(known, message, { retryAfterMs, param, shortage });
 }
 
 /** For codes of a newer pool than this client. */

@@ -117,19 +117,16 @@ export async function* openExport(text: string, passphrase: string): AsyncGenera
     .trim()
     .split('\n')
     .map((line) => line.trimEnd());
-  const key = await keyFrom(passphrase, headerIn(first));
+  const head = header.safeParse(parseJson(first)).data;
+  if (head === undefined) {
+    const message = 'This is no sealed export that this version can read.';
+    throw new PoolError('invalid_request', message, { param: 'sealed' });
+  }
+  const key = await keyFrom(passphrase, head);
   if (lines.length === 0) throw notWhole();
   for (const [index, line] of lines.entries()) {
     yield openPart(key, first, index, index === lines.length - 1, line);
   }
-}
-
-function headerIn(line: string): Header {
-  const result = header.safeParse(parseJson(line));
-  if (result.success) return result.data;
-  throw new PoolError('invalid_request', 'This is no sealed export that this version can read.', {
-    param: 'sealed',
-  });
 }
 
 function keyFrom(passphrase: string, { n, r, p, salt }: Header): Promise<Buffer> {

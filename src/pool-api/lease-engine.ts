@@ -152,7 +152,7 @@ export class LeaseEngine {
   async #seekOnce(waiter: Waiter): Promise<void> {
     const { demand } = waiter;
     if (await this.held.makeRoom(demand)) return;
-    if (isSought(demand) && this.held.holds(demand.prefer, demand)) {
+    if (isSought(demand) && this.held.suiting(demand).has(demand.prefer ?? '')) {
       // Held here and full: there is no more of it to be had.
       return waiter.forgetPreference();
     }
@@ -173,7 +173,7 @@ export class LeaseEngine {
   #mayWait(waiter: Waiter, error: unknown): error is PoolError {
     const leftMs = this.#leftMs(waiter);
     if (leftMs <= 0 || !(isShort(error) || isAway(error))) return false;
-    if (this.held.countLive(waiter.demand) > 0) return true;
+    if (this.held.suiting(waiter.demand).size > 0) return true;
     return this.#rules.waitsForPool && (isAway(error) || ((error as PoolError).retryAfterMs ?? 0) <= leftMs);
   }
 

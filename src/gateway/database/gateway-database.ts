@@ -1,7 +1,5 @@
 import { Worker } from 'node:worker_threads';
-import { DatabaseError } from '../../db/database.ts';
-import { type DatabaseClock, openDatabaseClock } from '../../db/database-clock.ts';
-import { thisCommand } from '../../db/holder.ts';
+import { type DatabaseClock, DatabaseError, openDatabaseClock, thisCommand } from '../../db/database.ts';
 import { connectVerbs, type RemoteVerbs } from '../../db/verbs.ts';
 import type { Clock } from '../../lib/clock.ts';
 import type { Logger } from '../../lib/log/logger.ts';

@@ -50,7 +50,7 @@ export class LeaseCache extends LeaseEngine {
       return await super.acquire(demand);
     } catch (error) {
       if (!isShort(error)) throw error;
-      throw withHeldHere(error, this.held.countLive(demand), this.expectedWaitMs(demand));
+      throw withHeldHere(error, this.held.suiting(demand).size, this.expectedWaitMs(demand));
     }
   }
 

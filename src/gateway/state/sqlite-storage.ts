@@ -1,5 +1,5 @@
 import { Worker } from 'node:worker_threads';
-import { thisCommand } from '../../db/holder.ts';
+import { thisCommand } from '../../db/database.ts';
 import { connectVerbs } from '../../db/verbs.ts';
 import type { Clock } from '../../lib/clock.ts';
 import type { StorageEvents } from './buffered-store.ts';

@@ -179,7 +179,7 @@ async function accountsFor(
   const counts = { ...answer.counts };
   const named = answer.accounts.map(({ account_id: id, label, standing: atPool }): ShownAccount => {
     const limit = spent?.get(id);
-    const isHeld = leases.held.holds(id, demand) && !leases.held.isFull(id);
+    const isHeld = leases.held.suiting(demand).has(id) && !leases.held.isFull(id);
     const standing = barred?.has(id) ? 'model' : limit ? 'limit' : isHeld ? 'held' : atPool;
     if (standing !== atPool && counts[atPool] !== undefined) {
       counts[atPool] -= 1;

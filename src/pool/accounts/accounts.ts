@@ -151,8 +151,9 @@ export class Accounts {
     const credential = this.#adding.check(providerName, { kind: 'api_key', key: givenKey });
     const fingerprint = credentials.fingerprint(providerName, secretOf(credential));
     const noteName = `env_account:${providerName}`;
-    const note = envNoteFrom(await store.remembered(noteName));
-    const former = note === undefined ? null : await store.account(clock.now(), note.id);
+    const known = await store.remembered(noteName);
+    const note = known === null ? null : (JSON.parse(known) as { fingerprint: string; id: string });
+    const former = note && (await store.account(clock.now(), note.id));
     if (note?.fingerprint === fingerprint) return former && presentAccount(former);
 
     let account = await this.#adding.holderOf(providerName, credential);
@@ -189,8 +190,4 @@ function disabledBy(account: StoredAccount): StandingChange {
     quota: null,
     nextCheckAt: null,
   };
-}
-
-function envNoteFrom(text: string | null): { readonly fingerprint: string; readonly id: string } | undefined {
-  return text === null ? undefined : (JSON.parse(text) as { fingerprint: string; id: string });
 }

@@ -11,13 +11,7 @@ import type { LendingStore } from '../lending/lending-store.ts';
 import { applyQuota, freshStanding, nextProof, nextQuotaCheck } from '../standing/account-state.ts';
 import { isOutOfService } from '../standing/standing.ts';
 import { quotaFrom } from '../store/rules/rows.ts';
-import type {
-  AccountSettings,
-  NewCredential,
-  NewStoredAccount,
-  StandingChange,
-  StoredAccount,
-} from '../store/store.ts';
+import type { AccountSettings, NewCredential, StandingChange, StoredAccount } from '../store/store.ts';
 import { nextRefreshAfter, type Refresher } from '../tokens/refresh.ts';
 import { hasBearer } from '../vault/vault.ts';
 import type { Quota } from './quota.ts';
@@ -74,7 +68,7 @@ export class Adding {
    */
   async insert(added: AddedAccount, given: GivenCredential, actor: string, options: AddOptions = {}) {
     const { isStandby = false, onRefusal = 'keep' } = options;
-    const { credentials } = this.#basics;
+    const { store, clock, credentials } = this.#basics;
     const { provider, settings, source, sourceHandle } = added;
     const credential = this.check(provider, given);
     this.checkTeam(provider, settings.teamUid);
@@ -90,7 +84,8 @@ export class Adding {
       throw credentialRefused(refused, `The account was not added ${unlessKept}.`);
     }
     const isOnTrial = onRefusal === 'reject' && kind === 'refresh_token';
-    const account = await this.#addRow(
+    const result = await store.addAccount(
+      clock.now(),
       {
         ...settings,
         ...proof,
@@ -105,6 +100,9 @@ export class Adding {
       },
       actor,
     );
+    const { teamUid } = settings;
+    if (result.result === 'duplicate') throw accountExists({ id: result.id, credentialKind: kind, teamUid });
+    const { account } = result;
     if (isOnTrial) return this.#bringUpOnTrial(account, actor);
     await this.#lending.endSandbox();
     return this.bringUp(account, actor);
@@ -223,14 +221,6 @@ export class Adding {
     if (!isOutOfService(proven.standing)) return proven;
     const kept = `Its refresh token has been exchanged for another one already, so it is kept as account ${account.id}.`;
     throw credentialRefused(proven, kept);
-  }
-
-  async #addRow(account: NewStoredAccount, actor: string): Promise<StoredAccount> {
-    const { store, clock } = this.#basics;
-    const result = await store.addAccount(clock.now(), account, actor);
-    if (result.result === 'added') return result.account;
-    const { credentialKind, teamUid } = account;
-    throw accountExists({ id: result.id, credentialKind, teamUid });
   }
 
   async #withBearer(account: StoredAccount, actor: string): Promise<StoredAccount> {

@@ -96,7 +96,8 @@ export class StoreHealth {
 
 /** The pool's events, and those who wait for a place to come free. */
 export class EventHub extends EventFeed<PoolEvent> {
-  readonly #onFreed: (() => void)[] = [];
+  /** A place may have come free. */
+  freed = (): void => {};
 
   /** Publishes what a verb of the store has changed, and wakes those that wait when a place may have come free. */
   changed({ accounts, hasFreed }: Changes): void {
@@ -119,13 +120,5 @@ export class EventHub extends EventFeed<PoolEvent> {
         this.publish({ type: 'lease-wanted', account_ids: [...news.accountIds] });
         break;
     }
-  }
-
-  freed(): void {
-    for (const wake of this.#onFreed) wake();
-  }
-
-  whenFreed(wake: () => void): void {
-    this.#onFreed.push(wake);
   }
 }

@@ -47,15 +47,16 @@ export const isoTimeOrNull = (time: number | null): string | null => (time === n
 
 export function presentAccount(account: StoredAccount): Account {
   const { standing, quota, usage } = account;
+  const end = statusEnd(standing, account);
   return {
     id: account.id,
     provider: account.provider,
     email: account.email,
     label: account.label,
-    ...presentStanding(account.standing, account.refreshFailure),
+    ...presentStanding(standing, account.refreshFailure),
     status_until: isoTimeOrNull(standing.until),
     status_since: isoTime(account.stateSince),
-    status_end: presentEnd(account),
+    status_end: end && { ...end, at: isoTimeOrNull(end.at) },
     probe: account.probe,
     source: account.source,
     credential: account.credentialKind,
@@ -103,19 +104,13 @@ export function presentStanding(standing: StoredAccount['standing'], failure: Re
     status: standing.state,
     status_reason: standing.reason,
     status_evidence: standing.evidence,
-    refresh_failure: presentFailure(failure),
+    refresh_failure: failure && {
+      failure: failure.failure,
+      message: failure.message,
+      at: isoTime(failure.at),
+      in_a_row: failure.inARow,
+    },
   };
-}
-
-function presentEnd(account: StoredAccount): Account['status_end'] {
-  const end = statusEnd(account.standing, account);
-  return end && { ...end, at: isoTimeOrNull(end.at) };
-}
-
-function presentFailure(failure: RefreshFailure | null): Account['refresh_failure'] {
-  if (failure === null) return null;
-  const { message, at, inARow } = failure;
-  return { failure: failure.failure, message, at: isoTime(at), in_a_row: inARow };
 }
 
 /** Whether one slot of the account could be lent to a gateway now. `spent` are the providers whose free quota is spent. */

@@ -1,5 +1,5 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify';
-import { adviseOnPath, type ServicePlaces } from '../../core/path-advice.ts';
+import { adviseOnPath } from '../../core/path-advice.ts';
 import type { ServiceFacts } from '../../core/shown-settings.ts';
 import { serveApi } from '../../lib/api/api-routes.ts';
 import { EventStreams } from '../../lib/api/event-streams.ts';
@@ -84,14 +84,11 @@ export function createPoolServer(options: PoolServerOptions): FastifyInstance {
         );
       },
     },
-    adviseOnPath: (path, address) => adviseOnPath(path, 'pool', placesFrom(address)).advice,
+    adviseOnPath: (path, address) =>
+      adviseOnPath(path, 'pool', { pool: address, gateway: gatewayAddress(address) }).advice,
     encodeUnreadable: (fault) => JSON.stringify(errorBody(poolErrorFrom(fault))),
   });
   const gatewayAddress = (address: string): string | undefined => options.gatewayAddress?.(address);
-  const placesFrom = (address: string): ServicePlaces => ({
-    pool: address,
-    gateway: gatewayAddress(address),
-  });
   const streams = new EventStreams(pool.events, pool.clock, callerOf, options.mostStreamsOfKey);
 
   app.setErrorHandler((thrown, request, reply) => {
@@ -105,7 +102,7 @@ export function createPoolServer(options: PoolServerOptions): FastifyInstance {
       logFailure(logger, error, 'a request failed', { err: error.cause ?? error, requestId: request.id });
     }
     if (error.retryAfterMs !== undefined) reply.header('retry-after', Math.ceil(error.retryAfterMs / 1000));
-    const isStray = request.is404 && isOfGateway(request.url.split('?', 1)[0] ?? '');
+    const isStray = request.is404 && isOfGateway(request.url);
     const body = isStray ? strangersBody(error) : errorBody(error);
     return reply.status(error.status).send(body);
   });
@@ -126,6 +123,7 @@ export function createPoolServer(options: PoolServerOptions): FastifyInstance {
 }
 
 /** Whether a path of no route is one of the gateway's, or nearly so. */
-function isOfGateway(path: string): boolean {
+function isOfGateway(url: string): boolean {
+  const [path = ''] = url.split('?', 1);
   return adviseOnPath(path, 'pool', { gateway: undefined, pool: undefined }).dialect !== undefined;
 }

@@ -50,7 +50,7 @@ export class WaitingRoom {
     this.#basics = basics;
     this.#lending = lending;
     this.#skips = skips;
-    basics.events.whenFreed(() => this.#wake());
+    basics.events.freed = () => this.#wake();
   }
 
   get size(): number {

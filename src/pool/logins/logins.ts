@@ -208,13 +208,15 @@ export class Logins {
 
   /** Answers the login with its grant kept; null when there is none yet, or never will be. */
   async #poll(mine: Fact<LoginRecord>): Promise<Fact<LoginRecord> | null> {
-    const { clock, vault } = this.#basics;
+    const { clock, vault, secrets } = this.#basics;
     const { value: record } = mine;
     if (record.expiresAt <= clock.now()) {
       await this.#finish(mine, { ...expired, accountId: null });
       return null;
     }
-    const answer = await deviceLogins(this.#basics, record.provider).poll(this.#deviceCodeOf(record));
+    const code = vault.open(record.id, codeField, record.deviceCode ?? '');
+    secrets.use(code);
+    const answer = await deviceLogins(this.#basics, record.provider).poll(code);
     switch (answer.result) {
       case 'granted': {
         // Kept before anything else is done: the provider hands it out only once.
@@ -235,13 +237,6 @@ export class Logins {
         await this.#finish(mine, { ...endOf(answer), accountId: null });
         return null;
     }
-  }
-
-  #deviceCodeOf({ id, deviceCode }: LoginRecord): string {
-    if (deviceCode === null) throw new Error(`login ${id} has no device code`);
-    const code = this.#basics.vault.open(id, codeField, deviceCode);
-    this.#basics.secrets.use(code);
-    return code;
   }
 
   /** After a failure: gives up where asking again cannot help, waits longer each time otherwise. */

@@ -101,13 +101,14 @@ export interface CommandSourceSettings {
   readonly name: string;
   readonly command: readonly string[];
   readonly timeoutMs: number;
+  /** All it sees of the environment. */
   readonly environment: Readonly<Record<string, string>>;
   readonly folder: string;
 }
 
 /** A command of the owner's that prints accounts in the import format, as a credential helper does. */
 export function createCommandSource(settings: CommandSourceSettings, tools: SourceTools): Source {
-  const { name, command, timeoutMs, environment, folder } = settings;
+  const { name, command, environment } = settings;
   const { secrets, providers } = tools.basics;
   for (const [variable, value] of Object.entries(environment)) {
     // The name of a provider is no secret, and commands may get it.
@@ -121,32 +122,14 @@ export function createCommandSource(settings: CommandSourceSettings, tools: Sour
     restsWhenEmpty: true,
     recover: () => deliveries.recover(),
     async fetch(batch) {
-      const { signal } = batch;
       const input = `${JSON.stringify({ count: batch.wanted })}\n`;
-      const { output, complaints, fault } = await runCommand({
-        command,
-        environment,
-        folder,
-        input,
-        timeoutMs,
-        signal,
-      });
+      const { output, complaints, fault } = await runCommand(settings, input, batch.signal);
       await deliveries.receive(output, batch);
       if (fault === null) return;
       const said = redacted(complaints, secrets);
       throw new SourceError(`the command failed: ${fault}${said === '' ? '' : `; it said: ${said}`}`);
     },
   };
-}
-
-interface CommandCall {
-  readonly command: readonly string[];
-  /** All it sees of the environment. */
-  readonly environment: Readonly<Record<string, string>>;
-  readonly folder: string;
-  readonly input: string;
-  readonly timeoutMs: number;
-  readonly signal: AbortSignal;
 }
 
 interface CommandEnd {
@@ -167,12 +150,16 @@ const lingerMs = 1000;
  * Runs a command in a process group of its own and reads what it prints. Past its time, or with too much to say, the
  * whole group is killed. Never throws: even a command that failed may have printed credentials that must not be lost.
  */
-export function runCommand(call: CommandCall): Promise<CommandEnd> {
-  const [program = '', ...words] = call.command;
+function runCommand(
+  { command, environment, folder, timeoutMs }: CommandSourceSettings,
+  input: string,
+  abort: AbortSignal,
+): Promise<CommandEnd> {
+  const [program = '', ...words] = command;
   return new Promise((resolve) => {
     const child = spawn(program, words, {
-      cwd: call.folder,
-      env: { ...call.environment },
+      cwd: folder,
+      env: { ...environment },
       detached: true,
       stdio: ['pipe', 'pipe', 'pipe'],
     });
@@ -200,10 +187,10 @@ export function runCommand(call: CommandCall): Promise<CommandEnd> {
       fault ??= why;
       killGroup();
     };
-    const timer = setTimeout(() => giveUp(`it took longer than ${call.timeoutMs / 1000} s`), call.timeoutMs);
+    const timer = setTimeout(() => giveUp(`it took longer than ${timeoutMs / 1000} s`), timeoutMs);
     let lingering: NodeJS.Timeout | undefined;
     const onAbort = (): void => giveUp('the pool is closing');
-    call.signal.addEventListener('abort', onAbort, { once: true });
+    abort.addEventListener('abort', onAbort, { once: true });
 
     child.stdout.on('data', (chunk: Buffer) => {
       output.push(chunk.subarray(0, Math.max(0, mostOutputBytes - outputBytes)));
@@ -217,12 +204,12 @@ export function runCommand(call: CommandCall): Promise<CommandEnd> {
     });
     // A command that does not read its input is none the worse for it.
     child.stdin.on('error', () => {});
-    child.stdin.end(call.input);
+    child.stdin.end(input);
 
     const end = (): void => {
       clearTimeout(timer);
       clearTimeout(lingering);
-      call.signal.removeEventListener('abort', onAbort);
+      abort.removeEventListener('abort', onAbort);
       const text = Buffer.concat(output).toString('utf8');
       const whole = fault === null ? text : text.slice(0, text.lastIndexOf('\n') + 1);
       resolve({ output: whole, complaints: complained(), fault });

@@ -34,7 +34,7 @@ export function createDropFolder(path: string, mark: string, now: () => number) 
 
   /** The place as it is now, and the names there that may be meant. */
   const look = async (): Promise<{ isFolder: boolean; folder: string; names: string[] }> => {
-    const isFolder = (await statOrNull(path))?.isDirectory() ?? false;
+    const isFolder = (await statusOf(stat, path))?.isDirectory() ?? false;
     const folder = isFolder ? path : dirname(path);
     try {
       const all = await readdir(folder);
@@ -66,7 +66,7 @@ export function createDropFolder(path: string, mark: string, now: () => number) 
         if (ownPattern.test(name) || name.startsWith('.') || (isFolder && !droppedPattern.test(name)))
           continue;
         const file = join(folder, name);
-        const status = await lstatOrNull(file);
+        const status = await statusOf(lstat, file);
         if (status?.isFile() !== true || status.size === 0) continue;
         if (standsStill(file, status.size, status.mtimeMs))
           found.push({ path: file, mtimeMs: status.mtimeMs });
@@ -99,7 +99,7 @@ export function createDropFolder(path: string, mark: string, now: () => number) 
         const file = { path: join(folder, name), name: dropped };
         // Done, and the process ended before it could remove it.
         if (known.has(`${name}.done`)) await unlinkIfThere(file.path);
-        else if ((await lstatOrNull(file.path))?.isFile() === true) files.push(file);
+        else if ((await statusOf(lstat, file.path))?.isFile() === true) files.push(file);
       }
       return files;
     },
@@ -174,17 +174,12 @@ async function append(path: string, lines: readonly string[]): Promise<void> {
   }
 }
 
-async function statOrNull(path: string) {
-  return stat(path).catch((error: unknown) => nullIfMissing(error, path));
-}
-
-async function lstatOrNull(path: string) {
-  return lstat(path).catch((error: unknown) => nullIfMissing(error, path));
-}
-
-function nullIfMissing(error: unknown, path: string): null {
-  if (isMissing(error)) return null;
-  throw fault(`${path} cannot be looked at`, error);
+/** Null where there is nothing; `lstat` follows no link. */
+async function statusOf(look: typeof stat | typeof lstat, path: string) {
+  return look(path).catch((error: unknown) => {
+    if (isMissing(error)) return null;
+    throw fault(`${path} cannot be looked at`, error);
+  });
 }
 
 async function unlinkIfThere(path: string): Promise<void> {

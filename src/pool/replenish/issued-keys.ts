@@ -82,7 +82,9 @@ export class IssuedKeysSource implements Source {
       const ends = await Promise.allSettled(
         Array.from({ length: count }, () => batch.admit(`a key of ${this.name}`, () => this.#issue(batch))),
       );
-      for (const end of ends) if (end.status === 'rejected') throw sourceErrorFrom(end.reason);
+      const error: unknown = ends.find((end) => end.status === 'rejected')?.reason;
+      if (error instanceof AppError) throw new SourceError(error.message, { cause: error });
+      if (error !== undefined) throw error;
       // A vendor whose keys do not work would make one after the other.
       if (!ends.some((end) => end.status === 'fulfilled' && end.value.result === 'added')) {
         throw new SourceError('none of the keys it made can be used');
@@ -181,10 +183,6 @@ export class IssuedKeysSource implements Source {
       logger.info({ source: this.name, key: entry.value.name }, message);
     } else if (key === null && isLeft) await this.#revoke(entry);
   }
-}
-
-function sourceErrorFrom(error: unknown): unknown {
-  return error instanceof AppError ? new SourceError(error.message, { cause: error }) : error;
 }
 
 /** Sources that have made keys, with how many there are: also sources that are not configured any more. */

@@ -270,25 +270,20 @@ class SourceStates {
     fault: string | null,
     rests: boolean,
   ): Promise<void> {
-    return this.#change(source, (before) => {
+    return compareAndSet(this.#basics.store, factOf(source), async (text) => {
+      const before = stateIn(text);
       const inARow = before.state === state && rests ? before.inARow + 1 : 1;
       // What was wrong with some of what it gave stays to be seen; that it had failed is over.
       const isStillSeen = state === 'empty' && before.state !== 'backing_off';
-      return {
+      const lastError = fault ?? (isStillSeen ? before.lastError : null);
+      const present: SourceState = {
         state,
         added: before.added + added,
         inARow: state === 'ok' ? 0 : inARow,
-        lastError: fault ?? (isStillSeen ? before.lastError : null),
+        lastError: lastError && beginningOf(lastError, longestError),
         retryAt: rests ? this.#later(inARow) : null,
       };
-    });
-  }
-
-  #change(source: string, next: (before: SourceState) => SourceState): Promise<void> {
-    return compareAndSet(this.#basics.store, factOf(source), async (text) => {
-      const { lastError, ...rest } = next(stateIn(text));
-      const state = { ...rest, lastError: lastError && beginningOf(lastError, longestError) };
-      return { value: JSON.stringify(state), answer: undefined };
+      return { value: JSON.stringify(present), answer: undefined };
     });
   }
 

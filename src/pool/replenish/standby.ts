@@ -70,7 +70,9 @@ export function createStandbySource({ store, clock }: Basics, adding: Adding): S
     async fetch(batch) {
       for await (const page of pagesOfAccounts({ store, clock }, { state: 'standby', limit: pageSize })) {
         if (batch.wanted === 0 || batch.signal.aborted) return;
-        const ready = page.filter((account) => mayBeTried(account, clock.now()));
+        const now = clock.now();
+        // A refresh has its own time: before it, an account without a bearer could only fail.
+        const ready = page.filter((one) => hasBearer(one, now) || (one.nextRefreshAt ?? now) <= now);
         await Promise.all(
           ready.map((account) =>
             batch.admit(`standby account ${account.id}`, () => activate(account.id, batch.actor)),
@@ -79,9 +81,4 @@ export function createStandbySource({ store, clock }: Basics, adding: Adding): S
       }
     },
   };
-}
-
-/** A refresh has its own time: before it, an account without a bearer could only fail. */
-function mayBeTried(account: StoredAccount, now: number): boolean {
-  return hasBearer(account, now) || (account.nextRefreshAt ?? now) <= now;
 }

@@ -104,7 +104,11 @@ export function applyQuota(
     if (cause === 'proof') {
       return isAboutAccount(finding) ? afterProofFailure(standing, failure, now) : standing;
     }
-    if (cause === 'recheck') return isLockedOut(standing) ? onTrial(standing) : standing;
+    if (cause === 'recheck') {
+      // Nothing but an answer would end it: back for one holder at a time, who finds out what the provider would not say.
+      const isLockedOut = standing.state === 'exhausted' && standing.until === null;
+      return isLockedOut ? { ...reopened(standing), halfOpen: true } : standing;
+    }
     // A vendor that has already said "spent" is believed over a query that says nothing.
     if (standing.state === 'exhausted') return standing;
     if (cause === 'claim') return afterUncheckedClaim(standing, failure);
@@ -358,16 +362,6 @@ function leftBy(answer: QuotaAnswer): number | undefined {
 function isSpent(answer: QuotaAnswer): boolean {
   const left = leftBy(answer);
   return (left !== undefined && left <= 0) || answer.denialReason === 'OUT_OF_CREDITS';
-}
-
-/** Nothing but an answer would end it. */
-function isLockedOut(standing: Standing): boolean {
-  return standing.state === 'exhausted' && standing.until === null;
-}
-
-/** Back for one holder at a time, who finds out what the provider would not say. */
-function onTrial(standing: Standing): Standing {
-  return { ...reopened(standing), halfOpen: true };
 }
 
 function figuresOf(answer: QuotaAnswer): Record<string, unknown> {

@@ -1,5 +1,5 @@
 import type { Outcome } from '../../core/outcome.ts';
-import type { AccountState } from '../../pool-api/schema.ts';
+import type { Account, AccountState } from '../../pool-api/schema.ts';
 
 /** How an account stands: the part of it that outcomes change. Times are milliseconds since 1970. */
 export interface Standing {
@@ -195,14 +195,9 @@ export function withDeadToken(
   return givenUp(standing, 'reauth_required', reason, evidence);
 }
 
-/** What ends a status, and what its owner can do about it. Times are milliseconds since 1970. */
-interface StatusEnd {
-  readonly by: 'time' | 'check' | 'refresh' | 'replenishing' | 'owner';
-  readonly at: number | null;
-  readonly action: 'enable' | 'replace_credential' | 'remove' | null;
-}
+type StatusEnd = Omit<NonNullable<Account['status_end']>, 'at'> & { readonly at: number | null };
 
-/** Null for an account that is active. */
+/** What ends a status, and what its owner can do about it; null for an account that is active. */
 export function statusEnd(
   { state, reason, until }: Pick<Standing, 'state' | 'reason' | 'until'>,
   due: { readonly nextCheckAt: number | null; readonly nextRefreshAt: number | null },

@@ -1,6 +1,5 @@
 import { Worker } from 'node:worker_threads';
-import { DatabaseError } from '../../db/database.ts';
-import { thisCommand } from '../../db/holder.ts';
+import { DatabaseError, thisCommand } from '../../db/database.ts';
 import { connectVerbs } from '../../db/verbs.ts';
 import { type Clock, systemClock } from '../../lib/clock.ts';
 import { openSqliteStore } from './sqlite/sqlite-store.ts';

@@ -6,6 +6,7 @@ import type { OutcomeSignal } from '../standing/standing.ts';
 import type { accountFrom } from './rules/rows.ts';
 import type { stats } from './verbs/counts.ts';
 import type { sessions } from './verbs/leases.ts';
+import type { claimRefresh } from './verbs/refreshes.ts';
 import type { reportTurn } from './verbs/reports.ts';
 import type { shortageOf } from './verbs/shortage.ts';
 import type { storeVerbs } from './verbs/store-verbs.ts';
@@ -52,8 +53,7 @@ export interface Store extends StoreVerbs {
   tell(news: News): Promise<void>;
 }
 
-export type SessionPage = Awaited<ReturnType<typeof sessions>>;
-export type StoredSession = SessionPage['sessions'][number];
+export type StoredSession = Awaited<ReturnType<typeof sessions>>['sessions'][number];
 
 /** Who asks. A session belongs to the key that made it. */
 interface Owner {
@@ -132,21 +132,6 @@ export interface ReportDemand {
 
 export type ReportedResult = Awaited<ReturnType<typeof reportTurn>>;
 
-/** A call to a token endpoint that the journal knows of. */
-export interface RefreshClaim {
-  readonly refreshId: string;
-  /** When the intent was written: the ceiling counts from here. */
-  readonly intentAt: number;
-  readonly account: StoredAccount;
-  /**
-   * Since the last token of this credential an attempt was interrupted or ended `unknown`: a token may have been issued
-   * and lost, which would explain an `invalid_grant`.
-   */
-  readonly followsInterruption: boolean;
-  /** No other account of the provider is active, or rests until some time. */
-  readonly isLastUsable: boolean;
-}
-
 export interface RefreshDemand {
   readonly accountId: string;
   /** Least time between two intents that count, milliseconds. */
@@ -160,14 +145,9 @@ export interface RefreshDemand {
   readonly actor: string;
 }
 
-export type RefreshClaimResult =
-  | ({ readonly result: 'claimed' } & RefreshClaim)
-  /** The ceiling, or the wait after a failure; `nextAt` is when it opens. */
-  | { readonly result: 'too_early'; readonly reason: 'ceiling' | 'backoff'; readonly nextAt: number }
-  /** Another caller or instance is refreshing it. */
-  | { readonly result: 'under_way' }
-  /** No such account, an API key, or out of service. */
-  | { readonly result: 'not_refreshable'; readonly reason: string };
+export type RefreshClaimResult = Awaited<ReturnType<typeof claimRefresh>>;
+/** A call to a token endpoint that the journal knows of. */
+export type RefreshClaim = Extract<RefreshClaimResult, { readonly result: 'claimed' }>;
 
 export interface RefreshedCredential {
   readonly bearer: SealedBearer;
@@ -304,12 +284,6 @@ export interface AccountFilter {
   readonly label?: string;
   readonly limit: number;
   readonly after?: number;
-}
-
-export interface AccountPage {
-  readonly accounts: readonly StoredAccount[];
-  readonly total: number;
-  readonly nextAfter: number | null;
 }
 
 /**

@@ -62,14 +62,23 @@ export async function rotateKey(options: RotateOptions) {
 
   const again: Again = (id, field, sealed) => newVault.seal(id, field, vault.open(id, field, sealed));
   const resealed = await resealAccounts(store, again);
+  // Of pending logins: what was granted is handed out only once. And what sources keep until it is an account.
+  const logins = (await store.rememberedUnder(loginPrefix)).flatMap(({ name, value: text }) => {
+    const value = resealedLogin(text, again);
+    return value === null ? [] : [{ name, value }];
+  });
+  const facts = (await store.rememberedUnder(sealedFactPrefix)).map(({ name, value }) => ({
+    name,
+    value: resealedFact(vault, newVault, name, value),
+  }));
   await store.replaceSealed(
     options.now,
     resealed,
     [
       { name: keyIdFact, value: newVault.keyId },
       { name: fingerprintKeyFact, value: fingerprintKey },
-      ...(await resealLogins(store, again)),
-      ...(await resealFacts(store, vault, newVault)),
+      ...logins,
+      ...facts,
     ],
     {
       actor: options.actor,
@@ -94,21 +103,6 @@ export async function rotateKey(options: RotateOptions) {
 }
 
 type Again = (id: string, field: string, sealed: string) => string;
-
-/** Pending logins: what was granted is handed out only once. */
-async function resealLogins(store: Store, again: Again): Promise<{ name: string; value: string }[]> {
-  const facts = await store.rememberedUnder(loginPrefix);
-  return facts.flatMap(({ name, value }) => {
-    const resealed = resealedLogin(value, again);
-    return resealed === null ? [] : [{ name, value: resealed }];
-  });
-}
-
-/** What sources keep until it is an account. */
-async function resealFacts(store: Store, from: Vault, to: Vault): Promise<{ name: string; value: string }[]> {
-  const facts = await store.rememberedUnder(sealedFactPrefix);
-  return facts.map(({ name, value }) => ({ name, value: resealedFact(from, to, name, value) }));
-}
 
 async function resealAccounts(store: Store, again: Again): Promise<SealedSecret[]> {
   const all: SealedSecret[] = [];

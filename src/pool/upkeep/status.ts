@@ -53,7 +53,12 @@ export async function poolHealth(
     return {
       isReachable: true,
       isSandbox,
-      providers: stats?.byProvider.filter(isInService).map((one) => one.provider),
+      providers: stats?.byProvider
+        .filter(
+          ({ states: { active, cooldown, exhausted, standby } }) =>
+            active + cooldown + exhausted + standby > 0,
+        )
+        .map((one) => one.provider),
       accounts: stats && readinessOf(stats, isGateway),
       gatewayOnly: stats?.gatewayOnly ?? 0,
       isReadOnly: storeHealth.isFailing,
@@ -62,11 +67,6 @@ export async function poolHealth(
     logFailure(logger, error, 'the store does not answer');
     return withoutStore;
   }
-}
-
-/** Some account of the provider is not given up. */
-function isInService({ states }: Stats['byProvider'][number]): boolean {
-  return states.active + states.cooldown + states.exhausted + states.standby > 0;
 }
 
 const hourMs = 3_600_000;
@@ -83,6 +83,7 @@ export async function poolStatus(
   const backAt = isSomeOut ? await store.nextBack(now) : null;
   const accounts = readinessOf(stats, true);
   const served = answering(providers.values()).map(({ name }) => name);
+  const notReady = [judgePool(accounts), judge(accounts, served)].find((verdict) => !verdict.isReady);
   const sessions = isSandbox ? (await lending.current.stats(now)).sessions : stats.sessions;
   // `low` says that filling is called for and may help: without a source nothing can be done about it.
   const isLow = usableIn(stats) < settings.minPoolSize && replenisher.hasSource(stats);
@@ -102,7 +103,7 @@ export async function poolStatus(
     min_pool_size: settings.minPoolSize,
     max_pool_size: settings.maxPoolSize,
     health: stats.available === 0 ? 'critical' : isLow ? 'low' : 'healthy',
-    reason: isSandbox ? null : reasonOf(accounts, served),
+    reason: isSandbox ? null : (notReady?.reason ?? null),
     accounts,
     sandbox: isSandbox,
     forecast: { ...forecastFrom(stats, now), next_back_at: backAt === null ? null : isoTime(backAt) },
@@ -111,27 +112,19 @@ export async function poolStatus(
   };
 }
 
-function reasonOf(accounts: Readiness, served: readonly string[]): string | null {
-  const verdicts = [judgePool(accounts), judge(accounts, served)];
-  return verdicts.find((verdict) => !verdict.isReady)?.reason ?? null;
-}
-
 function forecastFrom(stats: Stats, now: number): StatusAnswer['forecast'] {
   const { credits } = stats.lastHour;
   const isKnown = credits > 0 && usableIn(stats) > stats.unmetered;
   const hours = isKnown ? Math.max(0, stats.remaining) / credits : null;
+  const emptyAt = new Date(now + (hours ?? 0) * hourMs);
   return {
     remaining: stats.remaining,
     unmetered_accounts: stats.unmetered,
     spent_last_hour: presentUsage(stats.lastHour),
     lasts_hours: hours === null ? null : Math.round(hours * 100) / 100,
-    empty_at: hours === null ? null : timeOrNull(now + hours * hourMs),
+    // Null beyond what a calendar date can hold.
+    empty_at: hours === null || Number.isNaN(emptyAt.getTime()) ? null : emptyAt.toISOString(),
   };
-}
-
-/** Null beyond what a calendar date can hold. */
-function timeOrNull(time: number): string | null {
-  return Number.isNaN(new Date(time).getTime()) ? null : isoTime(time);
 }
 
 /** The trail of changes and forced actions, for the pool's owner: the newest first, page by page. Throws PoolError. */

@@ -1,4 +1,4 @@
-import { openDatabaseClock } from '../../../db/database-clock.ts';
+import { openDatabaseClock } from '../../../db/database.ts';
 import { migratePostgres } from '../../../db/migrate.ts';
 import { openPostgres, type Postgres } from '../../../db/postgres.ts';
 import { systemClock } from '../../../lib/clock.ts';

@@ -9,10 +9,8 @@ export type HeldRow = AccountRow & { readonly lease_fence: number; readonly leas
 
 export type CandidateRow = Pick<
   AccountRow,
-  'id' | 'provider' | 'models' | 'label' | 'capacity' | 'shared_slots'
-> & {
-  readonly kind: number;
-};
+  'id' | 'provider' | 'models' | 'label' | 'capacity' | 'shared_slots' | 'kind'
+>;
 export const candidateColumns = 'id, provider, models, label, capacity, shared_slots, kind';
 
 /** What a choice and a refusal are made from. */
@@ -75,15 +73,11 @@ export function needOf(
 
 /** Why better placed accounts were passed over, the preferred one first. */
 export function passedOver(rows: readonly CandidateRow[], question: Question): Skip[] {
+  const isOfOther = (row: CandidateRow) => question.provider !== null && row.provider !== question.provider;
   return rows
-    .map((row) => ({ accountId: row.id, reason: passedReason(row, question) }))
+    .map((row) => ({ accountId: row.id, reason: isOfOther(row) ? 'provider' : reasonFor(row, question) }))
     .filter(({ reason }) => reason !== 'open')
     .slice(0, mostPassed);
-}
-
-function passedReason(row: CandidateRow, question: Question): string {
-  const isOfOther = question.provider !== null && row.provider !== question.provider;
-  return isOfOther ? 'provider' : reasonFor(row, question);
 }
 
 /**

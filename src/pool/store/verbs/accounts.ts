@@ -16,7 +16,6 @@ import {
 import type {
   AccountChange,
   AccountFilter,
-  AccountPage,
   AccountSettings,
   AuditEntry,
   NewCredential,
@@ -90,7 +89,7 @@ export async function account(db: Queries, id: string): Promise<StoredAccount | 
   return row === undefined ? null : accountFrom(row);
 }
 
-export async function accounts(db: Queries, filter: AccountFilter): Promise<AccountPage> {
+export async function accounts(db: Queries, filter: AccountFilter) {
   const conditions: string[] = [];
   const values: Value[] = [];
   const demand = (condition: (place: string) => string, value: Value | undefined): void => {

@@ -4,7 +4,6 @@ import { isOutOfService, withDeadToken, withFreshToken } from '../../standing/st
 import { type AccountRow, accountFrom, asFlag, failureOf, standingFrom } from '../rules/rows.ts';
 import type {
   Credential,
-  RefreshClaimResult,
   RefreshDemand,
   RefreshedCredential,
   RefreshFailed,
@@ -46,9 +45,10 @@ const interruptedMessage = 'The process ended between asking for a token and sto
  * `refused`, and goes on counting for its credentials when the account is removed and added again. `too_early` moves the
  * account's next refresh to that time if it was due before.
  */
-export async function claimRefresh(tx: Transaction, demand: RefreshDemand): Promise<RefreshClaimResult> {
+export async function claimRefresh(tx: Transaction, demand: RefreshDemand) {
   const { db, now } = tx;
-  const refused = (reason: string): RefreshClaimResult => ({ result: 'not_refreshable', reason });
+  /** No such account, an API key, or out of service. */
+  const refused = (reason: string) => ({ result: 'not_refreshable' as const, reason });
   const found = await lockAccount(tx, demand.accountId);
   if (found === undefined) return refused('no such account');
   if (found.credential_kind === 'api_key') return refused('API key: nothing to refresh');
@@ -57,7 +57,8 @@ export async function claimRefresh(tx: Transaction, demand: RefreshDemand): Prom
     "SELECT * FROM refreshes /* INDEXED BY refreshes_under_way */ WHERE account_id = $1 AND state = 'intent'",
     found.id,
   );
-  if (underWay !== undefined && underWay.limit_at > now) return { result: 'under_way' };
+  // Another caller or instance is refreshing it.
+  if (underWay !== undefined && underWay.limit_at > now) return { result: 'under_way' as const };
   if (underWay !== undefined) await markInterrupted(tx, underWay);
 
   const row = await mustHaveRow(tx, found.id);
@@ -66,8 +67,8 @@ export async function claimRefresh(tx: Transaction, demand: RefreshDemand): Prom
   const nextAt = Math.max(ceiling, backoff);
   if (!demand.force && nextAt > now) {
     if ((row.next_refresh_at ?? 0) < nextAt) await moveRefresh(tx, row.id, nextAt);
-    const reason = ceiling >= backoff ? 'ceiling' : 'backoff';
-    return { result: 'too_early', reason, nextAt };
+    const reason = ceiling >= backoff ? ('ceiling' as const) : ('backoff' as const);
+    return { result: 'too_early' as const, reason, nextAt };
   }
   const refreshId = randomUUID();
   await db.run(
@@ -93,11 +94,17 @@ export async function claimRefresh(tx: Transaction, demand: RefreshDemand): Prom
     await tx.audit({ actor: demand.actor, action: 'ceiling-passed', accountId: row.id, detail });
   }
   return {
-    result: 'claimed',
+    result: 'claimed' as const,
     refreshId,
+    /** When the intent was written: the ceiling counts from here. */
     intentAt: now,
     account: accountFrom(row),
+    /**
+     * Since the last token of this credential an attempt was interrupted or ended `unknown`: a token may have been issued and
+     * lost, which would explain an `invalid_grant`.
+     */
     followsInterruption: await followsInterruption(tx, row),
+    /** No other account of the provider is active, or rests until some time. */
     isLastUsable: (await isLastActive(tx, row)) && (await hasNoneResting(tx, row)),
   };
 }

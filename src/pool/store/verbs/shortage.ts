@@ -230,15 +230,12 @@ function countRests(
     if (!isInTime && !isSoon) break;
     if (isInTime) ending += 1;
     if (isInTime && row.state === 'exhausted') isQuotaReturning = true;
-    if (!isSoon || !waitsForBearer(row)) continue;
+    const waitsForBearer = row.state === 'cooldown' && isTokenReason(row.state_reason);
+    if (!isSoon || !waitsForBearer) continue;
     if (reasonFor({ ...row, kind: asActive(row.kind) }, question) === 'open') refreshed += 1;
     if (refreshed >= needed.bearers) refreshBy = row.state_until;
   }
   return { nextAt, ending, isQuotaReturning, refreshBy };
-}
-
-function waitsForBearer(row: RestRow): boolean {
-  return row.state === 'cooldown' && isTokenReason(row.state_reason);
 }
 
 /** Those whose rest ends while the caller waits or soon; where there are none, the first of all. */
