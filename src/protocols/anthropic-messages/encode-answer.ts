@@ -107,14 +107,15 @@ export function encodeUsage(usage: Usage | undefined) {
   };
 }
 
-type Block = { readonly kind: 'text' | 'thinking' } | { readonly kind: 'tool'; readonly call: number };
-
-/** What came while a call was open. */
-interface Waiting {
-  readonly block: Block;
-  readonly head: string;
+interface Block {
+  readonly kind: 'text' | 'thinking' | 'tool';
+  /** How it begins. */
+  readonly content: string;
+  /** Of a tool. */
+  readonly call?: number;
+  /** What came before it was its turn. */
   pieces: string;
-  /** A call that has all its pieces. */
+  /** Nothing more has to come of it. */
   isEnded: boolean;
 }
 
@@ -136,7 +137,6 @@ export function createMessagesStreamEncoder(
   let isStarted = false;
   /** The upstream's own stream is passed on, from its first event to its end mark. */
   let isRelayed = false;
-  let open: Block | undefined;
   let index = -1;
   let usage: Usage | undefined;
   let proof: ReasoningProof | undefined;
@@ -144,92 +144,74 @@ export function createMessagesStreamEncoder(
   let isProofUnsent = false;
   let refusal = '';
   /** Citations that the next block of text has to end with. */
-  let cited: Citation[] = [];
-  const waiting: Waiting[] = [];
+  const cited: Citation[] = [];
+  /** The first is open; the others wait until it has ended. */
+  const blocks: Block[] = [];
 
-  const begin = (block: Block, content: string): string => {
-    const closed = close();
+  const delta = (content: string): string =>
+    sse('content_block_delta', `"index":${index},"delta":${content}`);
+
+  function pieceOf({ kind }: Block, text: string): string {
+    const piece = JSON.stringify(text);
+    if (kind === 'tool') return delta(`{"type":"input_json_delta","partial_json":${piece}}`);
+    return delta(`{"type":"${kind}_delta","${kind}":${piece}}`);
+  }
+
+  function opened(block: Block): string {
     index += 1;
-    open = block;
-    return `${closed}${sse('content_block_start', `"index":${index},"content_block":${content}`)}`;
-  };
-  const close = (): string => {
-    if (open === undefined) return '';
-    const { kind } = open;
-    open = undefined;
+    const start = sse('content_block_start', `"index":${index},"content_block":${block.content}`);
+    return block.pieces === '' ? start : start + pieceOf(block, block.pieces);
+  }
+
+  function closed({ kind }: Block): string {
     const signature =
       kind === 'thinking'
         ? delta(`{"type":"signature_delta","signature":"${signatureOf(identity, proof)}"}`)
         : '';
-    const citations = kind === 'text' ? cited : [];
-    if (citations.length > 0) cited = [];
+    const citations = kind === 'text' ? cited.splice(0) : [];
     const sources = citations.map((one) =>
       delta(`{"type":"citations_delta","citation":${JSON.stringify(encodeCitation(one))}}`),
     );
     return `${signature}${sources.join('')}${sse('content_block_stop', `"index":${index}`)}`;
-  };
-  const delta = (content: string): string =>
-    sse('content_block_delta', `"index":${index},"delta":${content}`);
-
-  const pieceOf = ({ kind }: Block, text: string): string => {
-    const piece = JSON.stringify(text);
-    if (kind === 'tool') return delta(`{"type":"input_json_delta","partial_json":${piece}}`);
-    return delta(`{"type":"${kind}_delta","${kind}":${piece}}`);
-  };
-
-  function said(kind: 'text' | 'thinking', text: string): string {
-    if (open?.kind === 'tool') {
-      const last = waiting[waiting.length - 1];
-      if (last?.block.kind === kind) last.pieces += text;
-      else waiting.push({ block: { kind }, head: heads[kind], pieces: text, isEnded: true });
-      return '';
-    }
-    const head = open?.kind === kind ? '' : begin({ kind }, heads[kind]);
-    return head + pieceOf({ kind }, text);
   }
 
-  function callBegun(block: Extract<Block, { kind: 'tool' }>, head: string): string {
-    const isProofMissing = isProofUnsent;
-    isProofUnsent = false;
-    if (open?.kind !== 'tool') {
-      return (isProofMissing ? begin({ kind: 'thinking' }, heads.thinking) : '') + begin(block, head);
-    }
-    if (isProofMissing) {
-      waiting.push({ block: { kind: 'thinking' }, head: heads.thinking, pieces: '', isEnded: true });
-    }
-    waiting.push({ block, head, pieces: '', isEnded: false });
-    return '';
-  }
-
-  function callPiece(call: number, text: string): string {
-    if (open?.kind === 'tool' && open.call === call) return pieceOf(open, text);
-    const late = waitingCall(call);
-    if (late) late.pieces += text;
-    return '';
-  }
-
-  function callEnded(call: number): string {
-    if (open?.kind === 'tool' && open.call === call) return close() + whatWaited(false);
-    const late = waitingCall(call);
-    if (late) late.isEnded = true;
-    return '';
-  }
-
-  const waitingCall = (call: number): Waiting | undefined =>
-    waiting.find(({ block }) => block.kind === 'tool' && block.call === call);
-
-  /** What had to wait, up to the next call that is still open, or all of it. */
-  function whatWaited(isEnd: boolean): string {
+  /** Text and thinking may go on until something follows, and calls until they have ended. */
+  function moveOn(isEnd = false): string {
     let text = '';
-    for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
-      const { block, head, pieces, isEnded } = next;
-      text += begin(block, head);
-      if (pieces !== '') text += pieceOf(block, pieces);
-      if (!isEnded && !isEnd) break;
-      if (block.kind === 'tool') text += close();
+    for (let [open, next] = blocks; open; [open, next] = blocks) {
+      if (!isEnd && !(open.isEnded && (next || open.kind === 'tool'))) break;
+      text += closed(open);
+      blocks.shift();
+      if (next) text += opened(next);
     }
     return text;
   }
+
+  function begin(kind: Block['kind'], content: string, call?: number): string {
+    const block = {
+      kind,
+      content,
+      pieces: '',
+      isEnded: kind !== 'tool',
+      ...(call !== undefined && { call }),
+    };
+    blocks.push(block);
+    return blocks.length === 1 ? opened(block) : moveOn();
+  }
+
+  function add(block: Block | undefined, text: string): string {
+    if (!block) return '';
+    if (block === blocks[0]) return pieceOf(block, text);
+    block.pieces += text;
+    return '';
+  }
+
+  function said(kind: 'text' | 'thinking', text: string): string {
+    const head = blocks.at(-1)?.kind === kind ? '' : begin(kind, heads[kind]);
+    return head + add(blocks.at(-1), text);
+  }
+
+  const blockOf = (call: number): Block | undefined => blocks.find((block) => block.call === call);
 
   function encodeOne(event: TurnEvent): string {
     switch (event.type) {
@@ -245,32 +227,35 @@ export function createMessagesStreamEncoder(
         return options.showsThinking ? said('thinking', event.text) : '';
       case 'reasoning-proof':
         proof = event.proof;
-        if (!options.signsThinking || open?.kind === 'thinking') return '';
+        if (!options.signsThinking || blocks[0]?.kind === 'thinking') return '';
         // Of reasoning that the upstream shows no word of: the client has to send the proof back anyway.
-        if (index === -1) return begin({ kind: 'thinking' }, heads.thinking);
+        if (index === -1) return begin('thinking', heads.thinking);
         // No block may follow the text of a plain answer for it; a loop of tools needs it.
         isProofUnsent = true;
         return '';
       case 'tool-call-start': {
         const head = `{"type":"tool_use","id":${JSON.stringify(event.id)},"name":${JSON.stringify(event.name)},"input":{}}`;
-        return callBegun({ kind: 'tool', call: event.index }, head);
+        const thinking = isProofUnsent ? begin('thinking', heads.thinking) : '';
+        isProofUnsent = false;
+        return thinking + begin('tool', head, event.index);
       }
       case 'tool-call-delta':
-        return callPiece(event.index, event.arguments);
-      case 'tool-call-end':
-        return callEnded(event.index);
+        return add(blockOf(event.index), event.arguments);
+      case 'tool-call-end': {
+        const block = blockOf(event.index);
+        if (block) block.isEnded = true;
+        return moveOn();
+      }
       case 'usage':
         usage = event.usage;
         return '';
       case 'finish': {
         const ended = JSON.stringify(endOf(event, refusal));
         return [
-          close(),
-          whatWaited(true),
-          close(),
+          moveOn(true),
           // Of text whose block had ended before they came.
-          cited.length === 0 ? '' : begin({ kind: 'text' }, heads.text),
-          close(),
+          cited.length === 0 ? '' : begin('text', heads.text),
+          moveOn(true),
           sse('message_delta', `"delta":${ended},"usage":${JSON.stringify(encodeUsage(usage))}`),
           sse('message_stop', ''),
         ].join('');
