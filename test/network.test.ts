@@ -10,6 +10,7 @@ import { type Certificate, makeCertificate, trust } from '../src/lib/network/tes
 import { type ConnectProxy, startConnectProxy } from '../src/lib/network/testing/connect-proxy.ts';
 import { type H2Server, startH2Server } from '../src/lib/network/testing/h2-server.ts';
 import { createProviderHttp } from '../src/providers/http.ts';
+import { testContext } from '../src/providers/testing/provider-context.ts';
 import { createWarpProvider } from '../src/providers/warp/provider.ts';
 import { startTestServices, type TestServices } from './support/services.ts';
 
@@ -210,18 +211,19 @@ it('sends token requests through the proxy too, each over its own tunnel', async
   const config = loadConfig({ HTTPS_PROXY: proxy.url, WARP_FIREBASE_API_KEY: 'k' });
   const network = createVendorNetwork(config);
   closers.push(() => network.close());
-  const warpProvider = createWarpProvider({
-    serverUrl: 'https://app.warp.dev',
-    oauth: {
-      firebaseApiKey: 'k',
-      clientId: undefined,
-      identityUrl: String(config.providerSettings['WARP_IDENTITY_URL']),
-      tokenUrl: String(config.providerSettings['WARP_TOKEN_URL']),
+  const warpProvider = createWarpProvider(
+    {
+      ...testContext,
+      http: createProviderHttp(network.dispatcher),
+      tokenHttp: createProviderHttp(network.singleUse),
     },
-    http: createProviderHttp(network.dispatcher),
-    tokenHttp: createProviderHttp(network.singleUse),
-    userAgent: 'warp2api/test',
-  });
+    {
+      WARP_SERVER_URL: 'https://app.warp.dev',
+      WARP_FIREBASE_API_KEY: 'k',
+      WARP_IDENTITY_URL: String(config.providerSettings['WARP_IDENTITY_URL']),
+      WARP_TOKEN_URL: String(config.providerSettings['WARP_TOKEN_URL']),
+    },
+  );
   for (let refresh = 0; refresh < 2; refresh += 1) await warpProvider.tokens?.refresh('token');
   expect(front.calls.map(({ headers }) => headers[':path'])).toEqual(['/v1/token?key=k', '/v1/token?key=k']);
   expect([proxy.asked.length, front.sessions.length]).toEqual([2, 2]);

@@ -1,23 +1,18 @@
 import { expect, it, onTestFinished } from 'vitest';
 import { startSandbox } from '../sandbox/index.ts';
-import { testHttp, testTokenHttp } from '../src/providers/testing/test-http.ts';
+import { testContext, testSettings } from '../src/providers/testing/provider-context.ts';
 import { createWarpProvider } from '../src/providers/warp/provider.ts';
 
 /** Warp's provider against the sandbox: each was written from the description of the wire, not from the other. */
 async function warpAtSandbox() {
   const sandbox = await startSandbox();
   onTestFinished(() => sandbox.close());
-  const provider = createWarpProvider({
-    serverUrl: sandbox.url,
-    http: testHttp,
-    tokenHttp: testTokenHttp,
-    userAgent: 'warp2api/test',
-    oauth: {
-      clientId: 'client',
-      firebaseApiKey: 'K',
-      identityUrl: sandbox.url,
-      tokenUrl: sandbox.url,
-    },
+  const provider = createWarpProvider(testContext, {
+    WARP_SERVER_URL: sandbox.url,
+    WARP_OAUTH_CLIENT_ID: 'client',
+    WARP_FIREBASE_API_KEY: 'K',
+    WARP_IDENTITY_URL: sandbox.url,
+    WARP_TOKEN_URL: sandbox.url,
   });
   const { tokens, logins } = provider;
   if (!tokens || !logins) throw new Error('nothing is configured');
@@ -96,24 +91,11 @@ it('an approved login whose token cannot be exchanged says so', async () => {
 });
 
 it('what is not configured is said by the name of its setting', () => {
-  const options = {
-    serverUrl: 'https://app.example',
-    http: testHttp,
-    tokenHttp: testTokenHttp,
-    userAgent: 'test',
-  };
-  const urls = { identityUrl: 'https://i.example', tokenUrl: 'https://t.example' };
-  const bare = createWarpProvider({
-    ...options,
-    oauth: { ...urls, clientId: undefined, firebaseApiKey: undefined },
-  });
+  const bare = createWarpProvider(testContext, testSettings);
   expect(bare.tokens).toBeUndefined();
   expect(bare.missing?.tokens).toContain('WARP_FIREBASE_API_KEY');
   expect(bare.missing?.logins).toContain('WARP_OAUTH_CLIENT_ID');
-  const half = createWarpProvider({
-    ...options,
-    oauth: { ...urls, clientId: undefined, firebaseApiKey: 'K' },
-  });
+  const half = createWarpProvider(testContext, { ...testSettings, WARP_FIREBASE_API_KEY: 'K' });
   expect(half.tokens?.isLoopback).toBe(false);
   expect(half.logins).toBeUndefined();
   expect(half.missing).toEqual({ logins: expect.stringContaining('WARP_OAUTH_CLIENT_ID') });

@@ -20,11 +20,6 @@ export const oz = defineProvider({
   },
   async load(context, values) {
     const { createOzProvider } = await import('./provider.ts');
-    return createOzProvider({
-      ...context,
-      serverUrl: values.WARP_SERVER_URL,
-      environmentId: values.OZ_ENVIRONMENT_ID,
-      runTimeoutMs: values.OZ_RUN_TIMEOUT_SECONDS * 1_000,
-    });
+    return createOzProvider(context, values);
   },
 });

@@ -1,15 +1,18 @@
 import { expect, it, onTestFinished } from 'vitest';
 import { startSandbox } from '../../../sandbox/index.ts';
 import type { ProviderHttp } from '../../core/provider.ts';
+import { testContext } from '../testing/provider-context.ts';
 import { testHttp } from '../testing/test-http.ts';
 import { createOzProvider } from './provider.ts';
 
 async function atSandbox() {
   const sandbox = await startSandbox();
   onTestFinished(() => sandbox.close());
-  const http = testHttp;
-  return createOzProvider({ serverUrl: sandbox.url, http, userAgent: 'warp2api/test' });
+  return ozAt(sandbox.url);
 }
+
+const ozAt = (url: string, http = testHttp) =>
+  createOzProvider({ ...testContext, http }, { WARP_SERVER_URL: url, OZ_RUN_TIMEOUT_SECONDS: 1_800 });
 
 it('proves a key with the list of models, which costs nothing', async () => {
   const oz = await atSandbox();
@@ -42,7 +45,7 @@ it('takes an account for spent when that is why none of its models may be used',
     return async () => ({ status: 200, headers: { 'content-type': 'application/json' }, body });
   };
   const quota = (reasons: (string | undefined)[]) =>
-    createOzProvider({ serverUrl: 'http://127.0.0.1:9', http: answer(reasons), userAgent: 't' }).getQuota({
+    ozAt('http://127.0.0.1:9', answer(reasons)).getQuota({
       bearer: 'wk-1',
     });
   expect(await quota(['OUT_OF_REQUESTS', 'ADMIN_DISABLED'])).toMatchObject({
@@ -58,11 +61,10 @@ it('names what it cannot read or reach', async () => {
     headers: { 'content-type': 'application/json' },
     body: Buffer.from('{"models":"none"}'),
   });
-  const at = (http: ProviderHttp, serverUrl: string) => createOzProvider({ serverUrl, http, userAgent: 't' });
-  await expect(at(odd, 'http://127.0.0.1:9').listModels({ bearer: 'wk-1' })).rejects.toMatchObject({
+  await expect(ozAt('http://127.0.0.1:9', odd).listModels({ bearer: 'wk-1' })).rejects.toMatchObject({
     code: 'upstream_protocol',
   });
-  await expect(at(testHttp, 'http://127.0.0.1:1').listModels({ bearer: 'wk-1' })).rejects.toMatchObject({
+  await expect(ozAt('http://127.0.0.1:1').listModels({ bearer: 'wk-1' })).rejects.toMatchObject({
     code: 'upstream_unavailable',
   });
 });
@@ -73,7 +75,7 @@ it('does not hold a page of a proxy against the account', async () => {
     headers: { 'content-type': 'text/html' },
     body: Buffer.from('<html>403</html>'),
   });
-  const oz = createOzProvider({ serverUrl: 'http://127.0.0.1:9', http: page, userAgent: 't' });
+  const oz = ozAt('http://127.0.0.1:9', page);
   await expect(oz.getQuota({ bearer: 'wk-1' })).rejects.toMatchObject({
     code: 'upstream_unavailable',
     fault: 'network',

@@ -1,53 +1,45 @@
 import { AppError } from '../../core/errors.ts';
-import type {
-  CallingProvider,
-  ProviderHttp,
-  ProviderModel,
-  QuotaAnswer,
-  TurnCaller,
-} from '../../core/provider.ts';
+import type { CallingProvider, ProviderModel, QuotaAnswer, TurnCaller } from '../../core/provider.ts';
 import { BackgroundTasks } from '../../lib/background-tasks.ts';
-import { type Clock, systemClock } from '../../lib/clock.ts';
-import type { Logger } from '../../lib/log/logger.ts';
 import { within } from '../../lib/within.ts';
+import type { ProviderContext } from '../definition.ts';
 import { standIns, withheldFor } from '../warp/models.ts';
 import { normalizeWarpKey } from '../warp/provider.ts';
 import { createOzClients, type OzClients, type OzModels, readModels } from './calls.ts';
 import { errorFromOz } from './failures.ts';
 import { defaultModel, imageLimits, type RunOptions, startRun } from './run.ts';
 
-export interface OzProviderOptions {
+/** As the environment has them. */
+export interface OzSettings {
   /** Warp's server: the documented API lies below it. */
-  readonly serverUrl: string;
-  readonly http: ProviderHttp;
-  readonly userAgent: string;
+  readonly WARP_SERVER_URL: string;
   /** The cloud environment that runs work in; undefined: the vendor's plain one. */
-  readonly environmentId?: string | undefined;
-  readonly runTimeoutMs?: number;
-  readonly clock?: Clock;
-  readonly random?: () => number;
-  readonly logger?: Logger;
+  readonly OZ_ENVIRONMENT_ID?: string | undefined;
+  readonly OZ_RUN_TIMEOUT_SECONDS: number;
 }
 
-const defaultRunTimeoutMs = 30 * 60_000;
 /** How long a closing process waits for the cancelling of its runs. */
 const closeWithinMs = 5_000;
 
 /** Warp's accounts over the API that Warp documents: cloud agent runs, begun and looked at. */
-export function createOzProvider(options: OzProviderOptions): CallingProvider {
-  const { http, userAgent, serverUrl, clock = systemClock } = options;
+export function createOzProvider(
+  { http, userAgent, clock, logger }: ProviderContext,
+  settings: OzSettings,
+  random = Math.random,
+): CallingProvider {
+  const { WARP_SERVER_URL: serverUrl } = settings;
   const clients = createOzClients({ serverUrl, http, userAgent });
   return {
     name: 'oz',
     normalizeApiKey: normalizeWarpKey,
-    caller: createCaller(clock, {
+    caller: createCaller({
       clients,
-      environmentId: options.environmentId,
-      runTimeoutMs: options.runTimeoutMs ?? defaultRunTimeoutMs,
+      environmentId: settings.OZ_ENVIRONMENT_ID,
+      runTimeoutMs: settings.OZ_RUN_TIMEOUT_SECONDS * 1_000,
       runUrlOf: (runId) => runUrl(serverUrl, runId),
       clock,
-      random: options.random ?? Math.random,
-      logger: options.logger,
+      random,
+      logger,
     }),
     listModels: async ({ bearer }, signal) => modelsFrom(await askModels(clients, bearer, signal)),
     fallbackModels: [{ id: defaultModel, displayName: defaultModel }],
@@ -56,7 +48,7 @@ export function createOzProvider(options: OzProviderOptions): CallingProvider {
   };
 }
 
-function createCaller(clock: Clock, options: RunOptions): TurnCaller {
+function createCaller(options: RunOptions): TurnCaller {
   const running = new BackgroundTasks();
   return {
     images: imageLimits,
@@ -67,7 +59,7 @@ function createCaller(clock: Clock, options: RunOptions): TurnCaller {
       return run.call;
     },
     async close() {
-      await within(running.ended(), clock, closeWithinMs);
+      await within(running.ended(), options.clock, closeWithinMs);
     },
   };
 }

@@ -3,6 +3,7 @@ import 'oz-agent-sdk';
 import type { ProviderHttp, RunningCall } from '../../core/provider.ts';
 import type { Message, TurnEvent, TurnRequest } from '../../core/turn.ts';
 import { createManualClock } from '../../gateway/testing/manual-clock.ts';
+import { testContext } from '../testing/provider-context.ts';
 import { createOzProvider } from './provider.ts';
 
 interface Reply {
@@ -75,15 +76,15 @@ export function turn(more: Partial<TurnRequest> = {}): TurnRequest {
 export function begin(request: TurnRequest = turn(), { isPaused = false } = {}) {
   const clock = createManualClock();
   const oz = playOz();
-  const provider = createOzProvider({
-    serverUrl: 'http://127.0.0.1:9',
-    http: oz.http,
-    userAgent: 'warp2api/test',
-    environmentId: 'env-1',
-    runTimeoutMs: 600_000,
-    clock,
-    random: () => 0.5,
-  });
+  const provider = createOzProvider(
+    { ...testContext, http: oz.http, clock },
+    {
+      WARP_SERVER_URL: 'http://127.0.0.1:9',
+      OZ_ENVIRONMENT_ID: 'env-1',
+      OZ_RUN_TIMEOUT_SECONDS: 600,
+    },
+    () => 0.5,
+  );
   const batches: TurnEvent[][] = [];
   const urls: string[] = [];
   let isClosed = false;

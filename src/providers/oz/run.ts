@@ -32,7 +32,7 @@ export interface RunOptions {
   readonly clock: Clock;
   /** 0 to 1. */
   readonly random: () => number;
-  readonly logger: Logger | undefined;
+  readonly logger: Logger;
 }
 
 export interface Run {
@@ -121,10 +121,10 @@ export function startRun(options: RunOptions, call: TurnCall): Run {
         const runId = await findRun(oz, name);
         if (runId !== undefined) return runId;
       } catch (error) {
-        options.logger?.info({ err: error, run_name: name }, 'a run could not be looked for');
+        options.logger.info({ err: error, run_name: name }, 'a run could not be looked for');
       }
     }
-    options.logger?.warn({ err: lost, run_name: name }, 'whether a run was begun is not known');
+    options.logger.warn({ err: lost, run_name: name }, 'whether a run was begun is not known');
     const message = 'Whether the upstream has begun a run is not known, so none was begun again. Try again.';
     const { code, fault } = errorFromOz(lost);
     fail(new AppError(code, message, { cause: lost, fault, isFinal: true }));
@@ -182,7 +182,7 @@ export function startRun(options: RunOptions, call: TurnCall): Run {
     } catch (thrown) {
       // While the run works there may be none yet, and what could not be had now comes with a later look.
       const error = errorFromOz(thrown);
-      if (!isOver) options.logger?.debug({ err: error, run_id: runId }, 'no conversation of the run yet');
+      if (!isOver) options.logger.debug({ err: error, run_id: runId }, 'no conversation of the run yet');
       return false;
     }
     if (said.length <= sent.length || !said.startsWith(sent)) return false;
@@ -246,7 +246,7 @@ export function startRun(options: RunOptions, call: TurnCall): Run {
         const isHopeless = status === 401 || status === 403 || status === 422;
         if (isHopeless || clock.monotonic() >= until) {
           const fact = { err: thrown, run_id: runId, run_url: shownUrl };
-          options.logger?.warn(fact, 'an unwanted run could not be cancelled: it may go on and cost');
+          options.logger.warn(fact, 'an unwanted run could not be cancelled: it may go on and cost');
           return;
         }
         // A run that is being prepared says 409 until it can be cancelled.

@@ -13,4 +13,8 @@ export const testContext: ProviderContext = {
   sandboxUrl: async () => 'http://127.0.0.1:9',
 };
 
-export const testSettings = { WARP_SERVER_URL: 'https://app.example.test' };
+export const testSettings = {
+  WARP_SERVER_URL: 'https://app.example.test',
+  WARP_IDENTITY_URL: 'https://identity.example.test',
+  WARP_TOKEN_URL: 'https://token.example.test',
+};

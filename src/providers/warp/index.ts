@@ -47,19 +47,8 @@ export const warp = defineProvider({
   },
   accountSetting: 'WARP_API_KEY',
   server: ({ WARP_SERVER_URL: url }) => ({ url, needsHttp2: isWarpHost(url) }),
-  async load({ clock, logger, ...context }, values) {
-    const { createLoggedOutbound, createWarpProvider } = await import('./provider.ts');
-    return createWarpProvider({
-      ...context,
-      now: clock.now,
-      serverUrl: values.WARP_SERVER_URL,
-      outbound: createLoggedOutbound(clock, logger),
-      oauth: {
-        clientId: values.WARP_OAUTH_CLIENT_ID,
-        firebaseApiKey: values.WARP_FIREBASE_API_KEY,
-        identityUrl: values.WARP_IDENTITY_URL,
-        tokenUrl: values.WARP_TOKEN_URL,
-      },
-    });
+  async load(context, values) {
+    const { createWarpProvider } = await import('./provider.ts');
+    return createWarpProvider(context, values);
   },
 });

@@ -3,7 +3,7 @@ import type { AddressInfo } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
 import { AppError } from '../../core/errors.ts';
 import { cpuSecondsOf } from '../../core/testing/cpu-time.ts';
-import { testHttp, testTokenHttp } from '../testing/test-http.ts';
+import { testContext, testSettings } from '../testing/provider-context.ts';
 import { createWarpProvider } from './provider.ts';
 import { isWarpHost } from './warp-host.ts';
 
@@ -33,13 +33,11 @@ async function providerAt(answer: (response: ServerResponse, operation: string) 
   servers.push(server);
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const { port } = server.address() as AddressInfo;
-  const provider = createWarpProvider({
-    serverUrl: `http://127.0.0.1:${port}`,
-    http: testHttp,
-    tokenHttp: testTokenHttp,
-    userAgent: 'warp2api/test',
-    now: () => Date.UTC(2026, 0, 15),
-  });
+  const clock = { ...testContext.clock, now: () => Date.UTC(2026, 0, 15) };
+  const provider = createWarpProvider(
+    { ...testContext, clock },
+    { ...testSettings, WARP_SERVER_URL: `http://127.0.0.1:${port}` },
+  );
   return { provider, asked };
 }
 
@@ -337,12 +335,7 @@ it('every question names the team that pays, where the account has one', async (
 });
 
 describe('a key', () => {
-  const { normalizeApiKey, authHeaders, baseUrl } = createWarpProvider({
-    serverUrl: 'https://app.example.test',
-    http: testHttp,
-    tokenHttp: testTokenHttp,
-    userAgent: 'test',
-  });
+  const { normalizeApiKey, authHeaders, baseUrl } = createWarpProvider(testContext, testSettings);
 
   it('gets the prefix every key has, once', () => {
     expect(normalizeApiKey(' 1.abc\n')).toBe('wk-1.abc');

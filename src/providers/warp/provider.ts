@@ -12,23 +12,14 @@ import { createWarpDeviceLogins, createWarpOauth } from './oauth.ts';
 import { getQuota } from './quota.ts';
 import { isWarpHost } from './warp-host.ts';
 
-export interface WarpContext extends Pick<ProviderContext, 'http' | 'userAgent'> {
-  readonly outbound?: Outbound;
-  /** Milliseconds since 1970. */
-  readonly now?: () => number;
-}
-
-export interface WarpProviderOptions extends WarpContext, Pick<ProviderContext, 'tokenHttp'> {
+/** As the environment has them; without the optional ones there are no refresh tokens, or no logins. */
+export interface WarpSettings {
   /** Scheme, host and an optional path prefix; no trailing slash. */
-  readonly serverUrl: string;
-  readonly oauth?: WarpOauthSettings;
-}
-
-export interface WarpOauthSettings {
-  readonly clientId: string | undefined;
-  readonly firebaseApiKey: string | undefined;
-  readonly identityUrl: string;
-  readonly tokenUrl: string;
+  readonly WARP_SERVER_URL: string;
+  readonly WARP_OAUTH_CLIENT_ID?: string | undefined;
+  readonly WARP_FIREBASE_API_KEY?: string | undefined;
+  readonly WARP_IDENTITY_URL: string;
+  readonly WARP_TOKEN_URL: string;
 }
 
 /** What Warp itself and the built-in sandbox, which speaks like it, do not share. */
@@ -37,60 +28,58 @@ type WarpServer = Pick<
   'name' | 'baseUrl' | 'needsHttp2' | 'normalizeApiKey' | 'fallbackModels'
 >;
 
-export function createWarpProvider(options: WarpProviderOptions): ExchangingProvider {
-  const { serverUrl } = options;
-  const provider = createProviderOf(
-    {
-      name: 'warp',
-      baseUrl: () => serverUrl,
-      needsHttp2: isWarpHost(serverUrl),
-      normalizeApiKey: normalizeWarpKey,
-      // The one model every account has; all others come from the account's own list.
-      fallbackModels: [{ id: 'auto', displayName: 'auto' }],
-    },
-    options,
-  );
-  return { ...provider, ...accessOf(options, serverUrl), standIns };
+export function createWarpProvider(context: ProviderContext, settings: WarpSettings): ExchangingProvider {
+  const { WARP_SERVER_URL: serverUrl } = settings;
+  const server = {
+    name: 'warp',
+    baseUrl: () => serverUrl,
+    needsHttp2: isWarpHost(serverUrl),
+    normalizeApiKey: normalizeWarpKey,
+    // The one model every account has; all others come from the account's own list.
+    fallbackModels: [{ id: 'auto', displayName: 'auto' }],
+  };
+  return { ...createProviderOf(server, context), ...accessOf(context, settings), standIns };
 }
 
 /** What can be done with refresh tokens, as far as the operator has configured it. */
 function accessOf(
-  options: WarpProviderOptions,
-  serverUrl: string,
+  { tokenHttp, userAgent, clock }: ProviderContext,
+  settings: WarpSettings,
 ): Pick<Provider, 'tokens' | 'logins' | 'missing'> {
-  const { clientId, firebaseApiKey, identityUrl, tokenUrl } = options.oauth ?? {};
-  if (firebaseApiKey === undefined || identityUrl === undefined || tokenUrl === undefined) {
+  const { WARP_OAUTH_CLIENT_ID: clientId, WARP_FIREBASE_API_KEY: firebaseApiKey } = settings;
+  if (firebaseApiKey === undefined) {
     const tokens = "Set WARP_FIREBASE_API_KEY, the web API key of Warp's identity project.";
     const logins = `${tokens} A device login also needs WARP_OAUTH_CLIENT_ID.`;
     return { missing: { tokens, logins: clientId === undefined ? logins : tokens } };
   }
-  const postForm = createPostForm(options.tokenHttp, options.userAgent);
-  const now = options.now ?? Date.now;
-  const oauth = createWarpOauth({ serverUrl, tokenUrl, identityUrl, firebaseApiKey, postForm, now });
+  const postForm = createPostForm(tokenHttp, userAgent);
+  const { WARP_SERVER_URL: serverUrl, WARP_TOKEN_URL: tokenUrl, WARP_IDENTITY_URL: identityUrl } = settings;
+  const { now } = clock;
+  const { tokens, exchange } = createWarpOauth({
+    serverUrl,
+    tokenUrl,
+    identityUrl,
+    firebaseApiKey,
+    postForm,
+    now,
+  });
   if (clientId === undefined) {
     const logins = 'Set WARP_OAUTH_CLIENT_ID to an OAuth client id that Warp has given you.';
-    return { tokens: oauth.tokens, missing: { logins } };
+    return { tokens, missing: { logins } };
   }
-  return {
-    tokens: oauth.tokens,
-    logins: createWarpDeviceLogins({
-      serverUrl,
-      clientId,
-      exchange: oauth.exchange,
-      postForm,
-    }),
-  };
+  return { tokens, logins: createWarpDeviceLogins({ serverUrl, clientId, exchange, postForm }) };
 }
 
 /** The provider behind any server that speaks Warp's protocols. */
 export function createProviderOf(
   server: WarpServer,
-  { now = Date.now, outbound = createWarpOutbound({ now }), ...web }: WarpContext,
+  { http, userAgent, clock, logger }: ProviderContext,
 ): ExchangingProvider {
-  const client = new GraphqlClient({ ...web, baseUrl: server.baseUrl, authHeaders, now });
+  const { now } = clock;
+  const client = new GraphqlClient({ http, userAgent, baseUrl: server.baseUrl, authHeaders, now });
   return {
     ...server,
-    outbound,
+    outbound: createLoggedOutbound(clock, logger),
     authHeaders,
     listModels: (account, signal) => listModels(client, account, signal),
     getQuota: (account, signal) => getQuota(client, account, now(), signal),
@@ -114,7 +103,7 @@ export function normalizeWarpKey(key: string): string {
 }
 
 /** Warp's protocol, with what an answer held that was passed over in the log. */
-export function createLoggedOutbound({ now }: Clock, logger: Logger): Outbound {
+function createLoggedOutbound({ now }: Clock, logger: Logger): Outbound {
   return createWarpOutbound({
     now,
     onAnomaly(anomaly, { upstreamRequestId, detail }) {
