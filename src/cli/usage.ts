@@ -3,7 +3,7 @@ import { type UsageReport, type UsageRow, usageColumns, usageReport } from '../c
 import { csvLine } from '../lib/csv.ts';
 import { plainLine } from '../lib/shown-text.ts';
 import type { CliActions } from './actions.ts';
-import { formatJson } from './answers.ts';
+import { answer } from './answers.ts';
 import { formatTable } from './table.ts';
 
 interface Options {
@@ -24,7 +24,7 @@ interface Options {
 }
 
 export function addUsage(parent: Command, actions: CliActions): void {
-  parent
+  const command = parent
     .command('usage')
     .description('show what turns of the gateway used: tokens, cost, errors')
     .option('--period <name>', 'today, yesterday, 24h, 7d, 30d, 90d or month (default: today)')
@@ -48,17 +48,16 @@ export function addUsage(parent: Command, actions: CliActions): void {
     .addHelpText(
       'after',
       '\nExamples:\n  warp2api usage\n  warp2api usage --period 30d --by key\n  warp2api usage --from 2026-11-01 --by day,model --csv',
-    )
-    .action(async (options: Options) => {
-      const { by, gateway, csv, jsonl, json, ...query } = options;
-      const given = Object.entries({ ...query, group: by }).filter(([, value]) => value !== undefined);
-      const path = `/api/usage?${new URLSearchParams(given as [string, string][])}`;
-      const report = usageReport.parse(await actions.askGateway(path, gateway));
-      if (json) actions.write(formatJson(report));
-      else if (csv) actions.write(csvOf(report));
-      else if (jsonl) actions.write(report.rows.map((row) => `${JSON.stringify(row)}\n`).join(''));
-      else actions.write(describe(report));
-    });
+    );
+  answer(command, actions, async (options: Options) => {
+    const { by, gateway, csv, jsonl, json: _json, ...query } = options;
+    const given = Object.entries({ ...query, group: by }).filter(([, value]) => value !== undefined);
+    const path = `/api/usage?${new URLSearchParams(given as [string, string][])}`;
+    const report = usageReport.parse(await actions.askGateway(path, gateway));
+    if (csv) return [report, csvOf(report)];
+    const lines = jsonl && report.rows.map((row) => `${JSON.stringify(row)}\n`).join('');
+    return [report, lines ?? describe(report)];
+  });
 }
 
 function csvOf(report: UsageReport): string {
