@@ -117,9 +117,7 @@ export class AccountPoolClient {
   readonly #ending = new AbortController();
   readonly #reports: ReportQueue;
   readonly #tools: BlockTools & SessionTools;
-  #dropped = 0;
-  #refused = 0;
-  #lastRefusal: PoolError | undefined;
+  readonly #counts = { dropped: 0, refused: 0, lastRefusal: undefined as PoolError | undefined };
   #closing: Promise<void> | undefined;
 
   constructor(options: AccountPoolClientOptions = {}) {
@@ -132,7 +130,7 @@ export class AccountPoolClient {
       timing: systemClock,
       send: (sessionId, items, count) => this.#sendQueued(sessionId, items, count),
       onDropped: (count) => {
-        this.#dropped += count;
+        this.#counts.dropped += count;
       },
     });
     this.#tools = { timing: systemClock, pool: this.#pool, client: this, reports: this.#reports };
@@ -145,12 +143,7 @@ export class AccountPoolClient {
 
   /** What became of the reports of `queueReport`. */
   get reports(): ReportCounts {
-    return {
-      pending: this.#reports.pending,
-      dropped: this.#dropped,
-      refused: this.#refused,
-      lastRefusal: this.#lastRefusal,
-    };
+    return { pending: this.#reports.pending, ...this.#counts };
   }
 
   /**
@@ -350,8 +343,8 @@ export class AccountPoolClient {
       return (await this.#report(sessionId, items)).results;
     } catch (error) {
       if (isAway(error)) return undefined;
-      this.#refused += count;
-      this.#lastRefusal = isPoolError(error)
+      this.#counts.refused += count;
+      this.#counts.lastRefusal = isPoolError(error)
         ? error
         : new PoolError('internal', String(error), { cause: error });
       return [];

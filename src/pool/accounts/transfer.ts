@@ -1,6 +1,12 @@
 import type { Limit } from '../../lib/limit.ts';
 import { PoolError } from '../../pool-api/errors.ts';
-import { type ImportLine, openExport, parseImport, sealExport } from '../../pool-api/import-format.ts';
+import {
+  type ImportedAccount,
+  type ImportLine,
+  openExport,
+  parseImport,
+  sealExport,
+} from '../../pool-api/import-format.ts';
 import { saidIn } from '../../pool-api/readiness.ts';
 import { exportRequest, type ImportAnswer, importRequest } from '../../pool-api/schema.ts';
 import { type Basics, type Caller, pagesOfAccounts } from '../base/basics.ts';
@@ -44,6 +50,18 @@ export async function importAccount(
   }
 }
 
+/** The same for an account of the import format. */
+export function importGiven(
+  tools: { readonly basics: Basics; readonly adding: Adding },
+  account: ImportedAccount,
+  source: string,
+  actor: string,
+  isStandby = account.standby ?? false,
+): Promise<Imported> {
+  const added = { provider: account.provider, source, settings: settingsOf(account) };
+  return importAccount(tools, added, credentialIn(account), actor, isStandby);
+}
+
 /** How an account that has just been tried counts. */
 export function admissionOf(account: StoredAccount): Imported {
   const { reason, evidence } = account.standing;
@@ -78,13 +96,7 @@ export async function importAccounts(
   }
   const take = async (line: ImportLine): Promise<Result> => {
     if ('problem' in line) return { line: line.line, result: 'failed', id: null, reason: line.problem };
-    const { account } = line;
-    const added = { provider: account.provider, source: 'import', settings: settingsOf(account) };
-    const isStandby = account.standby ?? false;
-    const tools = { basics, adding };
-    const done = await limit(() =>
-      importAccount(tools, added, credentialIn(account), caller.keyId, isStandby),
-    );
+    const done = await limit(() => importGiven({ basics, adding }, line.account, 'import', caller.keyId));
     const id = 'id' in done ? done.id : null;
     return { line: line.line, result: done.result, id, reason: 'reason' in done ? done.reason : null };
   };

@@ -75,18 +75,15 @@ export function presentAccount(account: StoredAccount): Account {
     last_refresh_time: isoTimeOrNull(account.lastRefreshTime),
     token_expires_at: isoTimeOrNull(account.bearer?.expiresAt ?? null),
     next_refresh_at: isoTimeOrNull(account.nextRefreshAt),
-    quota:
-      quota === null
-        ? null
-        : {
-            is_unlimited: quota.isUnlimited,
-            limit: quota.limit,
-            used: quota.used,
-            remaining: quota.remaining,
-            reset_at: isoTimeOrNull(quota.resetAt),
-            denial_reason: quota.denialReason ?? null,
-            checked_at: isoTime(quota.checkedAt),
-          },
+    quota: quota && {
+      is_unlimited: quota.isUnlimited,
+      limit: quota.limit,
+      used: quota.used,
+      remaining: quota.remaining,
+      reset_at: isoTimeOrNull(quota.resetAt),
+      denial_reason: quota.denialReason ?? null,
+      checked_at: isoTime(quota.checkedAt),
+    },
     next_check_at: isoTimeOrNull(account.nextCheckAt),
     usage: presentUsage(usage),
     created_at: isoTime(account.createdAt),

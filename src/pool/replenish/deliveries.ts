@@ -7,10 +7,8 @@ import { errorCode } from '../../lib/errors.ts';
 import { createLimit } from '../../lib/limit.ts';
 import { beginningOf } from '../../lib/shown-text.ts';
 import { type ImportedAccount, parseImport } from '../../pool-api/import-format.ts';
-import { credentialIn } from '../accounts/adding.ts';
-import { type Admission, importAccount } from '../accounts/transfer.ts';
+import { type Admission, importGiven } from '../accounts/transfer.ts';
 import { Facts } from '../base/facts.ts';
-import { settingsOf } from '../base/present.ts';
 import { sealedFactPrefix } from '../vault/vault.ts';
 import type { Batch } from './batch.ts';
 import { redacted, type Source, SourceError, type SourceTools } from './source.ts';
@@ -91,8 +89,7 @@ export class Deliveries {
   }
 
   #take(account: ImportedAccount, actor: string, isStandby: boolean): Promise<Admission> {
-    const added = { provider: account.provider, source: this.#source, settings: settingsOf(account) };
-    return importAccount(this.#tools, added, credentialIn(account), actor, isStandby);
+    return importGiven(this.#tools, account, this.#source, actor, isStandby);
   }
 }
 

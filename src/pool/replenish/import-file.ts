@@ -3,10 +3,9 @@ import { watch } from 'node:fs';
 import { basename } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import { type ImportLine, parseImport } from '../../pool-api/import-format.ts';
-import { type Adding, credentialIn } from '../accounts/adding.ts';
-import { type Admission, importAccount } from '../accounts/transfer.ts';
+import type { Adding } from '../accounts/adding.ts';
+import { type Admission, importGiven } from '../accounts/transfer.ts';
 import { compareAndSet } from '../base/facts.ts';
-import { settingsOf } from '../base/present.ts';
 import type { Batch } from './batch.ts';
 import { createDropFolder, type DropFolder, type TakenFile } from './drop-folder.ts';
 import type { Source, SourceTools } from './source.ts';
@@ -126,10 +125,8 @@ export class FileSource implements Source {
 
   #bring({ line, account }: GoodLine, file: TakenFile, batch: Batch): Promise<Admission> {
     const label = `${file.name} line ${line}`;
-    const isStandby = account.standby ?? false;
-    const added = { provider: account.provider, source: this.name, settings: settingsOf(account) };
-    const take = () => importAccount(this.#tools, added, credentialIn(account), batch.actor, isStandby);
-    return isStandby ? batch.hold(label, take) : batch.admit(label, take);
+    const take = () => importGiven(this.#tools, account, this.name, batch.actor);
+    return account.standby ? batch.hold(label, take) : batch.admit(label, take);
   }
 
   /** Null when another instance reads it. */

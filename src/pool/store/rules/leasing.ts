@@ -14,15 +14,10 @@ export type CandidateRow = Pick<
 export const candidateColumns = 'id, provider, models, label, capacity, shared_slots, kind';
 
 /** What a choice and a refusal are made from. */
-export interface Question {
+export interface Question extends Asked {
   readonly demand: LeaseDemand;
   readonly provider: string | null;
   readonly missing: number;
-  readonly excluded: ReadonlySet<string>;
-  /** Held leases that already count. */
-  readonly counted: ReadonlySet<string>;
-  /** Providers whose free quota is spent. */
-  readonly spent: ReadonlySet<string>;
 }
 
 /** What a demand still needs, once the leases its session holds are counted. */
@@ -119,11 +114,16 @@ export function mismatchOf(
 }
 
 /** What of a question decides about one account. */
-export type Asked = Pick<Question, 'excluded' | 'counted' | 'spent'> & {
+export interface Asked {
   readonly demand: Pick<LeaseDemand, 'model' | 'labels' | 'exclusive' | 'slots'> & {
     readonly owner: Pick<LeaseDemand['owner'], 'isGateway'>;
   };
-};
+  readonly excluded: ReadonlySet<string>;
+  /** Held leases that already count. */
+  readonly counted: ReadonlySet<string>;
+  /** Providers whose free quota is spent. */
+  readonly spent: ReadonlySet<string>;
+}
 
 /** An account of which nothing but its kind decides. */
 export function candidateOf(provider: string, kind: number): CandidateRow {
