@@ -47,7 +47,8 @@ export class OriginPool {
   #freeFor(request: PendingRequest): Connection | undefined {
     for (let index = this.#free.length - 1; index >= 0; index -= 1) {
       const connection = this.#free[index];
-      if (connection && request.suits(connection)) return connection;
+      // One that is closing stays in the list until it has closed.
+      if (connection && connection.room > 0 && request.suits(connection)) return connection;
     }
     return undefined;
   }
