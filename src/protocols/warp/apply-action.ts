@@ -5,7 +5,6 @@ import {
   type ClientAction,
   type FieldPlan,
   Message,
-  ModelUsed,
   type MoveMessagesToNewTask,
   newMessage,
   type Schema,
@@ -13,7 +12,7 @@ import {
   valueIn,
 } from './schema.ts';
 import type { ConversationTasks, HeldMessage, HeldTask, ShownText } from './tasks.ts';
-import { type FieldBudget, readMessage, type StringAppend, TooManyFields } from './wire-message.ts';
+import { type FieldBudget, type StringAppend, TooManyFields } from './wire-message.ts';
 
 /** Something in an answer that this adapter passed over; worth a line in a log. */
 export type Anomaly =
@@ -155,13 +154,8 @@ function settle(tasks: ConversationTasks, { shown, content }: HeldMessage, text:
 
 /** Another model than the one asked for has answered. */
 function noteModel({ message: { message } }: KeptMessage, note: NoteAnomaly): void {
-  if (message.case !== 'modelUsed') return;
-  try {
-    const { isFallback, modelId } = readMessage(ModelUsed, message.value);
-    if (isFallback) note('model-fallback', modelId);
-  } catch {
-    note('unreadable-field', 'Message.model_used');
-  }
+  if (message.case === 'modelUsed' && message.value.isFallback)
+    note('model-fallback', message.value.modelId ?? '');
 }
 
 function put(tasks: ConversationTasks, entry: HeldTask, content: KeptMessage, text: ShownText): void {

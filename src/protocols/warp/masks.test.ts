@@ -84,6 +84,19 @@ describe('a change by mask', () => {
     expect(lastKept(memory).numbers).not.toContain(7);
   });
 
+  it('tells anew how long the cache of the model lasts, and keeps an explicit false', () => {
+    const used = (at: number, ...more: readonly Field[]) =>
+      message('m1', [25, raw(...more, [4, raw([1, at])])]);
+    const { memory, anomalies } = answer(
+      add('T', used(5, [1, 'auto'], [2, 'Auto'], [3, false])),
+      update('T', used(9), 'model_used.prompt_cache_expires_at'),
+    );
+    expect(Buffer.from(lastKept(memory).at(25).bytes)).toEqual(
+      Buffer.from(raw([1, 'auto'], [2, 'Auto'], [3, false], [4, raw([1, 9])])),
+    );
+    expect(anomalies).toEqual([]);
+  });
+
   it('replaces the memories that the upstream has looked up for a message', () => {
     const { memory, anomalies } = answer(
       add('T', message('m1', [3, raw([1, 'x'])], [29, raw([1, 'old'])])),

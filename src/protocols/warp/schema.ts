@@ -139,6 +139,7 @@ const double = (number: number): Field<number> => ({ number, kind: 'double', ini
 const flag = (number: number): Field<boolean> => ({ number, kind: 'flag', initial: false });
 /** An explicitly empty value stays explicit. */
 const maybeText = (number: number): Maybe<string> => ({ number, kind: 'text', initial: undefined });
+const maybeFlag = (number: number): Maybe<boolean> => ({ number, kind: 'flag', initial: undefined });
 const bytes = (number: number): Maybe<Uint8Array> => ({ number, kind: 'bytes', initial: undefined });
 const one = <Of extends Schema>(number: number, schema: Of): Maybe<MessageOf<Of>> => ({
   number,
@@ -219,15 +220,22 @@ export const Message = define('Message', {
     artifactEvent: bytes(22),
     invokeSkill: bytes(23),
     messagesReceivedFromAgents: bytes(24),
-    /** A ModelUsed. */
-    modelUsed: bytes(25),
+    // Read whole: when its cache expires is told anew with each call of the model.
+    modelUsed: one(
+      25,
+      define('ModelUsed', {
+        modelId: maybeText(1),
+        modelDisplayName: maybeText(2),
+        isFallback: maybeFlag(3),
+        promptCacheExpiresAt: bytes(4),
+      }),
+    ),
     eventsFromAgents: bytes(26),
     passiveSuggestionResult: bytes(27),
     orchestrationConfigSnapshot: bytes(28),
   }),
 });
 export type Message = MessageOf<typeof Message>;
-export const ModelUsed = define('ModelUsed', { modelId: text(1), isFallback: flag(3) });
 
 const ChangeMessage = define('ChangeMessage', {
   message: one(1, Message),
