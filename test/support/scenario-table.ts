@@ -2,6 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import type { SandboxOptions } from '../../sandbox/index.ts';
+import { findFreePort } from '../../src/core/testing/free-port.ts';
 import { startTestServices, type TestServices, userTurn } from './services.ts';
 
 const whole = 'You said: Hello';
@@ -197,7 +198,8 @@ export function useScenarioServices(played?: SandboxOptions) {
     const limits = { UPSTREAM_FIRST_EVENT_SECONDS: '10', UPSTREAM_IDLE_SECONDS: '8' };
     crowd = await startTestServices(limits, undefined, played);
     const soon = { UPSTREAM_FIRST_EVENT_SECONDS: '6', UPSTREAM_IDLE_SECONDS: '5' };
-    alone = await startTestServices(soon, undefined, played);
+    // It stops listening and begins again, on a port that nobody else gets meanwhile.
+    alone = await startTestServices(soon, undefined, { ...played, port: await findFreePort() });
   });
   afterAll(async () => {
     await alone.close();
