@@ -198,9 +198,8 @@ function ifShort(error: unknown): undefined {
   if (!isShort(error)) throw error;
 }
 
-function without(demand: Demand, accountIds: Iterable<string> = []): Demand {
-  const more = new Set(accountIds);
-  return more.size === 0 ? demand : { ...demand, exclude: demand.exclude.union(more) };
+function without(demand: Demand, accountIds: Iterable<string> | undefined): Demand {
+  return accountIds ? { ...demand, exclude: demand.exclude.union(new Set(accountIds)) } : demand;
 }
 
 /** The pool knows nothing of accounts that are left out here: its answer is completed with them. */
