@@ -47,6 +47,13 @@ describe('what a turn cost', () => {
     });
   });
 
+  it('counts the last one of two figures under one name', () => {
+    const twice = [charges(category('primary', byModel(1, 'claude', inference([1, 1])))), ownCharges];
+    const [first, last] = twice.map(([, bytes]) => bytes as Uint8Array);
+    const both: Field = [13, Buffer.concat([first ?? '', last ?? ''].map((bytes) => Buffer.from(bytes)))];
+    expect(turn([both]).usage).toEqual(turn([ownCharges]).usage);
+  });
+
   it('is the token usage where nothing is charged, with what caches gave and took as part of the input', () => {
     const second: Field = [8, raw([2, 1], [3, 1])];
     expect(turn([tokenUsage, second, [10, raw([1, float(1.1)], [2, float(0.2)])]]).usage).toEqual({

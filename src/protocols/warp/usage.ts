@@ -123,7 +123,7 @@ function totalsOf(usage: ConversationUsage | undefined, before: UsageTotals): Us
   if (!usage) return before;
   let totalTokens = 0;
   for (const models of [usage.warpTokenUsage, usage.byokTokenUsage, usage.customEndpointTokenUsage])
-    for (const { value } of models) totalTokens += value?.totalTokens ?? 0;
+    for (const used of valuesOf(models)) totalTokens += used.totalTokens;
   return {
     // As much as a memory can hold.
     totalTokens: Math.min(totalTokens, 0xffff_ffff),
@@ -132,9 +132,17 @@ function totalsOf(usage: ConversationUsage | undefined, before: UsageTotals): Us
   };
 }
 
+/** Of two entries with one key the last one counts. */
+function valuesOf<Value>(
+  entries: readonly { readonly key: string; readonly value: Value | undefined }[],
+): readonly Value[] {
+  const byKey = new Map(entries.map(({ key, value }) => [key, value]));
+  return [...byKey.values()].filter((value) => value !== undefined);
+}
+
 /** All categories and models together, whichever key paid the vendor; undefined when nothing was charged. */
 function chargesOf(charges: RequestCharges | undefined): ChargeTotals | undefined {
-  const categories = charges?.usageByCategory.flatMap(({ value }) => value ?? []) ?? [];
+  const categories = valuesOf(charges?.usageByCategory ?? []);
   if (categories.length === 0) return undefined;
   return sumOf(categories.map(chargesOfCategory));
 }
@@ -150,9 +158,7 @@ function grownCharges(
 }
 
 function chargesOfCategory({ directApi, byok, customEndpoint, platformUsageInCents }: ChargedUsage) {
-  const models = [directApi, byok, customEndpoint].flatMap((byModel) =>
-    byModel.flatMap(({ value }) => value ?? []),
-  );
+  const models = [directApi, byok, customEndpoint].flatMap((byModel) => valuesOf(byModel));
   return sumOf([...models.map(chargesOfModel), { ...noCharges, costCents: amount(platformUsageInCents) }]);
 }
 
