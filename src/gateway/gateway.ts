@@ -1,5 +1,6 @@
 import type { FastifyInstance } from 'fastify';
 import type { RoutingSettings } from '../core/configured-routes.ts';
+import { closeAll } from '../lib/background-tasks.ts';
 import type { Logger } from '../lib/log/logger.ts';
 import { ListeningTime } from '../lib/process/listening-time.ts';
 import type { KnownSecrets } from '../lib/secrets/known-secrets.ts';
@@ -183,22 +184,23 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
   return {
     server,
     configure: (routing) => routes.configure(routing),
-    async close() {
-      await server.close();
-      live.close();
-      stop.abort();
-      await Promise.all(options.providers.map((provider) => provider.caller?.close()));
-      poolWatch.close();
-      await reporter.close();
-      await leases.close();
-      await store.close();
-      await limits.close();
-      await managedKeys.close();
-      await ledger.close();
-      await database.close();
-      await imageFetcher?.close();
-      await schemas.close();
-    },
+    close: () =>
+      closeAll([
+        server,
+        live,
+        { close: () => stop.abort() },
+        ...options.providers.map(({ caller }) => caller),
+        poolWatch,
+        reporter,
+        leases,
+        store,
+        limits,
+        managedKeys,
+        ledger,
+        database,
+        imageFetcher,
+        schemas,
+      ]),
   };
 }
 

@@ -1,3 +1,5 @@
+import { errorMessage } from './errors.ts';
+
 /** Tasks that are awaited at shutdown, not by their callers. Each has to handle its own failures. */
 export class BackgroundTasks {
   readonly #running = new Set<Promise<unknown>>();
@@ -17,4 +19,17 @@ export class BackgroundTasks {
   async ended(): Promise<void> {
     while (this.#running.size > 0) await Promise.allSettled(this.#running);
   }
+}
+
+/** Closes parts one after another. One that fails keeps none of the others from it; throws an AggregateError of all failures. */
+export async function closeAll(parts: readonly ({ close(): unknown } | undefined)[]): Promise<void> {
+  const failures: unknown[] = [];
+  for (const part of parts) {
+    try {
+      await part?.close();
+    } catch (error) {
+      failures.push(error);
+    }
+  }
+  if (failures.length > 0) throw new AggregateError(failures, failures.map(errorMessage).join('; '));
 }
