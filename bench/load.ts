@@ -1,6 +1,6 @@
 import net from 'node:net';
 import { performance } from 'node:perf_hooks';
-import { createLimit } from '../src/lib/limit.ts';
+import { createLimit } from '../src/lib/tasks.ts';
 import { createHttpReader, statusOf } from './http-reader.ts';
 
 export interface Load {

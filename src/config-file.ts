@@ -7,7 +7,7 @@ import { withoutNulls } from './core/null-fields.ts';
 import { plainRule } from './core/plain-rule.ts';
 import { providerNamePattern } from './core/provider.ts';
 import { errorMessage } from './lib/errors.ts';
-import { readTextFile } from './lib/files/read-text.ts';
+import { readTextFile } from './lib/files.ts';
 import { isJsonObject } from './lib/parse-json.ts';
 import type { ConfigReader, ConfiguredProvider } from './providers/definition.ts';
 import { answeringNames, providerTypes, reservedNames, typeOf } from './providers/registry.ts';

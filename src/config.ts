@@ -11,8 +11,7 @@ import {
   startedWithCertificates,
   valueIn,
 } from './environment.ts';
-import { isLoopbackUrl } from './lib/addresses/loopback.ts';
-import { localUrl } from './lib/addresses/service-address.ts';
+import { isLoopbackUrl, localUrl } from './lib/addresses/loopback.ts';
 import { errorMessage } from './lib/errors.ts';
 import { readCertificates } from './lib/network/extra-certificates.ts';
 import { KnownSecrets } from './lib/secrets/known-secrets.ts';

@@ -4,7 +4,7 @@ import { parseEnv } from 'node:util';
 import { nearNames } from './core/near-names.ts';
 import type { ShownSetting } from './core/shown-settings.ts';
 import { errorMessage } from './lib/errors.ts';
-import { readTextFile } from './lib/files/read-text.ts';
+import { readTextFile } from './lib/files.ts';
 import { plainLine } from './lib/shown-text.ts';
 import { providerOfSetting } from './providers/registry.ts';
 import { ownSettings, settings } from './settings.ts';

@@ -7,13 +7,19 @@ import { runProgram } from './cli/program.ts';
 import type { RunningServices } from './compose.ts';
 import { type Config, loadConfig, settingsForStop } from './config.ts';
 import { nearSettings, readEnvironment, unreadTelemetry } from './environment.ts';
-import { localUrl } from './lib/addresses/service-address.ts';
-import { decodeText } from './lib/files/read-text.ts';
+import { localUrl } from './lib/addresses/loopback.ts';
+import { decodeText } from './lib/files.ts';
 import { isSameFile } from './lib/log/log-file.ts';
 import type { Logger } from './lib/log/logger.ts';
 import { trustCertificates } from './lib/network/extra-certificates.ts';
-import { readNotes, removeNote, writeNote } from './lib/process/service-notes.ts';
-import { startedBy, starterOf, stopSignal } from './lib/process/stop-signals.ts';
+import {
+  readNotes,
+  removeNote,
+  startedBy,
+  starterOf,
+  stopSignal,
+  writeNote,
+} from './lib/process/service-process.ts';
 import type { KnownSecrets } from './lib/secrets/known-secrets.ts';
 import { plainText } from './lib/shown-text.ts';
 import { checkRunMode } from './run-mode.ts';

@@ -1,7 +1,7 @@
 import type { Config } from './config.ts';
 import { ConfigError } from './environment.ts';
 import { isLoopbackHost, isLoopbackUrl, isOnThisMachine } from './lib/addresses/loopback.ts';
-import { howToMakeKey, isPlaceholder, leastKeyLength } from './lib/secrets/key-strength.ts';
+import { howToMakeKey, isPlaceholder, leastKeyLength } from './lib/setting.ts';
 
 /** What of a configuration depends on which services a process runs, and on who can reach them. */
 

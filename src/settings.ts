@@ -1,12 +1,13 @@
 import { z } from 'zod';
-import { howToMakeKey, leastKeyLength } from './lib/secrets/key-strength.ts';
 import {
   count,
   flag,
   host,
   hostNames,
   hostPorts,
+  howToMakeKey,
   httpUrl,
+  leastKeyLength,
   list,
   origins,
   ownKey,

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import type { ConfigPath } from './core/configured-routes.ts';
 import { providerNamePattern } from './core/provider.ts';
 import { errorCode, errorMessage } from './lib/errors.ts';
-import { readTextFile } from './lib/files/read-text.ts';
+import { readTextFile } from './lib/files.ts';
 import { openVariables } from './lib/secrets/known-secrets.ts';
 import { path, safeAddress, safeUrl, variableName } from './lib/setting.ts';
 

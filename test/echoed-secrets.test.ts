@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { buffer, text } from 'node:stream/consumers';
 import { expect, it, onTestFinished } from 'vitest';
-import { createLimit } from '../src/lib/limit.ts';
+import { createLimit } from '../src/lib/tasks.ts';
 import { finished, init, stream } from '../src/protocols/warp/testing/events.ts';
 import { raw } from '../src/protocols/warp/testing/wire.ts';
 import { childEnvironment, startProcess } from './support/process.ts';

@@ -6,7 +6,7 @@ import { join, resolve } from 'node:path';
 import stringWidth from 'string-width';
 import { expect, it, onTestFinished } from 'vitest';
 import { startSandbox } from '../sandbox/index.ts';
-import { createLimit } from '../src/lib/limit.ts';
+import { createLimit } from '../src/lib/tasks.ts';
 import { childEnvironment, startProcess } from './support/process.ts';
 import { eventually, userTurn } from './support/services.ts';
 

@@ -14,7 +14,7 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
 import { findFreePort } from '../src/core/testing/free-port.ts';
-import { linuxProcess } from '../src/lib/process/linux-process.ts';
+import { linuxProcess } from '../src/lib/process/service-process.ts';
 import { childEnvironment } from './support/process.ts';
 import { eventually } from './support/services.ts';
 

@@ -1,5 +1,5 @@
 import type { ShownSetting } from '../core/shown-settings.ts';
-import type { ServiceNote } from '../lib/process/service-notes.ts';
+import type { ServiceNote } from '../lib/process/service-process.ts';
 import type { PoolAdmin } from '../pool-api/pool.ts';
 
 export interface SandboxCommand {

@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 import type { Config } from '../config.ts';
-import { localUrl } from '../lib/addresses/service-address.ts';
+import { localUrl } from '../lib/addresses/loopback.ts';
 import { errorCode } from '../lib/errors.ts';
 import { httpRequest } from '../lib/node-http.ts';
 import { isJsonObject, parseJsonObject } from '../lib/parse-json.ts';

@@ -1,8 +1,7 @@
 import { isatty } from 'node:tty';
 import { styleText } from 'node:util';
 import type { Config } from '../config.ts';
-import { createLineWriter, gatherLines, type LineWriter } from '../lib/log/line-writer.ts';
-import { openLogFile } from '../lib/log/log-file.ts';
+import { createLineWriter, gatherLines, type LineWriter, openLogFile } from '../lib/log/log-file.ts';
 import { createLogger, type Logger } from '../lib/log/logger.ts';
 import type { ReadableOptions } from '../lib/log/readable-log.ts';
 

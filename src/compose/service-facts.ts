@@ -2,9 +2,8 @@ import { statfs } from 'node:fs/promises';
 import type { Config } from '../config.ts';
 import type { ConfigStanding } from '../core/configured-routes.ts';
 import type { ServiceFacts } from '../core/shown-settings.ts';
-import type { Clock } from '../lib/clock.ts';
+import { type Clock, within } from '../lib/clock.ts';
 import { version } from '../lib/version.ts';
-import { within } from '../lib/within.ts';
 import { serversOf } from '../providers/registry.ts';
 import type { RunMode } from '../run-mode.ts';
 

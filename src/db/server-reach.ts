@@ -1,6 +1,5 @@
 import { withJitter } from '../lib/backoff.ts';
-import { systemClock } from '../lib/clock.ts';
-import { within } from '../lib/within.ts';
+import { systemClock, within } from '../lib/clock.ts';
 
 /** Without an answer to anything, the server is asked so often whether it is there. */
 const lookEveryMs = 2000;

@@ -11,7 +11,7 @@ import {
   shortWay,
 } from '../lib/addresses/local-socket.ts';
 import { errorMessage } from '../lib/errors.ts';
-import { syncFile } from '../lib/files/sync.ts';
+import { syncFile } from '../lib/files.ts';
 import { DatabaseError } from './database.ts';
 import { holdSqlite, type Sqlite } from './sqlite.ts';
 import { SqliteDatabase } from './sqlite-database.ts';

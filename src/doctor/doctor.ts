@@ -3,7 +3,7 @@ import { createVendorNetwork } from '../compose/build-pool.ts';
 import { openPool } from '../compose/open-pool.ts';
 import type { Config } from '../config.ts';
 import type { ProviderHttp } from '../core/provider.ts';
-import { localUrl } from '../lib/addresses/service-address.ts';
+import { localUrl } from '../lib/addresses/loopback.ts';
 import { systemClock } from '../lib/clock.ts';
 import { errorMessage } from '../lib/errors.ts';
 import type { Logger } from '../lib/log/logger.ts';

@@ -1,6 +1,6 @@
 import { accessSync, constants, existsSync, readdirSync, statfsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { closeFolder, isOpenToOthers, opennessOf } from '../lib/files/private-folder.ts';
+import { closeFolder, isOpenToOthers, opennessOf } from '../lib/files.ts';
 import { lowDiskBytes } from '../lib/log/disk-health.ts';
 import { type Finding, ok, problem, skipped } from './report.ts';
 

@@ -1,9 +1,9 @@
 import type { FastifyInstance } from 'fastify';
 import type { RoutingSettings } from '../core/configured-routes.ts';
-import { closeAll } from '../lib/background-tasks.ts';
+import { ListeningTime } from '../lib/clock.ts';
 import type { Logger } from '../lib/log/logger.ts';
-import { ListeningTime } from '../lib/process/listening-time.ts';
 import type { KnownSecrets } from '../lib/secrets/known-secrets.ts';
+import { closeAll } from '../lib/tasks.ts';
 import type { Pool } from '../pool-api/pool.ts';
 import { GatewayDatabase } from './database/gateway-database.ts';
 import { SchemaChecker } from './emulation/json-schema.ts';

@@ -1,6 +1,6 @@
 import { basename } from 'node:path';
 import { parse, stringify, YAMLError } from 'yaml';
-import { readTextFile } from '../lib/files/read-text.ts';
+import { readTextFile } from '../lib/files.ts';
 import { isJsonObject } from '../lib/parse-json.ts';
 import { convertClaudeCodeRouter } from './claude-code-router.ts';
 import { Conversion } from './conversion.ts';

@@ -1,6 +1,14 @@
-import { expect, it } from 'vitest';
-import { type Clock, createSteadyClock, isoTime } from './clock.ts';
-import { ListeningTime } from './process/listening-time.ts';
+import { setTimeout as delay } from 'node:timers/promises';
+import { expect, it, test, vi } from 'vitest';
+import {
+  type Clock,
+  createSteadyClock,
+  isoTime,
+  ListeningTime,
+  sleep,
+  systemClock,
+  within,
+} from './clock.ts';
 
 function machine() {
   let wall = Date.UTC(2026, 0, 1);
@@ -93,4 +101,44 @@ it('a pause of the process hardly counts as time in which data could arrive', ()
   expect(listening.tick()).toBe(7_000);
   pass(500);
   expect(listening.now()).toBe(7_500);
+});
+
+test('a sleep ends with its time', async () => {
+  const begun = performance.now();
+  await sleep(systemClock, 20, undefined, true);
+  expect(performance.now() - begun).toBeGreaterThan(15);
+});
+
+test('an abort ends it early and stops its timer', async () => {
+  const abort = new AbortController();
+  const cancel = vi.fn();
+  const asleep = sleep({ after: () => cancel }, 60_000, abort.signal);
+  abort.abort();
+  await asleep;
+  expect(cancel).toHaveBeenCalled();
+  await sleep({ after: () => expect.fail('no timer') }, 60_000, abort.signal);
+});
+
+test('a task in time answers, with whatever it answers', async () => {
+  expect(await within(Promise.resolve('done'), systemClock, 1_000)).toBe('done');
+  const fail = (): never => expect.fail('not late');
+  expect(await within(Promise.resolve(undefined), systemClock, 1_000, fail)).toBeUndefined();
+  await expect(within(Promise.reject(new Error('it failed')), systemClock, 1_000)).rejects.toThrow(
+    'it failed',
+  );
+});
+
+test('a late task is answered for by what the caller says', async () => {
+  expect(await within(delay(1_000, 'late', { ref: false }), systemClock, 1)).toBeUndefined();
+  expect(await within(delay(1_000, 'late', { ref: false }), systemClock, 1, () => 'instead')).toBe('instead');
+  const giveUp = (): never => {
+    throw new Error('too late');
+  };
+  await expect(within(delay(1_000, 0, { ref: false }), systemClock, 1, giveUp)).rejects.toThrow('too late');
+});
+
+test('the failure of a task that comes too late is not left unhandled', async () => {
+  const failing = delay(5).then(() => Promise.reject(new Error('late failure')));
+  expect(await within(failing, systemClock, 1)).toBeUndefined();
+  await delay(10);
 });

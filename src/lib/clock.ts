@@ -79,3 +79,71 @@ export function createSteadyClock(
     },
   };
 }
+
+/** Between two ticks no more than this counts. */
+const mostBetweenTicksMs = 2_000;
+
+/**
+ * The time in which this process could receive data, in milliseconds. A pause of the process (a stopped or sleeping
+ * machine, a long block) hardly counts, so that silence is judged only after what came meanwhile has been read.
+ */
+export class ListeningTime {
+  readonly #clock: Pick<Clock, 'monotonic'>;
+  #counted = 0;
+  #tickedAt: number;
+
+  constructor(clock: Pick<Clock, 'monotonic'>) {
+    this.#clock = clock;
+    this.#tickedAt = clock.monotonic();
+  }
+
+  readonly now = (): number =>
+    this.#counted + Math.min(mostBetweenTicksMs, this.#clock.monotonic() - this.#tickedAt);
+
+  /** To be called several times in that span. Answers `now`. */
+  tick(): number {
+    this.#counted = this.now();
+    this.#tickedAt = this.#clock.monotonic();
+    return this.#counted;
+  }
+}
+
+/** Resolves after `delayMs`, or when `signal` aborts; the signal says which. */
+export function sleep(
+  clock: Pick<Clock, 'after'>,
+  delayMs: number,
+  signal?: AbortSignal,
+  isAwaited = false,
+): Promise<void> {
+  if (signal?.aborted) return Promise.resolve();
+  return new Promise((resolve) => {
+    const end = (): void => {
+      cancel();
+      signal?.removeEventListener('abort', end);
+      resolve();
+    };
+    const cancel = clock.after(delayMs, end, isAwaited);
+    signal?.addEventListener('abort', end, { once: true });
+  });
+}
+
+const isLate = Symbol('late');
+
+/** What `task` answers; what `onLate` returns, or throws, when that takes longer than `limitMs`. The task itself goes on. */
+export async function within<Value, Late = undefined>(
+  task: Promise<Value>,
+  clock: Pick<Clock, 'after'>,
+  limitMs: number,
+  onLate: () => Late = () => undefined as Late,
+): Promise<Value | Late> {
+  let cancel = () => {};
+  const late = new Promise<typeof isLate>((resolve) => {
+    cancel = clock.after(limitMs, () => resolve(isLate));
+  });
+  try {
+    const first = await Promise.race([task, late]);
+    return first === isLate ? onLate() : first;
+  } finally {
+    cancel();
+  }
+}

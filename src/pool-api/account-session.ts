@@ -1,5 +1,4 @@
-import type { Clock } from '../lib/clock.ts';
-import { sleep } from '../lib/sleep.ts';
+import { type Clock, sleep } from '../lib/clock.ts';
 import type { AccountPoolClient } from './client.ts';
 import { isAway, PoolError } from './errors.ts';
 import type { HeldSession, LeaseLoss } from './held-session.ts';

@@ -1,8 +1,8 @@
 /** The public client library of the account pool: `warp2api/pool-client`. */
 
 import { randomUUID } from 'node:crypto';
-import { BackgroundTasks } from '../lib/background-tasks.ts';
 import { systemClock } from '../lib/clock.ts';
+import { BackgroundTasks } from '../lib/tasks.ts';
 import {
   AccountSession,
   type CallOptions,

@@ -1,8 +1,7 @@
 import { longestMessage, longestParam } from '../core/errors.ts';
 import { backoffMs, withJitter } from '../lib/backoff.ts';
-import { systemClock } from '../lib/clock.ts';
+import { sleep, systemClock } from '../lib/clock.ts';
 import { shortened } from '../lib/shown-text.ts';
-import { sleep } from '../lib/sleep.ts';
 import type { Shortage } from './schema.ts';
 
 export const poolErrorCodes = {

@@ -1,8 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import { createParser } from 'eventsource-parser';
-import { systemClock } from '../lib/clock.ts';
+import { sleep, systemClock } from '../lib/clock.ts';
 import { parseJson } from '../lib/parse-json.ts';
-import { sleep } from '../lib/sleep.ts';
 import { isPoolError, retryDelayMs } from './errors.ts';
 import type { Transport } from './http-transport.ts';
 import { type PoolEvent, poolEvent } from './schema.ts';

@@ -1,5 +1,5 @@
-import { BackgroundTasks } from '../lib/background-tasks.ts';
 import type { Clock } from '../lib/clock.ts';
+import { BackgroundTasks } from '../lib/tasks.ts';
 import { PoolError } from './errors.ts';
 import {
   type AccountDemand,

@@ -1,6 +1,6 @@
 import { withJitter } from '../lib/backoff.ts';
 import type { Clock } from '../lib/clock.ts';
-import { createLimit } from '../lib/limit.ts';
+import { createLimit } from '../lib/tasks.ts';
 import { isAway, isPoolError, PoolError, retryDelayMs } from './errors.ts';
 import type { AllocateCall, Pool } from './pool.ts';
 import type { AllocateAnswer, AllocateRequest, LeasedAccount, ReportAnswer } from './schema.ts';

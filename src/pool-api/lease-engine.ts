@@ -1,4 +1,4 @@
-import { createLimit, type Limit } from '../lib/limit.ts';
+import { createLimit, type Limit } from '../lib/tasks.ts';
 import { isAway, isPoolError, PoolError } from './errors.ts';
 import { type AccountDemand, isSought, type LeaseDemand } from './held-lease.ts';
 import { HeldLeases, type LeaseRules } from './held-leases.ts';

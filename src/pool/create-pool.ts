@@ -1,8 +1,8 @@
 import type { Provider } from '../core/provider.ts';
 import type { Clock } from '../lib/clock.ts';
-import { createLimit } from '../lib/limit.ts';
 import type { Logger } from '../lib/log/logger.ts';
 import { KnownSecrets } from '../lib/secrets/known-secrets.ts';
+import { createLimit } from '../lib/tasks.ts';
 import { PoolError } from '../pool-api/errors.ts';
 import type { Pool, PoolHealth } from '../pool-api/pool.ts';
 import { Accounts } from './accounts/accounts.ts';

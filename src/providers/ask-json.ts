@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { AppError } from '../core/errors.ts';
 import type { ProviderHttp } from '../core/provider.ts';
-import { readRetryAfter } from '../lib/http/retry-after.ts';
+import { readRetryAfter } from '../lib/backoff.ts';
 import { parseJson } from '../lib/parse-json.ts';
 import { beginningOf } from '../lib/shown-text.ts';
 import { answeredOnTheWay, readFailedAnswer } from '../protocols/shared/failed-answer.ts';

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { AppError } from '../core/errors.ts';
 import { type ProviderHttp, TokenError, type TokenGrant } from '../core/provider.ts';
-import { readRetryAfter } from '../lib/http/retry-after.ts';
+import { readRetryAfter } from '../lib/backoff.ts';
 import { isSurelyUnsent, unsentIn } from '../lib/network/transport-errors.ts';
 import { type JsonObject, parseJson, parseJsonObject } from '../lib/parse-json.ts';
 import { readFailedAnswer } from '../protocols/shared/failed-answer.ts';

@@ -1,7 +1,7 @@
 import { open, unlink } from 'node:fs/promises';
 import { type Command, Option } from 'commander';
 import { errorCode } from '../../lib/errors.ts';
-import { readTextFile } from '../../lib/files/read-text.ts';
+import { readTextFile } from '../../lib/files.ts';
 import { isSealedExport, openExport } from '../../pool-api/import-format.ts';
 import type { PoolAdmin } from '../../pool-api/pool.ts';
 import { type AccountState, accountStates, type ImportAnswer } from '../../pool-api/schema.ts';

@@ -9,8 +9,8 @@ import {
 } from '@cfworker/json-schema';
 import { AppError } from '../../core/errors.ts';
 import type { Clock } from '../../lib/clock.ts';
-import { createLimit } from '../../lib/limit.ts';
 import { isJsonObject, type JsonObject } from '../../lib/parse-json.ts';
+import { createLimit } from '../../lib/tasks.ts';
 import type { SchemaJob, SchemaReply } from './schema-worker.ts';
 
 /** Characters of a schema as JSON; all of it is sent to the model. */

@@ -1,8 +1,8 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import type { DecodedTurn, Inbound } from '../../core/protocol.ts';
 import { relayingOutbound } from '../../core/provider.ts';
-import { onceKnown } from '../../lib/once-known.ts';
 import { isJsonObject } from '../../lib/parse-json.ts';
+import { onceKnown } from '../../lib/tasks.ts';
 import type { ClientKey } from '../keys/client-key.ts';
 import type { RoutePlan } from '../models/route.ts';
 import type { Routes } from '../models/routing.ts';

@@ -1,4 +1,4 @@
-import { EventFeed } from '../../lib/api/event-feed.ts';
+import { EventFeed } from '../../lib/api/event-streams.ts';
 import type { Clock } from '../../lib/clock.ts';
 import type { Pool } from '../../pool-api/pool.ts';
 import type { PoolEvent } from '../../pool-api/schema.ts';

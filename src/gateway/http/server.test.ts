@@ -4,10 +4,10 @@ import { type AddressInfo, connect } from 'node:net';
 import { zstdCompressSync } from 'node:zlib';
 import type { FastifyInstance } from 'fastify';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { EventFeed } from '../../lib/api/event-feed.ts';
+import { EventFeed } from '../../lib/api/event-streams.ts';
 import { BodyBudget } from '../../lib/http/body-budget.ts';
 import type { Load } from '../../lib/process/load.ts';
-import { ClientKeys } from '../keys/client-keys.ts';
+import { ClientKeys } from '../keys/client-key.ts';
 import { lines, refuse, say } from '../testing/fake-upstream.ts';
 import { settled } from '../testing/manual-clock.ts';
 import {

@@ -3,11 +3,11 @@ import { AppError } from '../../core/errors.ts';
 import type { ImagePart, ImageUrlPart } from '../../core/turn.ts';
 import type { Clock } from '../../lib/clock.ts';
 import type { BodyBudget, HeldBody } from '../../lib/http/body-budget.ts';
-import { createLimit } from '../../lib/limit.ts';
 import type { LookupAll } from '../../lib/network/connector.ts';
 import { createDirectDispatcher } from '../../lib/network/network.ts';
 import { unsentIn } from '../../lib/network/transport-errors.ts';
 import { readBytes } from '../../lib/read-bytes.ts';
+import { createLimit } from '../../lib/tasks.ts';
 import { request } from '../../lib/undici.ts';
 import { imageTypeOf } from '../../protocols/shared/files.ts';
 

@@ -13,7 +13,7 @@ import type {
 } from '../../core/turn.ts';
 import type { HeldBody } from '../../lib/http/body-budget.ts';
 import { HttpFault } from '../../lib/http/http-fault.ts';
-import { createLimit } from '../../lib/limit.ts';
+import { createLimit } from '../../lib/tasks.ts';
 import { ContentNotes, justSentIndex, type Unshown } from '../../protocols/shared/read-messages.ts';
 import { imagesOf } from '../models/model-choice.ts';
 import type { ImageFetcher } from './image-fetcher.ts';

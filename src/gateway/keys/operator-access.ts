@@ -1,9 +1,8 @@
 import type { FastifyRequest } from 'fastify';
 import { AppError } from '../../core/errors.ts';
 import { isLoopbackHost } from '../../lib/addresses/loopback.ts';
-import { isOfOwnOrigin } from '../../lib/http/callers.ts';
-import { shownKeys } from '../../lib/http/shown-keys.ts';
-import { ClientKeys, type KeyedRequest } from './client-keys.ts';
+import { isOfOwnOrigin, shownKeys } from '../../lib/http/callers.ts';
+import { ClientKeys, type KeyedRequest } from './client-key.ts';
 import { digestOf, type ManagedKeys } from './managed-keys.ts';
 
 export interface OperatorAccessOptions {

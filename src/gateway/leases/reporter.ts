@@ -1,10 +1,9 @@
 import type { AppError } from '../../core/errors.ts';
 import type { Outcome } from '../../core/outcome.ts';
 import type { Usage } from '../../core/turn.ts';
-import { amount } from '../../lib/amount.ts';
-import { type Clock, isoTime } from '../../lib/clock.ts';
+import { type Clock, isoTime, within } from '../../lib/clock.ts';
 import type { Logger } from '../../lib/log/logger.ts';
-import { within } from '../../lib/within.ts';
+import { amount } from '../../lib/parse-json.ts';
 import { isAway } from '../../pool-api/errors.ts';
 import type { HeldLeases } from '../../pool-api/held-leases.ts';
 import type { Pool } from '../../pool-api/pool.ts';

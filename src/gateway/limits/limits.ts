@@ -3,11 +3,8 @@ import { AppError } from '../../core/errors.ts';
 import type { KeyUse } from '../../core/shown-key.ts';
 import { DatabaseError } from '../../db/database.ts';
 import type { RemoteVerbs } from '../../db/verbs.ts';
-import type { Clock } from '../../lib/clock.ts';
-import type { Logger } from '../../lib/log/logger.ts';
-import { onceAMinute } from '../../lib/log/once-a-minute.ts';
-import { sleep } from '../../lib/sleep.ts';
-import { within } from '../../lib/within.ts';
+import { type Clock, sleep, within } from '../../lib/clock.ts';
+import { type Logger, onceAMinute } from '../../lib/log/logger.ts';
 import type { ClientKey } from '../keys/client-key.ts';
 import {
   Allowance,

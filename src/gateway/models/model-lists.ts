@@ -1,9 +1,8 @@
 import { LRUCache } from 'lru-cache';
 import { AppError } from '../../core/errors.ts';
 import type { ProviderModel, UpstreamProvider } from '../../core/provider.ts';
-import type { Clock } from '../../lib/clock.ts';
+import { type Clock, within } from '../../lib/clock.ts';
 import type { Logger } from '../../lib/log/logger.ts';
-import { within } from '../../lib/within.ts';
 import type { LeasedAccount } from '../../pool-api/schema.ts';
 import { type LeaseCache, providerAccountOf, type TurnLease } from '../leases/lease-cache.ts';
 

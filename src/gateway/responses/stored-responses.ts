@@ -1,9 +1,8 @@
 import { createHash } from 'node:crypto';
 import { AppError } from '../../core/errors.ts';
-import type { Clock } from '../../lib/clock.ts';
-import { jsonLimits } from '../../lib/json-limits.ts';
+import { type Clock, sleep } from '../../lib/clock.ts';
+import { jsonLimits } from '../../lib/parse-json.ts';
 import { ownTurn } from '../../lib/process/own-turn.ts';
-import { sleep } from '../../lib/sleep.ts';
 import type { RawItem } from '../../protocols/openai-responses/schema.ts';
 import type { StateStore } from '../state/state-store.ts';
 

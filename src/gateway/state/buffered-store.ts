@@ -1,9 +1,7 @@
 import { DatabaseError } from '../../db/database.ts';
-import type { Clock } from '../../lib/clock.ts';
+import { type Clock, within } from '../../lib/clock.ts';
 import { errorMessage } from '../../lib/errors.ts';
-import type { Logger } from '../../lib/log/logger.ts';
-import { onceAMinute } from '../../lib/log/once-a-minute.ts';
-import { within } from '../../lib/within.ts';
+import { type Logger, onceAMinute } from '../../lib/log/logger.ts';
 import {
   type Change,
   maxEntryBytes,

@@ -1,7 +1,7 @@
 import { type Migration, migratePostgres } from '../../db/migrate.ts';
 import { openPostgres, type Postgres } from '../../db/postgres.ts';
-import { BackgroundTasks } from '../../lib/background-tasks.ts';
 import type { Clock } from '../../lib/clock.ts';
+import { BackgroundTasks } from '../../lib/tasks.ts';
 import {
   type Change,
   type Entry,

@@ -3,7 +3,7 @@ import { Agent } from 'undici';
 import type { AppError } from '../../core/errors.ts';
 import type { CollectedTurn } from '../../core/protocol.ts';
 import type { AskedRequest, TurnEvent } from '../../core/turn.ts';
-import { ListeningTime } from '../../lib/process/listening-time.ts';
+import { ListeningTime } from '../../lib/clock.ts';
 import { KnownSecrets } from '../../lib/secrets/known-secrets.ts';
 import { SchemaChecker } from '../emulation/json-schema.ts';
 import { AccountLimits } from '../leases/account-limits.ts';

@@ -1,9 +1,9 @@
 import { AppError } from '../../core/errors.ts';
 import type { CollectedTurn } from '../../core/protocol.ts';
 import type { Usage } from '../../core/turn.ts';
+import { sleep } from '../../lib/clock.ts';
 import { debugLog, type Logger } from '../../lib/log/logger.ts';
-import { onceKnown } from '../../lib/once-known.ts';
-import { sleep } from '../../lib/sleep.ts';
+import { onceKnown } from '../../lib/tasks.ts';
 import { eventsOf, judge } from '../emulation/checked-answer.ts';
 import { sumUsage } from '../emulation/token-count.ts';
 import type { TurnLease } from '../leases/lease-cache.ts';

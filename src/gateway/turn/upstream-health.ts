@@ -1,8 +1,7 @@
 import { LRUCache } from 'lru-cache';
 import { AppError } from '../../core/errors.ts';
 import { backoffMs } from '../../lib/backoff.ts';
-import type { Clock } from '../../lib/clock.ts';
-import { sleep } from '../../lib/sleep.ts';
+import { type Clock, sleep } from '../../lib/clock.ts';
 import type { Route } from '../models/route.ts';
 
 /** No connection to the provider has been possible since it began. */

@@ -1,4 +1,4 @@
-import { amount } from '../../lib/amount.ts';
+import { amount } from '../../lib/parse-json.ts';
 
 /** Money and units are whole numbers in the ledger, so that sums of many small turns are exact. */
 export const nanosOfDollar = 1_000_000_000;

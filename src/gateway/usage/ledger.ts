@@ -1,8 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { DatabaseError } from '../../db/database.ts';
 import type { Clock } from '../../lib/clock.ts';
-import type { Logger } from '../../lib/log/logger.ts';
-import { onceAMinute } from '../../lib/log/once-a-minute.ts';
+import { type Logger, onceAMinute } from '../../lib/log/logger.ts';
 import { dayMs, type LedgerRow, type LedgerTurn, rowOf } from './ledger-turn.ts';
 import type { Batch } from './note-turns.ts';
 import type { UsageVerbs } from './usage-verbs.ts';

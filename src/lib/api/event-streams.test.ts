@@ -4,8 +4,7 @@ import { type AddressInfo, connect } from 'node:net';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { expect, it } from 'vitest';
 import { createManualClock } from '../../gateway/testing/manual-clock.ts';
-import { EventFeed } from './event-feed.ts';
-import { EventStreams } from './event-streams.ts';
+import { EventFeed, EventStreams } from './event-streams.ts';
 
 it('keeps no place for a reader that had left before', async () => {
   const server = createServer();

@@ -1,5 +1,5 @@
 import { collectDefaultMetrics, Registry } from 'prom-client';
-import { amount } from '../amount.ts';
+import { amount } from '../parse-json.ts';
 
 /** The process's own figures; one set, however many services it runs, and none before the first request for it. */
 let processRegistry: Registry | undefined;

@@ -1,4 +1,4 @@
-import { leaveGarbage } from '../process/collect-garbage.ts';
+import { leaveGarbage } from '../process/own-turn.ts';
 import { HttpFault } from './http-fault.ts';
 
 /** A body up to this size is taken however many large ones there are. */

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { type CallerRules, createCallers } from './callers.ts';
+import { type CallerRules, createCallers, shownKeys } from './callers.ts';
 
 const callersOf = (change: Partial<CallerRules> & { origins?: string[] } = {}) =>
   createCallers({
@@ -192,4 +192,14 @@ it('an unreadable Host and a missing one get different messages', () => {
   const check = (host?: string) => () => callersOf().check({ host });
   expect(check('x@localhost')).toThrow(/^The header Host, "x@localhost", is no host name: send/);
   expect(check()).toThrow(/^The request names no host: send the header Host/);
+});
+
+it('finds the keys of a request in every usual place, each once', () => {
+  const headers = { authorization: 'Bearer Bearer one', 'x-api-key': 'two, one', 'api-key': 'three' };
+  expect(shownKeys(headers, '/v1/models?key=four&key=two')).toEqual(['one', 'two', 'three', 'four']);
+});
+
+it('takes a few of thousands: each has to be hashed', () => {
+  const many = Array.from({ length: 5_000 }, (_, number) => `k${number}`);
+  expect(shownKeys({ 'x-api-key': many.join(',') }, `/?key=${many.join('&key=')}`)).toHaveLength(16);
 });

@@ -9,7 +9,7 @@ import type { FastifyInstance } from 'fastify';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { findFreePort } from '../../core/testing/free-port.ts';
 import { createLogger } from '../log/logger.ts';
-import { leaveGarbage } from '../process/collect-garbage.ts';
+import { leaveGarbage } from '../process/own-turn.ts';
 import { BodyBudget } from './body-budget.ts';
 import type { ConnectionLimits } from './connections.ts';
 import { HttpFault } from './http-fault.ts';

@@ -1,3 +1,6 @@
+import type { CutReason } from './connections.ts';
+import { pathOf } from './served-routes.ts';
+
 /** What is wrong with a request before any route has read it. */
 export type HttpFaultKind =
   | 'foreign_host'
@@ -31,3 +34,55 @@ export class HttpFault extends Error {
 
 export const bodyTooLarge = (): HttpFault =>
   new HttpFault('too_large', 'The body is larger than this service takes: send a smaller one.');
+
+export type UnreadableError = NodeJS.ErrnoException & { readonly rawPacket?: unknown };
+
+/** An answer to a connection that no route answers. */
+export interface Refusal {
+  readonly status: string;
+  readonly fault: HttpFault;
+}
+
+export const unknownMethod: Refusal = {
+  status: '405 Method Not Allowed',
+  fault: new HttpFault('method_not_allowed', 'The method of the request is unknown: use GET or POST.'),
+};
+
+const tooSlow: Refusal = {
+  status: '408 Request Timeout',
+  fault: new HttpFault('invalid_request', 'The request did not arrive in time.'),
+};
+
+/** By the reason why a connection is closed. */
+export const cuts: Record<CutReason, Refusal> = {
+  slow: tooSlow,
+  full: {
+    status: '503 Service Unavailable',
+    fault: new HttpFault('overloaded', 'Too many connections are open: close those that are not needed.', {
+      retryAfterMs: 5_000,
+    }),
+  },
+};
+
+/** The answer to what Node's parser gave up on, and the path as far as it could be read. */
+export function unreadable({ code, rawPacket }: UnreadableError): readonly [refusal: Refusal, path: string] {
+  const start = Buffer.isBuffer(rawPacket) ? rawPacket.toString('latin1', 0, 2048) : '';
+  const [, target] = /^[A-Za-z-]+ (\S+) HTTP\/1\.[01]\r?\n/.exec(start) ?? [];
+  const path = target === undefined ? '' : pathOf(target);
+  if (code === 'HPE_INVALID_METHOD' && target !== undefined) return [unknownMethod, path];
+  const refusal = (status: string, message: string): readonly [Refusal, string] => [
+    { status, fault: new HttpFault('invalid_request', message) },
+    path,
+  ];
+  switch (code) {
+    case 'HPE_HEADER_OVERFLOW':
+      return refusal(
+        '431 Request Header Fields Too Large',
+        'The headers of the request are larger than 16 KiB.',
+      );
+    case 'ERR_HTTP_REQUEST_TIMEOUT':
+      return [tooSlow, path];
+    default:
+      return refusal('400 Bad Request', 'The request is not valid HTTP.');
+  }
+}

@@ -13,16 +13,21 @@ import {
 import type { Logger } from '../log/logger.ts';
 import { plainJson, shortened } from '../shown-text.ts';
 import type { BodyBudget, HeldBody } from './body-budget.ts';
-import { acceptedCodings, bodyCodings } from './body-coding.ts';
 import { type CallerRules, createCallers } from './callers.ts';
 import { type ConnectionLimits, Connections, connectionLimits } from './connections.ts';
-import { bodyTooLarge, HttpFault } from './http-fault.ts';
+import {
+  bodyTooLarge,
+  cuts,
+  HttpFault,
+  type Refusal,
+  type UnreadableError,
+  unknownMethod,
+  unreadable,
+} from './http-fault.ts';
 import { declaredCharset } from './json-body.ts';
-import { cuts, type Refusal, type UnreadableError, unknownMethod, unreadable } from './refusals.ts';
-import { type ExpectedBody, readBody } from './request-body.ts';
+import { acceptedCodings, bodyCodings, discardRest, type ExpectedBody, readBody } from './request-body.ts';
 import { gateRequests, isAnswering, takeBody } from './request-gate.ts';
 import { isMeant, methodsAt, pathOf, type ServedRoute } from './served-routes.ts';
-import { discardRest } from './unread-body.ts';
 
 const idleLookMs = 50;
 /** How long unfinished requests and answers may take after the server stops listening. Turns and streams have ended before. */

@@ -1,5 +1,5 @@
 import { isUtf8 } from 'node:buffer';
-import { checkJsonLimits, JsonLimitError, JsonScan } from '../json-limits.ts';
+import { checkJsonLimits, JsonLimitError, JsonScan } from '../parse-json.ts';
 import { ownTurn } from '../process/own-turn.ts';
 import type { HeldBody } from './body-budget.ts';
 import { HttpFault } from './http-fault.ts';

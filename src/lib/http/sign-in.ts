@@ -2,9 +2,8 @@ import { createHash, createHmac, hkdfSync, randomBytes, timingSafeEqual } from '
 import type { IncomingHttpHeaders } from 'node:http';
 import ipaddr from 'ipaddr.js';
 import type { Clock } from '../clock.ts';
-import { isOfOwnOrigin } from './callers.ts';
+import { isOfOwnOrigin, shownKeys } from './callers.ts';
 import { HttpFault } from './http-fault.ts';
-import { shownKeys } from './shown-keys.ts';
 
 export interface SignInOptions {
   /** What opens the service's admin page, and is exchanged for a cookie; without any the page needs none. */

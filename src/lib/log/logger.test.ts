@@ -1,9 +1,9 @@
 import { Writable } from 'node:stream';
-import { expect, it } from 'vitest';
+import { expect, it, test } from 'vitest';
 import { BodyBudget } from '../http/body-budget.ts';
 import { createHttpServer } from '../http/http-server.ts';
 import { KnownSecrets } from '../secrets/known-secrets.ts';
-import { createLogger, debugLog, logOwn } from './logger.ts';
+import { createLogger, debugLog, logOwn, onceAMinute } from './logger.ts';
 
 function collect(): { text: () => string; lines: () => Record<string, unknown>[]; stream: Writable } {
   let text = '';
@@ -150,4 +150,22 @@ it('writes a line of its own as it writes any, and searches what came from outsi
   expect({ ...own, time: usual?.['time'] }).toEqual(usual);
   expect(clean?.['model']).not.toContain('4f9a1c2d');
   expect(more).toEqual([]);
+});
+
+test('the first occurrence is reported immediately, those of the next minute together with the one after it', () => {
+  let now = 0;
+  const reports: unknown[] = [];
+  const report = onceAMinute({ monotonic: () => now }, (count, reason: string) =>
+    reports.push([count, reason]),
+  );
+  report('first');
+  now = 59_999;
+  report('second');
+  expect(reports).toEqual([[1, 'first']]);
+  now = 60_000;
+  report('third');
+  expect(reports).toEqual([
+    [1, 'first'],
+    [2, 'third'],
+  ]);
 });

@@ -1,9 +1,9 @@
 import { type DestinationStream, type LogFn, type Logger, pino } from 'pino';
-import { isoTime } from '../clock.ts';
+import { type Clock, isoTime } from '../clock.ts';
 import { parseJson } from '../parse-json.ts';
 import type { KnownSecrets } from '../secrets/known-secrets.ts';
 import { beginningOf, plainJson } from '../shown-text.ts';
-import { createLineWriter } from './line-writer.ts';
+import { createLineWriter } from './log-file.ts';
 
 export type { Logger } from 'pino';
 
@@ -169,4 +169,23 @@ function pinoLevel(level: string): string {
   if (name === 'warning') return 'warn';
   if (name === 'critical') return 'fatal';
   return name;
+}
+
+/**
+ * Limits lines of a log: the first occurrence is reported immediately, then at most one a minute. `count` is how many there
+ * were since the last report.
+ */
+export function onceAMinute<Facts extends readonly unknown[]>(
+  clock: Pick<Clock, 'monotonic'>,
+  report: (count: number, ...facts: Facts) => void,
+): (...facts: Facts) => void {
+  let count = 0;
+  let quietUntil = Number.NEGATIVE_INFINITY;
+  return (...facts) => {
+    count += 1;
+    if (clock.monotonic() < quietUntil) return;
+    report(count, ...facts);
+    count = 0;
+    quietUntil = clock.monotonic() + 60_000;
+  };
 }

@@ -1,7 +1,7 @@
 import { type PrettyOptions, prettyFactory } from 'pino-pretty';
 import { isJsonObject, parseJson } from '../parse-json.ts';
 import { plainLine, plainText } from '../shown-text.ts';
-import type { LineWriter } from './line-writer.ts';
+import type { LineWriter } from './log-file.ts';
 
 export type LogFields = Readonly<Record<string, unknown>>;
 

@@ -1,5 +1,6 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { expect, it } from 'vitest';
-import { largeBytes, ownTurn } from './own-turn.ts';
+import { largeBytes, leaveGarbage, ownTurn } from './own-turn.ts';
 
 it('runs large pieces of work one a turn of the event loop, in their order', async () => {
   let turns = 0;
@@ -23,4 +24,13 @@ it('runs large pieces of work one a turn of the event loop, in their order', asy
 
 it('does not put off small ones', () => {
   expect(ownTurn(largeBytes - 1)).toBeUndefined();
+});
+
+it('collects what much large work has left behind, though nothing new is asked of the process', async () => {
+  const left = (() => new WeakRef({ large: 'text' }))();
+  await nextTurn();
+  leaveGarbage(64 * 1024 * 1024);
+  leaveGarbage(64 * 1024 * 1024);
+  await nextTurn();
+  expect(left.deref()).toBeUndefined();
 });

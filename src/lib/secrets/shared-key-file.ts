@@ -12,8 +12,7 @@ import {
 } from 'node:fs';
 import { dirname } from 'node:path';
 import { errorCode } from '../errors.ts';
-import { makeFolder } from '../files/make-folder.ts';
-import { isOpenToGroupAlone } from '../files/private-folder.ts';
+import { isOpenToGroupAlone, makeFolder } from '../files.ts';
 
 /** The file holds no usable key; the message says what its owner has to do. */
 export class KeyFileError extends Error {

@@ -39,12 +39,10 @@ import {
   TraceIdRatioBasedSampler,
   TracerProvider,
 } from '@opentelemetry/sdk-trace';
-import type { Clock } from '../clock.ts';
+import { type Clock, within } from '../clock.ts';
 import { errorMessage } from '../errors.ts';
-import type { Logger } from '../log/logger.ts';
-import { onceAMinute } from '../log/once-a-minute.ts';
+import { type Logger, onceAMinute } from '../log/logger.ts';
 import { version } from '../version.ts';
-import { within } from '../within.ts';
 import type { SamplerName, TelemetrySettings } from './telemetry-settings.ts';
 import type { TraceHeaders } from './trace-headers.ts';
 

@@ -1,8 +1,7 @@
 import { AppError } from '../../core/errors.ts';
 import type { ProviderAccount, QuotaAnswer } from '../../core/provider.ts';
-import type { Clock } from '../../lib/clock.ts';
+import { type Clock, within } from '../../lib/clock.ts';
 import { debugLog } from '../../lib/log/logger.ts';
-import { within } from '../../lib/within.ts';
 import type { Basics } from '../base/basics.ts';
 import type { LendingStore } from '../lending/lending-store.ts';
 import { isAboutAccount, type QuotaCause, type QuotaFinding } from '../standing/account-state.ts';

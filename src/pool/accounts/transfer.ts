@@ -1,4 +1,4 @@
-import type { Limit } from '../../lib/limit.ts';
+import type { Limit } from '../../lib/tasks.ts';
 import { PoolError } from '../../pool-api/errors.ts';
 import {
   type ImportedAccount,

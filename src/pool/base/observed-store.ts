@@ -1,8 +1,7 @@
 import { DatabaseError } from '../../db/database.ts';
 import { awayAfterMs } from '../../db/server-reach.ts';
-import { EventFeed } from '../../lib/api/event-feed.ts';
-import type { Clock } from '../../lib/clock.ts';
-import { within } from '../../lib/within.ts';
+import { EventFeed } from '../../lib/api/event-streams.ts';
+import { type Clock, within } from '../../lib/clock.ts';
 import type { PoolEvent } from '../../pool-api/schema.ts';
 import type { Changes, News, Stats, Store } from '../store/store.ts';
 import type { PoolMetrics } from './metrics.ts';

@@ -11,7 +11,7 @@ import {
   sessionKey,
   sessionRoutes,
 } from '../../lib/api/session-routes.ts';
-import { shownKeys } from '../../lib/http/shown-keys.ts';
+import { shownKeys } from '../../lib/http/callers.ts';
 import type { DiskHealth } from '../../lib/log/disk-health.ts';
 import { version } from '../../lib/version.ts';
 import * as owner from '../../pool-api/owner-schema.ts';

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { Clock } from '../../lib/clock.ts';
-import type { Limit } from '../../lib/limit.ts';
+import type { Limit } from '../../lib/tasks.ts';
 import type { Admission } from '../accounts/transfer.ts';
 import { compareAndSet } from '../base/facts.ts';
 import type { Stats, Store } from '../store/store.ts';

@@ -3,7 +3,7 @@ import { constants } from 'node:fs';
 import { type FileHandle, lstat, open, readdir, rename, stat, unlink } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { errorCode } from '../../lib/errors.ts';
-import { decodeText } from '../../lib/files/read-text.ts';
+import { decodeText } from '../../lib/files.ts';
 import { SourceError } from './source.ts';
 
 /** A file that was taken: no other instance reads it any more. */

@@ -1,8 +1,7 @@
 import { z } from 'zod';
-import { BackgroundTasks } from '../../lib/background-tasks.ts';
 import { backoffMs, withJitter } from '../../lib/backoff.ts';
-import { createLimit, type Limit } from '../../lib/limit.ts';
 import { beginningOf } from '../../lib/shown-text.ts';
+import { BackgroundTasks, createLimit, type Limit } from '../../lib/tasks.ts';
 import { type ReplenishAnswer, replenishRequest, type StatusAnswer } from '../../pool-api/schema.ts';
 import type { Basics, Caller } from '../base/basics.ts';
 import { compareAndSet } from '../base/facts.ts';

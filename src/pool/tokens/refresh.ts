@@ -1,10 +1,9 @@
 import { randomUUID } from 'node:crypto';
 import { TokenError, type TokenFailure, type TokenGrant, type TokenIssuer } from '../../core/provider.ts';
 import { backoffMs, withJitter } from '../../lib/backoff.ts';
-import { createLimit } from '../../lib/limit.ts';
+import { sleep, within } from '../../lib/clock.ts';
 import { debugLog } from '../../lib/log/logger.ts';
-import { sleep } from '../../lib/sleep.ts';
-import { within } from '../../lib/within.ts';
+import { createLimit } from '../../lib/tasks.ts';
 import type { Basics } from '../base/basics.ts';
 import { logFailure } from '../base/failures.ts';
 import { lendMarginMs, minute, second } from '../standing/standing.ts';

@@ -2,10 +2,14 @@ import { randomBytes } from 'node:crypto';
 import { copyFileSync, existsSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { errorCode, errorMessage } from '../../lib/errors.ts';
-import { makeFolder } from '../../lib/files/make-folder.ts';
-import { closeFile, isOpenToGroupAlone, opennessOf } from '../../lib/files/private-folder.ts';
-import { decodeText } from '../../lib/files/read-text.ts';
-import { syncFolder } from '../../lib/files/sync.ts';
+import {
+  closeFile,
+  decodeText,
+  isOpenToGroupAlone,
+  makeFolder,
+  opennessOf,
+  syncFolder,
+} from '../../lib/files.ts';
 import type { Store } from '../store/store.ts';
 import { createVault, type Vault, VaultError } from './vault.ts';
 

@@ -2,7 +2,7 @@ import { createParser, type EventSourceParser } from 'eventsource-parser';
 import type { AppError } from '../../core/errors.ts';
 import type { TurnDecoder } from '../../core/protocol.ts';
 import type { TurnEnd, TurnEvent } from '../../core/turn.ts';
-import { Utf8Reader } from '../../lib/utf8-reader.ts';
+import { Utf8Reader } from '../../lib/read-bytes.ts';
 import { CallIds } from './calls.ts';
 import { maxAnswerBytes, maxEventBytes, mostCalls, noEnd, tooLong, tooManyCalls } from './failed-answer.ts';
 

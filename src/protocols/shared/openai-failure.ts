@@ -1,6 +1,6 @@
 import type { AppError, AppErrorOptions } from '../../core/errors.ts';
 import type { Dialect, FailedResponse } from '../../core/protocol.ts';
-import { readRetryAfter } from '../../lib/http/retry-after.ts';
+import { readRetryAfter } from '../../lib/backoff.ts';
 import {
   classifyResponse,
   classifyWithin,

@@ -2,7 +2,7 @@ import { AppError } from '../../core/errors.ts';
 import type { TurnDecoder, UpstreamAnswer } from '../../core/protocol.ts';
 import type { FinishReason, TurnEvent, Usage } from '../../core/turn.ts';
 import { type JsonObject, parseJson, parseJsonObject } from '../../lib/parse-json.ts';
-import { Utf8Reader } from '../../lib/utf8-reader.ts';
+import { Utf8Reader } from '../../lib/read-bytes.ts';
 import { maxAnswerBytes, maxEventBytes, noEnd, tooLong } from './failed-answer.ts';
 
 /**

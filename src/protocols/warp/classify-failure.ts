@@ -1,6 +1,6 @@
 import { AppError, type AppErrorOptions } from '../../core/errors.ts';
 import type { FailedResponse } from '../../core/protocol.ts';
-import { readRetryAfter } from '../../lib/http/retry-after.ts';
+import { readRetryAfter } from '../../lib/backoff.ts';
 import {
   accountRefused,
   answeredOnTheWay,

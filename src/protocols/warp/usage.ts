@@ -1,5 +1,5 @@
 import type { Usage } from '../../core/turn.ts';
-import { amount } from '../../lib/amount.ts';
+import { amount } from '../../lib/parse-json.ts';
 import type {
   ChargedUsage,
   ConversationUsage,

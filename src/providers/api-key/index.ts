@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { AppError } from '../../core/errors.ts';
 import type { Provider, ProviderHttp, QuotaAnswer } from '../../core/provider.ts';
-import { ownValue } from '../../lib/own-value.ts';
+import { ownValue } from '../../lib/parse-json.ts';
 import { safeAddress } from '../../lib/setting.ts';
 import { askJson } from '../ask-json.ts';
 import { defineType } from '../definition.ts';

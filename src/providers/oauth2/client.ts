@@ -1,5 +1,5 @@
 import { type DeviceLogins, TokenError, type TokenGrant } from '../../core/provider.ts';
-import { ownValue } from '../../lib/own-value.ts';
+import { ownValue } from '../../lib/parse-json.ts';
 import {
   failureByStatus,
   grantOf,

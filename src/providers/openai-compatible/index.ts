@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { ownValue } from '../../lib/own-value.ts';
+import { ownValue } from '../../lib/parse-json.ts';
 import {
   atMeantAddress,
   configuredServer,

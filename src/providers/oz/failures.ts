@@ -1,9 +1,9 @@
 import { z } from 'zod';
 import { AppError, type AppErrorOptions, type ErrorCode } from '../../core/errors.ts';
 import { upToFirstProblem } from '../../core/first-problem-only.ts';
-import { readRetryAfter } from '../../lib/http/retry-after.ts';
+import { readRetryAfter } from '../../lib/backoff.ts';
 import { isSurelyUnsent } from '../../lib/network/transport-errors.ts';
-import { ownValue } from '../../lib/own-value.ts';
+import { ownValue } from '../../lib/parse-json.ts';
 import { beginningOf } from '../../lib/shown-text.ts';
 import { answeredOnTheWay } from '../../protocols/shared/failed-answer.ts';
 import { networkError } from '../http.ts';

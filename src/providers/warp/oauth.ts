@@ -6,7 +6,7 @@ import {
   type TokenIssuer,
 } from '../../core/provider.ts';
 import { isLoopbackUrl } from '../../lib/addresses/loopback.ts';
-import { ownValue } from '../../lib/own-value.ts';
+import { ownValue } from '../../lib/parse-json.ts';
 import { createDeviceLogins, readTokens } from '../oauth2/client.ts';
 import {
   failureByStatus,

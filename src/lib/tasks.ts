@@ -33,3 +33,30 @@ export async function closeAll(parts: readonly ({ close(): unknown } | undefined
   }
   if (failures.length > 0) throw new AggregateError(failures, failures.map(errorMessage).join('; '));
 }
+
+export type Limit = <T>(task: () => Promise<T>) => Promise<T>;
+
+/** Runs tasks, at most `atOnce` at a time, the others in the order they came. */
+export function createLimit(atOnce: number): Limit {
+  const waiting: (() => void)[] = [];
+  let running = 0;
+  return async (task) => {
+    if (running >= atOnce) await new Promise<void>((resolve) => waiting.push(resolve));
+    else running += 1;
+    try {
+      return await task();
+    } finally {
+      const next = waiting.shift();
+      if (next === undefined) running -= 1;
+      else next();
+    }
+  };
+}
+
+/** Goes on with a value, at once where there is nothing to wait for: a promise costs more than most of what is done with it. */
+export function onceKnown<Value, Result>(
+  value: Value | Promise<Value>,
+  next: (value: Value) => Result | Promise<Result>,
+): Result | Promise<Result> {
+  return value instanceof Promise ? value.then(next) : next(value);
+}

@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { expect, test } from 'vitest';
-import { BackgroundTasks } from './background-tasks.ts';
+import { BackgroundTasks } from './tasks.ts';
 
 test('the end is awaited of all tasks, of those that failed and of those that others began', async () => {
   const tasks = new BackgroundTasks();

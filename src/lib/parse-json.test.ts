@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
-import { JsonLimitError, JsonScan, jsonLimits } from './json-limits.ts';
+import { JsonLimitError, JsonScan, jsonLimits } from './parse-json.ts';
 
 /** How a text ends that comes in pieces of that size; undefined where it may be parsed. */
 function faultOf(text: string, pieceBytes = text.length): string | undefined {

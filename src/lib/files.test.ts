@@ -1,12 +1,21 @@
-import { chmodSync, mkdirSync, mkdtempSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { homedir, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it, onTestFinished, vi } from 'vitest';
-import { closeFile, closeFolder, isOpenToOthers } from './private-folder.ts';
+import { closeFile, closeFolder, isOpenToOthers, makeFolder } from './files.ts';
 
 let root: string;
 beforeEach(() => {
-  root = mkdtempSync(join(tmpdir(), 'warp2api-private-'));
+  root = mkdtempSync(join(tmpdir(), 'warp2api-files-'));
 });
 afterEach(() => rmSync(root, { recursive: true, force: true }));
 
@@ -63,4 +72,28 @@ it('takes a file away from others, or only some of its mode', () => {
   closeFile(file);
   expect(modeOf(file)).toBe(0o600);
   closeFile(join(root, 'missing'));
+});
+
+it('makes a folder and those above it for their owner alone, and finds it there the next time', () => {
+  const folder = join(root, 'a', 'b');
+  makeFolder(folder);
+  for (const made of [folder, join(root, 'a')]) expect(statSync(made).mode & 0o777).toBe(0o700);
+  makeFolder(folder);
+});
+
+it('says which place is a file', () => {
+  writeFileSync(join(root, 'file'), '');
+  expect(() => makeFolder(join(root, 'file', 'below'))).toThrow(`${join(root, 'file')} is a file`);
+});
+
+it('says which folder cannot be made, and comes back from places where none can be', () => {
+  symlinkSync(join(root, 'nowhere', 'else'), join(root, 'dangling'));
+  expect(() => makeFolder(join(root, 'dangling'))).toThrow(
+    `${join(root, 'dangling')} cannot be made (EEXIST)`,
+  );
+  if (existsSync('/proc/self')) {
+    expect(() => makeFolder('/proc/warp2api/data')).toThrow(
+      'The folder /proc/warp2api cannot be made (ENOENT)',
+    );
+  }
 });

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
-import { Utf8Reader } from './utf8-reader.ts';
+import { Utf8Reader } from './read-bytes.ts';
 
 const texts = fc.array(
   fc.oneof(

@@ -1,6 +1,43 @@
-import { accessSync, chmodSync, constants, realpathSync, type Stats, statSync } from 'node:fs';
+import { isUtf8 } from 'node:buffer';
+import {
+  accessSync,
+  chmodSync,
+  closeSync,
+  constants,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  realpathSync,
+  type Stats,
+  statSync,
+} from 'node:fs';
 import { homedir } from 'node:os';
-import { dirname, relative } from 'node:path';
+import { dirname, relative, resolve } from 'node:path';
+import { errorCode } from './errors.ts';
+
+/**
+ * Makes a folder and those above it, the new ones for their owner alone. Throws with a message that names the place at fault.
+ * Node's own recursive way never returns where the system makes no folders, such as below /proc.
+ */
+export function makeFolder(path: string): void {
+  const folder = resolve(path);
+  const found = statSync(folder, { throwIfNoEntry: false });
+  if (found?.isDirectory()) return;
+  if (found) throw new Error(`${folder} is a file, and a folder is needed there.`);
+  makeFolder(dirname(folder));
+  try {
+    mkdirSync(folder, { mode: 0o700 });
+  } catch (cause) {
+    // Another process may have been quicker.
+    if (statSync(folder, { throwIfNoEntry: false })?.isDirectory()) return;
+    const reason = errorCode(cause) ?? String(cause);
+    throw new Error(
+      `The folder ${folder} cannot be made (${reason}): make it, or choose a place this user may write to.`,
+      { cause },
+    );
+  }
+}
 
 const byOthers = 0o077;
 
@@ -94,4 +131,46 @@ function isSystemPlace(path: string): boolean {
 function isAbove(path: string, other: string): boolean {
   const way = relative(path, other);
   return way !== '' && way !== '..' && !way.startsWith('../');
+}
+
+/** Text files as editors write them: in UTF-8, or in UTF-16 with a byte order mark, as some on Windows do. */
+
+/** The text without its byte order mark. Bytes that are not valid become U+FFFD. */
+export function decodeText(bytes: Uint8Array): string {
+  return new TextDecoder(charsetOf(bytes)).decode(bytes);
+}
+
+/** A text file, whole. Throws when it cannot be read, or is neither UTF-8 nor UTF-16 with a byte order mark. */
+export function readTextFile(path: string): string {
+  const bytes = readFileSync(path);
+  if (charsetOf(bytes) === 'utf-8' && !isUtf8(bytes))
+    throw new Error('it is not valid UTF-8: save it as UTF-8');
+  return decodeText(bytes);
+}
+
+function charsetOf([first, second]: Uint8Array): 'utf-8' | 'utf-16le' | 'utf-16be' {
+  if (first === 0xff && second === 0xfe) return 'utf-16le';
+  return first === 0xfe && second === 0xff ? 'utf-16be' : 'utf-8';
+}
+
+/** Makes what was written to a file survive a power cut. */
+export function syncFile(path: string): void {
+  const file = openSync(path, 'r+');
+  try {
+    fsyncSync(file);
+  } finally {
+    closeSync(file);
+  }
+}
+
+/** Makes a rename or a new file in this file's folder durable. */
+export function syncFolder(path: string): void {
+  // Windows opens no folders, and needs none of this.
+  if (process.platform === 'win32') return;
+  const folder = openSync(dirname(path), 'r');
+  try {
+    fsyncSync(folder);
+  } finally {
+    closeSync(folder);
+  }
 }
