@@ -16,7 +16,7 @@ import { EnvAccount } from './compose/env-account.ts';
 import { gatewayKeyOf, isOwnPool, poolSocketPrefix } from './compose/open-pool.ts';
 import { serviceFacts } from './compose/service-facts.ts';
 import type { Config } from './config.ts';
-import type { PoolDoor } from './gateway/http/pool-door.ts';
+import type { PoolDoor } from './gateway/http/pool-routes.ts';
 import { hasLocalSockets, makeLocalSocket } from './lib/addresses/local-socket.ts';
 import { addressBeside, isLoopbackHost, isOnThisMachine, localUrl } from './lib/addresses/loopback.ts';
 import { type Clock, createSteadyClock } from './lib/clock.ts';
@@ -109,7 +109,7 @@ export async function startServices(
   }
   if (mode !== 'pool') {
     const { createGateway } = await import('./gateway/gateway.ts');
-    const { httpPoolDoor } = await import('./gateway/http/pool-door.ts');
+    const { httpPoolDoor } = await import('./gateway/http/pool-routes.ts');
     const gateway = await createGateway({
       telemetry,
       configWatch,

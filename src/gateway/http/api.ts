@@ -5,15 +5,10 @@ import type { DecodedTurn } from '../../core/protocol.ts';
 import { relayingOutbound } from '../../core/provider.ts';
 import { changedKey, newKey, rotation } from '../../core/shown-key.ts';
 import { adminRoutes } from '../../lib/api/admin-page.ts';
-import { type Route, withDocs } from '../../lib/api/api-routes.ts';
+import { withDocs } from '../../lib/api/api-routes.ts';
 import { commonLinks, type FrontPage, frontRoute } from '../../lib/api/front-page.ts';
 import { metricsType } from '../../lib/api/metrics.ts';
-import {
-  type SessionService,
-  sessionAnswer,
-  sessionKey,
-  sessionRoutes,
-} from '../../lib/api/session-routes.ts';
+import { sessionAnswer, sessionKey, sessionRoutes } from '../../lib/api/session-routes.ts';
 import { ownTurn } from '../../lib/process/own-turn.ts';
 import { version } from '../../lib/version.ts';
 import { type CountOptions, countTokensInbound } from '../../protocols/anthropic-messages/count-tokens.ts';
@@ -29,42 +24,24 @@ import { countInputTokens } from '../emulation/token-count.ts';
 import { effortsOf } from '../models/model-choice.ts';
 import type { ListedModel, Routes } from '../models/routing.ts';
 import { answeredHeaders, modelsOf } from '../output/answer-head.ts';
-import type { TurnRecords } from '../records/turn-record.ts';
-import type { ExplainDependencies } from '../turn/explain.ts';
 import * as answers from './api-answers.ts';
 import { endpointRequest, endpointRoutes, modellessRequest } from './endpoint-routes.ts';
 import { explainRequest, explainRoutes } from './explain-routes.ts';
-import { encodeGeminiModel, encodeGeminiPage, geminiRoutes, isGeminiClient } from './gemini-routes.ts';
-import { type KeyService, keyRoutes } from './key-routes.ts';
-import { between, endsOf } from './pages.ts';
-import { type PoolRoutesService, poolRoutes } from './pool-routes.ts';
 import {
-  compactRequest,
-  inputTokensRequest,
-  type ResponsesService,
-  responsesRoutes,
-} from './responses-routes.ts';
-import { type SettingsService, settingsRoutes } from './settings-routes.ts';
-import { answeredBy, onceByKey } from './turn-answers.ts';
+  answeredBy,
+  between,
+  endsOf,
+  type GatewayHttp,
+  type GatewayRoute,
+  onceByKey,
+} from './gateway-http.ts';
+import { encodeGeminiModel, encodeGeminiPage, geminiRoutes, isGeminiClient } from './gemini-routes.ts';
+import { keyRoutes } from './key-routes.ts';
+import { poolRoutes } from './pool-routes.ts';
+import { compactRequest, inputTokensRequest, responsesRoutes } from './responses-routes.ts';
+import { settingsRoutes } from './settings-routes.ts';
 import { turnRoutes } from './turn-routes.ts';
-import { type UsageService, usageRoutes } from './usage-routes.ts';
-
-/** What the gateway's routes answer from. */
-export interface GatewayHttp
-  extends ResponsesService,
-    PoolRoutesService,
-    SessionService,
-    SettingsService,
-    KeyService,
-    UsageService {
-  readonly routes: Routes;
-  readonly records: TurnRecords;
-  readonly explaining: ExplainDependencies;
-  health(): object;
-  metrics(): Promise<string>;
-  /** Where the pool answers, if it does and that is known, by the address a client has for the gateway. */
-  poolAddress(gatewayAddress: string): string | undefined;
-}
+import { usageRoutes } from './usage-routes.ts';
 
 const clientDocs = 'docs/clients.md, beside this program';
 
@@ -77,7 +54,7 @@ const modelsQuery = z.looseObject({
 });
 
 /** In the shape of the dialect the client speaks. */
-const modelRoutes: readonly Route<{ readonly routes: Routes }>[] = [
+const modelRoutes: readonly GatewayRoute[] = [
   {
     method: 'GET',
     path: '/v1/models',
@@ -112,7 +89,7 @@ const modelRoutes: readonly Route<{ readonly routes: Routes }>[] = [
   },
 ];
 
-const routes: readonly Route<GatewayHttp>[] = [
+const routes: readonly GatewayRoute[] = [
   {
     method: 'GET',
     path: '/health',

@@ -1,19 +1,11 @@
 import { z } from 'zod';
 import { AppError } from '../../core/errors.ts';
 import type { Endpoint } from '../../core/protocol.ts';
-import type { Route } from '../../lib/api/api-routes.ts';
 import { endpointNames, endpoints } from '../../protocols/openai-chat/endpoints/endpoints.ts';
 import type { FormBody } from '../../protocols/openai-chat/endpoints/form-data.ts';
 import { createEndpointInbound, readEndpointRequest } from '../../protocols/openai-chat/endpoints/inbound.ts';
-import type { Routes } from '../models/routing.ts';
 import { fieldOfOthers } from './decode-turn.ts';
-import { type AnswerTurn, answeredBy } from './turn-answers.ts';
-
-/** What the routes of endpoints answer from. */
-export interface EndpointService {
-  readonly routes: Pick<Routes, 'serving'>;
-  readonly answerTurn: AnswerTurn;
-}
+import { answeredBy, type GatewayRoute } from './gateway-http.ts';
 
 const model = z.string().min(1).max(256);
 
@@ -24,14 +16,14 @@ export const endpointRequest = z.looseObject({ model });
 export const modellessRequest = z.looseObject({ model: model.optional() });
 
 /** The calls beside the dialects: each goes to a provider that has the same. */
-export const endpointRoutes: readonly Route<EndpointService>[] = endpointNames.map(routeOf);
+export const endpointRoutes: readonly GatewayRoute[] = endpointNames.map(routeOf);
 
 /** Whose request may go up as it came. */
 export const endpointPath = new RegExp(
   `^/v1(${endpointNames.map((endpoint) => endpoints[endpoint].path).join('|')})/*(\\?|$)`,
 );
 
-function routeOf(endpoint: Endpoint): Route<EndpointService> {
+function routeOf(endpoint: Endpoint): GatewayRoute {
   const { path, summary, isForm, defaultModel } = endpoints[endpoint];
   const inbound = createEndpointInbound(endpoint);
   return {

@@ -1,21 +1,38 @@
 import { z } from 'zod';
 import { refused } from '../../core/errors.ts';
 import { givenFields } from '../../core/null-fields.ts';
-import type { Route } from '../../lib/api/api-routes.ts';
+import type { Inbound } from '../../core/protocol.ts';
+import { anthropicMessagesInbound } from '../../protocols/anthropic-messages/inbound.ts';
+import { createGeminiInbound } from '../../protocols/gemini/inbound.ts';
+import { openaiChatInbound } from '../../protocols/openai-chat/inbound.ts';
+import { createResponsesInbound } from '../../protocols/openai-responses/inbound.ts';
 import { parseFields } from '../../protocols/shared/request.ts';
 import type { StoredKey } from '../keys/key-verbs.ts';
-import type { ManagedKeys } from '../keys/managed-keys.ts';
 import { TurnRecord } from '../records/turn-record.ts';
 import { checkRequest } from '../turn/candidates.ts';
-import { type ExplainDependencies, evenDraw, explainTurn } from '../turn/explain.ts';
+import { evenDraw, explainTurn } from '../turn/explain.ts';
 import { TurnSignal } from '../turn/running-turns.ts';
 import * as answers from './api-answers.ts';
 import { decodeTurn } from './decode-turn.ts';
-import type { HealthSources } from './health.ts';
-import { sampleRequest, sampleTraits } from './sample-request.ts';
+import type { GatewayRoute } from './gateway-http.ts';
 
 /** More than a configured route may have candidates, each noted twice. */
 const mostNotes = 200;
+
+/** A request that is described and never sent. */
+const sampleTraits = z.strictObject({
+  model: z.string().min(1).max(256),
+  dialect: z.enum(['chat', 'responses', 'messages', 'gemini']).default('chat'),
+  tools: z.boolean().default(false),
+  images: z.boolean().default(false),
+  /** About how many it has. */
+  tokens: z.int().min(1).max(1_000_000).optional(),
+  effort: z.string().min(1).max(32).optional(),
+  stream: z.boolean().default(true),
+  /** The whole body of the request in its dialect, in place of what is described; `model` wins. */
+  body: z.looseObject({}).optional(),
+});
+type SampleTraits = z.output<typeof sampleTraits>;
 
 export const explainRequest = sampleTraits.extend({
   /** The id or name of a client key: as if its client asked. */
@@ -24,13 +41,7 @@ export const explainRequest = sampleTraits.extend({
   labels: z.array(z.string().min(1).max(200)).min(1).max(50).optional(),
 });
 
-interface ExplainService {
-  readonly explaining: ExplainDependencies;
-  readonly managedKeys: Pick<ManagedKeys, 'get' | 'now'>;
-  readonly configWatch: HealthSources['configWatch'];
-}
-
-export const explainRoutes: readonly Route<ExplainService>[] = [
+export const explainRoutes: readonly GatewayRoute[] = [
   {
     method: 'GET',
     path: '/api/models',
@@ -109,3 +120,104 @@ function keyNotes({ name, revokedAt, isEnabled, expiresAt }: StoredKey, now: num
   const isGood = revokedAt === null && isEnabled && (expiresAt === null || expiresAt > now);
   return isGood ? [] : [`The key "${name}" is revoked, disabled or expired: its requests are refused.`];
 }
+
+interface SampleRequest {
+  readonly inbound: Inbound<unknown>;
+  readonly body: object;
+}
+
+function sampleRequest(traits: SampleTraits): SampleRequest {
+  const { model, dialect, stream, body } = traits;
+  const whole = body ?? bodies[dialect](traits);
+  switch (dialect) {
+    case 'chat':
+      return { inbound: openaiChatInbound as Inbound<unknown>, body: { ...whole, model } };
+    case 'responses':
+      return { inbound: createResponsesInbound() as Inbound<unknown>, body: { ...whole, model } };
+    case 'messages':
+      return { inbound: anthropicMessagesInbound as Inbound<unknown>, body: { ...whole, model } };
+    case 'gemini':
+      return {
+        inbound: createGeminiInbound({ model, answer: stream ? 'events' : 'whole' }) as Inbound<unknown>,
+        body: whole,
+      };
+  }
+}
+
+const bytesOfToken = 4;
+/** One white point, as PNG. */
+const point = 'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGP4DwABAQEAG7buVgAAAABJRU5ErkJggg==';
+const tool = { name: 'look', description: 'Looks something up.' };
+const parameters = { type: 'object', properties: { what: { type: 'string' } } };
+
+function textOf({ tokens = 1 }: SampleTraits): string {
+  return 'Hello. '.padEnd(tokens * bytesOfToken, 'word ');
+}
+
+const bodies: Readonly<Record<SampleTraits['dialect'], (traits: SampleTraits) => object>> = {
+  chat: (traits) => ({
+    stream: traits.stream,
+    messages: [
+      {
+        role: 'user',
+        content: [
+          { type: 'text', text: textOf(traits) },
+          ...(traits.images
+            ? [{ type: 'image_url', image_url: { url: `data:image/png;base64,${point}` } }]
+            : []),
+        ],
+      },
+    ],
+    ...(traits.tools && { tools: [{ type: 'function', function: { ...tool, parameters } }] }),
+    ...(traits.effort !== undefined && { reasoning_effort: traits.effort }),
+  }),
+  responses: (traits) => ({
+    stream: traits.stream,
+    store: false,
+    input: [
+      {
+        role: 'user',
+        content: [
+          { type: 'input_text', text: textOf(traits) },
+          ...(traits.images
+            ? [{ type: 'input_image', detail: 'auto', image_url: `data:image/png;base64,${point}` }]
+            : []),
+        ],
+      },
+    ],
+    ...(traits.tools && { tools: [{ type: 'function', ...tool, parameters, strict: false }] }),
+    ...(traits.effort !== undefined && { reasoning: { effort: traits.effort } }),
+  }),
+  messages: (traits) => ({
+    stream: traits.stream,
+    max_tokens: 1024,
+    messages: [
+      {
+        role: 'user',
+        content: [
+          { type: 'text', text: textOf(traits) },
+          ...(traits.images
+            ? [{ type: 'image', source: { type: 'base64', media_type: 'image/png', data: point } }]
+            : []),
+        ],
+      },
+    ],
+    ...(traits.tools && { tools: [{ ...tool, input_schema: parameters }] }),
+    ...(traits.effort !== undefined && { output_config: { effort: traits.effort } }),
+  }),
+  gemini: (traits) => ({
+    contents: [
+      {
+        role: 'user',
+        parts: [
+          { text: textOf(traits) },
+          ...(traits.images ? [{ inlineData: { mimeType: 'image/png', data: point } }] : []),
+        ],
+      },
+    ],
+    ...(traits.tools && { tools: [{ functionDeclarations: [{ ...tool, parameters }] }] }),
+    ...(traits.effort !== undefined && {
+      generationConfig: { thinkingConfig: { thinkingLevel: traits.effort } },
+    }),
+  }),
+};

@@ -2,7 +2,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import { AppError, refused } from '../../core/errors.ts';
 import { givenFields } from '../../core/null-fields.ts';
-import type { Route, RouteRequest } from '../../lib/api/api-routes.ts';
+import type { RouteRequest } from '../../lib/api/api-routes.ts';
 import { HttpFault } from '../../lib/http/http-fault.ts';
 import { pathOf } from '../../lib/http/served-routes.ts';
 import { ownTurn } from '../../lib/process/own-turn.ts';
@@ -11,19 +11,10 @@ import { createGeminiInbound } from '../../protocols/gemini/inbound.ts';
 import { generateRequest } from '../../protocols/gemini/schema.ts';
 import { parseFields, quoted } from '../../protocols/shared/request.ts';
 import { countInputTokens } from '../emulation/token-count.ts';
-import type { ListedModel, Routes } from '../models/routing.ts';
+import type { ListedModel } from '../models/routing.ts';
 import { answeredHeaders, modelsOf } from '../output/answer-head.ts';
-import type { Idempotency } from '../output/idempotency.ts';
 import * as answers from './api-answers.ts';
-import { between } from './pages.ts';
-import { type AnswerTurn, answeredBy, onceByKey } from './turn-answers.ts';
-
-/** What the routes of the Gemini dialect answer from. */
-interface GeminiService {
-  readonly routes: Routes;
-  readonly idempotency: Idempotency;
-  readonly answerTurn: AnswerTurn;
-}
+import { answeredBy, between, type GatewayHttp, type GatewayRoute, onceByKey } from './gateway-http.ts';
 
 const callQuery = z.looseObject({
   alt: z
@@ -47,7 +38,7 @@ const methods = ['generateContent', 'streamGenerateContent', 'countTokens'] as c
 /** The path of a POST that calls a method of a model: names of models may hold slashes and colons. */
 export const geminiCall = /^\/v1(?:beta)?\/models\/.*:[^:/]*$/i;
 
-const answer: Route<GeminiService>['handle'] = async (service, request, reply) => {
+const answer: GatewayRoute['handle'] = async (service, request, reply) => {
   const { model, method } = callIn(request, reply);
   if (method === 'countTokens') return countTokens(service, model, request, reply);
   const { alt } = givenFields(request.query);
@@ -57,7 +48,7 @@ const answer: Route<GeminiService>['handle'] = async (service, request, reply) =
 };
 
 async function countTokens(
-  { routes }: GeminiService,
+  { routes }: GatewayHttp,
   model: string,
   request: RouteRequest,
   reply: FastifyReply,
@@ -108,10 +99,10 @@ const generate = {
   error,
   // Google's SDKs take events for nothing whose first line is no data.
   handle: onceByKey(answer, false),
-} as const satisfies Partial<Route<GeminiService>>;
+} as const satisfies Partial<GatewayRoute>;
 
 /** The paths of the Gemini dialect. */
-export const geminiRoutes: readonly Route<GeminiService>[] = [
+export const geminiRoutes: readonly GatewayRoute[] = [
   { ...generate, path: '/v1beta/models/{model}:{method}', url: '/v1beta/models/*' },
   { ...generate, path: '/v1/models/{model}:{method}', url: '/v1/models/*' },
   {

@@ -10,28 +10,16 @@ import {
   rotation,
   type ShownKey,
 } from '../../core/shown-key.ts';
-import type { Route } from '../../lib/api/api-routes.ts';
-import type { Logger } from '../../lib/log/logger.ts';
 import { parseBody, parseFields } from '../../protocols/shared/request.ts';
 import type { StoredKey } from '../keys/key-verbs.ts';
-import type { ManagedKeys } from '../keys/managed-keys.ts';
-import type { Limits } from '../limits/limits.ts';
 import * as answers from './api-answers.ts';
-
-/** What the routes of client keys answer from. */
-export interface KeyService {
-  readonly managedKeys: ManagedKeys;
-  readonly limits: Pick<Limits, 'uses'>;
-  /** Names that `providers` of a key may hold. */
-  readonly providerNames: readonly string[];
-  readonly logger: Logger;
-}
+import type { GatewayHttp, GatewayRoute } from './gateway-http.ts';
 
 const notFound = { description: 'There is no such key.', body: answers.errorAnswer };
 const byIdOrName = 'The path takes its id or its name.';
 
 /** Keys that the operator makes for clients. */
-export const keyRoutes: readonly Route<KeyService>[] = [
+export const keyRoutes: readonly GatewayRoute[] = [
   {
     method: 'GET',
     path: '/api/keys',
@@ -166,7 +154,7 @@ export const keyRoutes: readonly Route<KeyService>[] = [
 ];
 
 function audit(
-  { logger }: KeyService,
+  { logger }: GatewayHttp,
   { id, ip }: FastifyRequest,
   what: 'made' | 'changed' | 'rotated' | 'revoked',
   { keyId, name }: StoredKey,
@@ -186,7 +174,7 @@ function expiryOf(given: string | null | undefined, now: number): number | null 
   return at;
 }
 
-function checkProviders({ providerNames }: KeyService, given: readonly string[] | null | undefined): void {
+function checkProviders({ providerNames }: GatewayHttp, given: readonly string[] | null | undefined): void {
   for (const [at, name] of (given ?? []).entries()) {
     if (providerNames.includes(name)) continue;
     const [near] = nearNames(name, providerNames);
@@ -196,14 +184,14 @@ function checkProviders({ providerNames }: KeyService, given: readonly string[] 
 }
 
 async function shownAll(
-  { managedKeys, limits }: KeyService,
+  { managedKeys, limits }: GatewayHttp,
   keys: readonly StoredKey[],
 ): Promise<ShownKey[]> {
   const uses = await limits.uses(keys);
   return keys.map((key) => shownOf(key, uses.get(key.keyId) ?? [], managedKeys.now()));
 }
 
-async function shownWithUse(service: KeyService, key: StoredKey): Promise<ShownKey | undefined> {
+async function shownWithUse(service: GatewayHttp, key: StoredKey): Promise<ShownKey | undefined> {
   const [shown] = await shownAll(service, [key]);
   return shown;
 }

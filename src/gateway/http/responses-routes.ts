@@ -1,8 +1,7 @@
-import type { FastifyReply, FastifyRequest } from 'fastify';
+import type { FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import { AppError } from '../../core/errors.ts';
 import { givenFields } from '../../core/null-fields.ts';
-import type { Route } from '../../lib/api/api-routes.ts';
 import { isJsonObject } from '../../lib/parse-json.ts';
 import { ownTurn } from '../../lib/process/own-turn.ts';
 import { traceHeadersIn } from '../../lib/telemetry/trace-headers.ts';
@@ -11,42 +10,18 @@ import { createCompactionInbound, createResponsesInbound } from '../../protocols
 import { responsesRequest } from '../../protocols/openai-responses/schema.ts';
 import { parseFields } from '../../protocols/shared/request.ts';
 import { countInputTokens } from '../emulation/token-count.ts';
-import type { Routes } from '../models/routing.ts';
 import { answeredHeaders, modelsOf } from '../output/answer-head.ts';
-import type { EventLog } from '../output/event-log.ts';
 import { answerJson } from '../output/http-answer.ts';
-import { type Idempotency, responseOf } from '../output/idempotency.ts';
-import type { BackgroundResponses } from '../responses/background-responses.ts';
+import { responseOf } from '../output/idempotency.ts';
 import {
   createOpaque,
   listInputItems,
   needsNothingKept,
   readResponsesRequest,
 } from '../responses/responses-request.ts';
-import type { ResponsesSockets } from '../responses/responses-socket.ts';
-import type { StoredResponses } from '../responses/stored-responses.ts';
 import { affinityKeyOf } from '../turn/affinity.ts';
 import * as answers from './api-answers.ts';
-import { between, endsOf } from './pages.ts';
-import { type AnswerTurn, answeredBy, onceByKey } from './turn-answers.ts';
-
-/** What the routes of the Responses dialect answer from. */
-export interface ResponsesService {
-  readonly responses: StoredResponses;
-  readonly routes: Pick<Routes, 'check'>;
-  readonly answerTurn: AnswerTurn;
-  readonly sockets: ResponsesSockets;
-  readonly background: BackgroundResponses;
-  readonly idempotency: Idempotency;
-  /** Lets a client follow events from that number on. */
-  follow(
-    request: FastifyRequest,
-    reply: FastifyReply,
-    log: EventLog,
-    from: number,
-    headers?: Readonly<Record<string, string>>,
-  ): FastifyReply;
-}
+import { answeredBy, between, endsOf, type GatewayRoute, onceByKey } from './gateway-http.ts';
 
 const inputItemsQuery = z.object({
   limit: z.coerce.number().int().min(1).max(100).default(20),
@@ -63,7 +38,7 @@ const retrieveQuery = z.object({
   starting_after: z.coerce.number().int().min(0).optional(),
 });
 
-type Handle = Route<ResponsesService>['handle'];
+type Handle = GatewayRoute['handle'];
 
 const respond: Handle = async (service, request, reply) => {
   const { responses, background } = service;
@@ -169,7 +144,7 @@ const retrieve: Handle = async (service, request, reply) => {
 };
 
 /** The paths of the Responses dialect. */
-export const responsesRoutes: readonly Route<ResponsesService>[] = [
+export const responsesRoutes: readonly GatewayRoute[] = [
   {
     method: 'POST',
     path: '/v1/responses',

@@ -41,13 +41,14 @@ import type { TurnDependencies } from '../turn/client-turns.ts';
 import { type ClientTurn, ClientTurns } from '../turn/client-turns.ts';
 import { createGatewayMetrics } from '../turn/metrics.ts';
 import type { UsageDatabase } from '../usage/ledger.ts';
-import { type GatewayHttp, gatewayApi } from './api.ts';
+import { gatewayApi } from './api.ts';
 import { decodeTurn } from './decode-turn.ts';
 import { endpointPath } from './endpoint-routes.ts';
+import type { GatewayHttp } from './gateway-http.ts';
 import { geminiCall } from './gemini-routes.ts';
 import { type HealthSources, healthOf, VerdictLog } from './health.ts';
 import type { LiveEvents } from './live-events.ts';
-import type { PoolDoor } from './pool-door.ts';
+import type { PoolDoor } from './pool-routes.ts';
 import { adviceOn, dialectOf, errorDialects, sendError, turnDialect } from './request-dialect.ts';
 import { gatewaySettings } from './settings-routes.ts';
 

@@ -1,16 +1,10 @@
 import { AppError } from '../../core/errors.ts';
 import type { ServiceFacts, ShownSettings } from '../../core/shown-settings.ts';
-import type { Route } from '../../lib/api/api-routes.ts';
 import * as answers from './api-answers.ts';
+import type { GatewayRoute } from './gateway-http.ts';
 import type { HealthSources } from './health.ts';
 
-/** What the routes about the gateway's settings answer from. */
-export interface SettingsService {
-  settings(): Promise<ShownSettings>;
-  readonly configWatch: HealthSources['configWatch'];
-}
-
-export const settingsRoutes: readonly Route<SettingsService>[] = [
+export const settingsRoutes: readonly GatewayRoute[] = [
   {
     method: 'GET',
     path: '/api/settings',

@@ -3,12 +3,11 @@ import { AppError } from '../../core/errors.ts';
 import { givenFields } from '../../core/null-fields.ts';
 import type { ShownTurn } from '../../core/shown-turn.ts';
 import { DatabaseError } from '../../db/database.ts';
-import type { Route } from '../../lib/api/api-routes.ts';
 import { parseFields } from '../../protocols/shared/request.ts';
 import { shownClient, shownFromLedger, shownTurn } from '../records/shown-turn.ts';
-import type { TurnRecord, TurnRecords } from '../records/turn-record.ts';
+import type { TurnRecord } from '../records/turn-record.ts';
 import * as answers from './api-answers.ts';
-import type { UsageService } from './usage-routes.ts';
+import type { GatewayRoute } from './gateway-http.ts';
 
 const turnsQuery = z.strictObject({
   /** `success`, `running`, the code of an error, or `error` for any. */
@@ -28,13 +27,8 @@ const turnsQuery = z.strictObject({
 });
 type Filter = z.output<typeof turnsQuery>;
 
-/** What the routes of turns answer from. */
-export interface TurnsService extends UsageService {
-  readonly records: TurnRecords;
-}
-
 /** What the gateway has decided about its turns. */
-export const turnRoutes: readonly Route<TurnsService>[] = [
+export const turnRoutes: readonly GatewayRoute[] = [
   {
     method: 'GET',
     path: '/api/turns',
@@ -50,7 +44,7 @@ export const turnRoutes: readonly Route<TurnsService>[] = [
       for (const record of records.newest(before)) {
         if (!matches(record, filter)) continue;
         if (turns.length === limit) return { turns, next_before: next };
-        turns.push(shown(record));
+        turns.push(shownTurn(record));
         next = record.sequence;
       }
       return { turns, next_before: null };
@@ -74,7 +68,7 @@ export const turnRoutes: readonly Route<TurnsService>[] = [
     async handle({ records, usage: { database } }, request) {
       const { id } = request.params;
       const record = records.find(id);
-      if (record) return { ...shown(record), content: record.content ?? null };
+      if (record) return { ...shownTurn(record), content: record.content ?? null };
       const kept = await database.ask(({ recordOf }) => recordOf(id)).catch(noLedger);
       if (kept !== undefined) return { ...shownFromLedger(kept), content: null };
       const message =
@@ -87,10 +81,6 @@ export const turnRoutes: readonly Route<TurnsService>[] = [
 /** Without its database the memory is all there is. */
 function noLedger(error: unknown): undefined {
   if (!(error instanceof DatabaseError)) throw error;
-}
-
-function shown(record: TurnRecord): ShownTurn {
-  return shownTurn(record);
 }
 
 function matches(

@@ -11,11 +11,9 @@ import {
   usageTurn,
 } from '../../core/shown-usage.ts';
 import { DatabaseError } from '../../db/database.ts';
-import type { Route } from '../../lib/api/api-routes.ts';
 import { csvLine } from '../../lib/csv.ts';
 import { parseFields } from '../../protocols/shared/request.ts';
 import { keyIdOf } from '../records/shown-turn.ts';
-import type { UsageDatabase } from '../usage/ledger.ts';
 import type { TurnPage, TurnPlace } from '../usage/read-usage.ts';
 import { type Period, periodBefore, periodNames, periodOf, timeZoneName } from '../usage/usage-periods.ts';
 import {
@@ -28,11 +26,7 @@ import {
   TooManyRows,
 } from '../usage/usage-report.ts';
 import * as answers from './api-answers.ts';
-
-/** What the routes of usage answer from. */
-export interface UsageService {
-  readonly usage: { readonly database: UsageDatabase; now(): number };
-}
+import type { GatewayHttp, GatewayRoute } from './gateway-http.ts';
 
 const text = z.string().min(1).max(300).optional();
 const times = {
@@ -94,7 +88,7 @@ const exported = {
   200: { description: 'As asked for.', body: answers.usageReport, contentType: 'text/csv' },
 };
 
-export const usageRoutes: readonly Route<UsageService>[] = [
+export const usageRoutes: readonly GatewayRoute[] = [
   {
     method: 'GET',
     path: '/api/usage',
@@ -190,7 +184,7 @@ async function* exportedLines(
 }
 
 async function reportOf(
-  { usage: { database, now } }: UsageService,
+  { usage: { database, now } }: GatewayHttp,
   query: Omit<z.output<typeof reportQuery>, 'format'>,
 ): Promise<UsageReport> {
   const { period, from, to, tz, group, compare, ...filter } = query;
