@@ -8,7 +8,7 @@ import type { Pool } from '../pool-api/pool.ts';
 import { GatewayDatabase } from './database/gateway-database.ts';
 import { SchemaChecker } from './emulation/json-schema.ts';
 import { LiveEvents } from './http/live-events.ts';
-import { createGatewayServer, type GatewayServerOptions } from './http/server.ts';
+import { createGatewayServer, type GatewayServerSettings } from './http/server.ts';
 import { createImageFetcher } from './images/image-fetcher.ts';
 import { ManagedKeys } from './keys/managed-keys.ts';
 import { AccountLimits } from './leases/account-limits.ts';
@@ -30,19 +30,7 @@ import { Circuits, ProviderReach } from './turn/upstream-health.ts';
 import { UsageLedger } from './usage/ledger.ts';
 
 export interface GatewayOptions
-  extends Omit<
-      GatewayServerOptions,
-      | 'dependencies'
-      | 'managedKeys'
-      | 'providerNames'
-      | 'limits'
-      | 'live'
-      | 'poolWatch'
-      | 'responses'
-      | 'store'
-      | 'keep'
-      | 'database'
-    >,
+  extends GatewayServerSettings,
     Pick<
       TurnDependencies,
       'maxChoices' | 'timeouts' | 'dispatcher' | 'clock' | 'userAgent' | 'secrets' | 'logger'

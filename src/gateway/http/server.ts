@@ -61,23 +61,12 @@ declare module 'fastify' {
   }
 }
 
-export interface GatewayServerOptions {
-  readonly dependencies: TurnDependencies;
+/** What is given to the gateway from outside. */
+export interface GatewayServerSettings {
   /** Of the configuration. */
   readonly apiKeys: readonly string[];
-  readonly managedKeys: ManagedKeys;
-  /** Whose accounts a key may be for. */
-  readonly providerNames: readonly string[];
   /** Also while there is none: other machines can reach the gateway. */
   readonly isKeyNeeded?: boolean | undefined;
-  readonly limits: Pick<Limits, 'keyOf' | 'reserve' | 'refused' | 'passed' | 'uses'>;
-  readonly poolWatch: PoolWatch;
-  readonly pool: Pick<Pool, 'eligible'>;
-  readonly responses: StoredResponses;
-  /** What may expire or be lost. */
-  readonly store: StateStore;
-  readonly keep: Pick<BufferedStore, 'figures' | 'failures'>;
-  readonly database: HealthSources['database'] & UsageDatabase;
   /** For the bodies and messages of all clients. */
   readonly bodies: BodyBudget;
   readonly isPoolInside: boolean;
@@ -87,7 +76,6 @@ export interface GatewayServerOptions {
   /** Opens `/metrics`; unset: any client of the gateway may read them. */
   readonly adminKey: string | undefined;
   readonly poolDoor: PoolDoor;
-  readonly live: Pick<LiveEvents, 'feed'>;
   readonly allowedHosts: readonly string[] | null;
   /** Web pages and apps that may call and read the answers; without any there are no CORS headers. */
   readonly corsOrigins?: readonly string[];
@@ -102,6 +90,22 @@ export interface GatewayServerOptions {
   /** Absent: neither traces nor metrics are sent. */
   readonly telemetry?: Telemetry | undefined;
   readonly logger: Logger;
+}
+
+export interface GatewayServerOptions extends GatewayServerSettings {
+  readonly dependencies: TurnDependencies;
+  readonly managedKeys: ManagedKeys;
+  /** Whose accounts a key may be for. */
+  readonly providerNames: readonly string[];
+  readonly limits: Pick<Limits, 'keyOf' | 'reserve' | 'refused' | 'passed' | 'uses'>;
+  readonly poolWatch: PoolWatch;
+  readonly pool: Pick<Pool, 'eligible'>;
+  readonly responses: StoredResponses;
+  /** What may expire or be lost. */
+  readonly store: StateStore;
+  readonly keep: Pick<BufferedStore, 'figures' | 'failures'>;
+  readonly database: HealthSources['database'] & UsageDatabase;
+  readonly live: Pick<LiveEvents, 'feed'>;
 }
 
 const bodyLimitBytes = 32 * 1024 * 1024;
@@ -248,14 +252,12 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
   }
 
   const service: GatewayHttp = {
-    routes: dependencies.routes,
-    records: dependencies.records,
+    ...dependencies,
+    ...options,
     usage: { database: options.database, now: clock.now },
     signIn,
     explaining: { ...dependencies, pool: options.pool },
     streams,
-    poolDoor: options.poolDoor,
-    responses,
     sockets,
     background,
     idempotency,
@@ -263,13 +265,8 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
     follow,
     health: () => healthOf({ ...options, disks, admission }),
     settings: async () => gatewaySettings(await options.facts(), options),
-    configWatch: options.configWatch,
     metrics: metrics.text,
     poolAddress: (address) => options.poolAddress?.(address),
-    managedKeys,
-    limits: options.limits,
-    providerNames: options.providerNames,
-    logger,
   };
   serveApi(app, gatewayApi, service, {
     // A frame that is not UTF-8 is answered like any other that cannot be read, by `readMessage`.

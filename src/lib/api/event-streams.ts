@@ -75,11 +75,6 @@ const mostOfKey = 500;
 
 type Feed = Pick<EventFeed<unknown>, 'listen' | 'lastId' | 'since'>;
 
-interface OpenStream {
-  readonly request: FastifyRequest;
-  readonly keyId: string;
-}
-
 /** The streams of events that are open, so that they can be counted and ended. */
 export class EventStreams {
   readonly #feed: Feed;
@@ -87,7 +82,7 @@ export class EventStreams {
   readonly #check: (request: FastifyRequest) => unknown;
   readonly #mostOfKey: number;
   /** By the function that ends each. */
-  readonly #open = new Map<() => void, OpenStream>();
+  readonly #open = new Map<() => void, { readonly request: FastifyRequest; readonly keyId: string }>();
   #stopChecking = () => {};
 
   /** `check` throws for a request that would not be let in now, such as one whose session has ended: its stream is ended. */
@@ -100,7 +95,13 @@ export class EventStreams {
 
   open(request: FastifyRequest, reply: FastifyReply, keyId: string): void {
     const ofKey = [...this.#open.values()].filter((other) => other.keyId === keyId).length;
-    if (ofKey >= this.#mostOfKey) throw tooManyStreams();
+    if (ofKey >= this.#mostOfKey) {
+      throw new HttpFault(
+        'overloaded',
+        'Too many programs with this key follow the events: open one stream for each program.',
+        { retryAfterMs: 10_000 },
+      );
+    }
     reply.hijack();
     const response = reply.raw;
     // No event would say later that the reader has left.
@@ -173,12 +174,4 @@ export class EventStreams {
     this.#stopChecking();
     for (const end of this.#open.keys()) end();
   }
-}
-
-function tooManyStreams(): HttpFault {
-  return new HttpFault(
-    'overloaded',
-    'Too many programs with this key follow the events: open one stream for each program.',
-    { retryAfterMs: 10_000 },
-  );
 }

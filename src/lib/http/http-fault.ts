@@ -64,25 +64,29 @@ export const cuts: Record<CutReason, Refusal> = {
   },
 };
 
+/** By the code of what Node's parser gave up on; others are `notHttp`. */
+const unreadables: Readonly<Record<string, Refusal>> = {
+  HPE_HEADER_OVERFLOW: {
+    status: '431 Request Header Fields Too Large',
+    fault: new HttpFault('invalid_request', 'The headers of the request are larger than 16 KiB.'),
+  },
+  ERR_HTTP_REQUEST_TIMEOUT: tooSlow,
+};
+const notHttp: Refusal = {
+  status: '400 Bad Request',
+  fault: new HttpFault('invalid_request', 'The request is not valid HTTP.'),
+};
+
 /** The answer to what Node's parser gave up on, and the path as far as it could be read. */
-export function unreadable({ code, rawPacket }: UnreadableError): readonly [refusal: Refusal, path: string] {
+export function unreadable({
+  code = '',
+  rawPacket,
+}: UnreadableError): readonly [refusal: Refusal, path: string] {
   const start = Buffer.isBuffer(rawPacket) ? rawPacket.toString('latin1', 0, 2048) : '';
   const [, target] = /^[A-Za-z-]+ (\S+) HTTP\/1\.[01]\r?\n/.exec(start) ?? [];
-  const path = target === undefined ? '' : pathOf(target);
-  if (code === 'HPE_INVALID_METHOD' && target !== undefined) return [unknownMethod, path];
-  const refusal = (status: string, message: string): readonly [Refusal, string] => [
-    { status, fault: new HttpFault('invalid_request', message) },
-    path,
+  const isMethod = code === 'HPE_INVALID_METHOD' && target !== undefined;
+  return [
+    isMethod ? unknownMethod : (unreadables[code] ?? notHttp),
+    target === undefined ? '' : pathOf(target),
   ];
-  switch (code) {
-    case 'HPE_HEADER_OVERFLOW':
-      return refusal(
-        '431 Request Header Fields Too Large',
-        'The headers of the request are larger than 16 KiB.',
-      );
-    case 'ERR_HTTP_REQUEST_TIMEOUT':
-      return [tooSlow, path];
-    default:
-      return refusal('400 Bad Request', 'The request is not valid HTTP.');
-  }
 }

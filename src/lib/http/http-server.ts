@@ -10,6 +10,7 @@ import {
   fastify,
   LogController,
 } from 'fastify';
+import { errorCode } from '../errors.ts';
 import type { Logger } from '../log/logger.ts';
 import { plainJson, shortened } from '../shown-text.ts';
 import type { BodyBudget, HeldBody } from './body-budget.ts';
@@ -271,7 +272,9 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
       const declaredLength = Number(headers['content-length'] ?? 0);
       if (declaredLength > bodyLimit) throw bodyTooLarge();
       const { 'content-type': contentType } = headers;
-      const codings = codingsOf(headers, reply);
+      const codings = bodyCodings(headers['content-encoding'], () =>
+        reply.header('accept-encoding', acceptedCodings),
+      );
       const charset = declaredCharset(contentType);
       const formType = config.takesForm ? (contentType ?? '') : undefined;
       const held = options.bodies.begin(keyId, declaredLength);
@@ -284,16 +287,6 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
     // Fastify takes every request for one without a body: it is read here, whatever its headers say.
     for (const name of bodyHeaders) if (headers[name] !== undefined) headers[name] = undefined;
     return expected;
-  }
-
-  /** Throws HttpFault for a coding that is not supported. */
-  function codingsOf(headers: IncomingMessage['headers'], reply: FastifyReply): ExpectedBody['codings'] {
-    try {
-      return bodyCodings(headers['content-encoding']);
-    } catch (error) {
-      reply.header('accept-encoding', acceptedCodings);
-      throw error;
-    }
   }
 
   app.decorateRequest('heldBody', null);
@@ -401,13 +394,9 @@ export function routesOf(app: FastifyInstance): readonly ServedRoute[] {
   return served.get(app) ?? [];
 }
 
-/** Fastify's own faults as HttpFault; any other error as it is. */
+/** Node's word for a client that has left, as HttpFault; any other error as it is. */
 export function httpFaultFrom(error: unknown): unknown {
-  if (typeof error !== 'object' || error === null || !('code' in error)) return error;
-  switch (error.code) {
-    case 'ECONNRESET':
-      return new HttpFault('client_left', 'The client left before its request was complete.');
-    default:
-      return error;
-  }
+  return errorCode(error) === 'ECONNRESET'
+    ? new HttpFault('client_left', 'The client left before its request was complete.')
+    : error;
 }

@@ -183,8 +183,8 @@ const maxLayers = 3;
 
 const noCodings: readonly Coding[] = [];
 
-/** The codings of a body in the order they were applied. Throws HttpFault. */
-export function bodyCodings(header: string | undefined): readonly Coding[] {
+/** The codings of a body in the order they were applied. Throws HttpFault, after `onUnknown`. */
+export function bodyCodings(header: string | undefined, onUnknown: () => void): readonly Coding[] {
   if (header === undefined) return noCodings;
   const codings = header
     .split(',')
@@ -192,6 +192,7 @@ export function bodyCodings(header: string | undefined): readonly Coding[] {
     .filter((name) => name !== '' && name !== 'identity');
   const unknown = codings.find((name) => !Object.hasOwn(decompressors, name));
   if (unknown !== undefined || codings.length > maxLayers) {
+    onUnknown();
     const reason =
       unknown === undefined
         ? `The body is compressed ${codings.length} times`

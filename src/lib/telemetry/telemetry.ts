@@ -22,7 +22,7 @@ import { resourceFromAttributes } from '@opentelemetry/resources';
 import {
   MeterProvider,
   PeriodicExportingMetricReader,
-  type ResourceMetrics,
+  type PushMetricExporter,
 } from '@opentelemetry/sdk-metrics';
 import {
   AlwaysOffSampler,
@@ -126,7 +126,7 @@ export class Telemetry {
         ),
       );
       const reader = new PeriodicExportingMetricReader({
-        exporter: new WatchedMetrics({ ...options, url: metricsUrl }, failed),
+        exporter: watched(new OTLPMetricExporter({ ...options, url: metricsUrl }), failed),
         exportIntervalMillis: settings.metricsEveryMs,
         exportTimeoutMillis: Math.min(exportMs, settings.metricsEveryMs),
       });
@@ -222,24 +222,15 @@ class GivenIds implements IdGenerator {
   }
 }
 
-/** The reader's own report of a failure goes nowhere. */
-class WatchedMetrics extends OTLPMetricExporter {
-  readonly #onFailed: (reason: string) => void;
-
-  constructor(
-    options: ConstructorParameters<typeof OTLPMetricExporter>[0],
-    onFailed: (reason: string) => void,
-  ) {
-    super(options);
-    this.#onFailed = onFailed;
-  }
-
-  override export(metrics: ResourceMetrics, done: (result: ExportResult) => void): void {
-    super.export(metrics, (result) => {
-      if (result.code !== ExportResultCode.SUCCESS) this.#onFailed(errorMessage(result.error ?? 'unknown'));
+/** An exporter that says when it fails: the reader's own report goes nowhere. */
+function watched(exporter: PushMetricExporter, onFailed: (reason: string) => void): PushMetricExporter {
+  const send = exporter.export.bind(exporter);
+  exporter.export = (metrics, done) =>
+    send(metrics, (result) => {
+      if (result.code !== ExportResultCode.SUCCESS) onFailed(errorMessage(result.error ?? 'unknown'));
       done(result);
     });
-  }
+  return exporter;
 }
 
 /** The queue of the package, with a count of what it and the exporter lost. */
