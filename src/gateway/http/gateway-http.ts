@@ -34,7 +34,7 @@ export interface GatewayHttp extends SessionService {
   readonly usage: { readonly database: UsageDatabase; now(): number };
   readonly poolDoor: PoolDoor;
   readonly streams: EventStreams;
-  readonly configWatch: HealthSources['configWatch'];
+  readonly configWatch?: HealthSources['configWatch'];
   /** Names that `providers` of a key may hold. */
   readonly providerNames: readonly string[];
   readonly logger: Logger;

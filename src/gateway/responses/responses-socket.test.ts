@@ -1,7 +1,7 @@
 import { EventEmitter } from 'node:events';
 import { beforeEach, expect, it } from 'vitest';
-import { BodyBudget } from '../../lib/http/body-budget.ts';
 import { ListeningTime } from '../../lib/clock.ts';
+import { BodyBudget } from '../../lib/http/body-budget.ts';
 import { TurnRecord } from '../records/turn-record.ts';
 import { BufferedStore } from '../state/buffered-store.ts';
 import { createManualClock, type ManualClock, settled } from '../testing/manual-clock.ts';

@@ -4,8 +4,8 @@ import type { Outbound, OutboundTurn, TurnDecoder, UpstreamHeaders } from '../..
 import { type CallListener, type RunningCall, relayingOutbound } from '../../core/provider.ts';
 import type { AskedRequest, TurnEvent, Usage } from '../../core/turn.ts';
 import { debugLog } from '../../lib/log/logger.ts';
-import { onceKnown } from '../../lib/tasks.ts';
 import { largeBytes, ownTurn } from '../../lib/process/own-turn.ts';
+import { onceKnown } from '../../lib/tasks.ts';
 import type { TraceHeaders } from '../../lib/telemetry/trace-headers.ts';
 import { type Stage, stagesOf } from '../emulation/stages.ts';
 import { countedUsage, hasTokens, shownUsage } from '../emulation/token-count.ts';

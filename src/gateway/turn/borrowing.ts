@@ -1,5 +1,5 @@
-import type { Logger } from '../../lib/log/logger.ts';
 import { sleep } from '../../lib/clock.ts';
+import type { Logger } from '../../lib/log/logger.ts';
 import { PoolError } from '../../pool-api/errors.ts';
 import { isShort } from '../../pool-api/lease-engine.ts';
 import type { SpentLimit } from '../leases/account-limits.ts';

@@ -4,10 +4,10 @@ import { AppError } from '../../core/errors.ts';
 import type { ImageLimits } from '../../core/protocol.ts';
 import type { RunningCall, TurnCall } from '../../core/provider.ts';
 import type { ImagePart, TurnEvent, TurnRequest } from '../../core/turn.ts';
-import { amount } from '../../lib/parse-json.ts';
 import { withJitter } from '../../lib/backoff.ts';
 import { type Clock, sleep } from '../../lib/clock.ts';
 import type { Logger } from '../../lib/log/logger.ts';
+import { amount } from '../../lib/parse-json.ts';
 import { wholeQuery } from '../../protocols/shared/fold-history.ts';
 import {
   beginRun,
