@@ -4,7 +4,7 @@ import { backup, DatabaseSync, type SQLInputValue, type StatementSync } from 'no
 import { setTimeout as sleep } from 'node:timers/promises';
 import { backoffMs } from '../lib/backoff.ts';
 import { errorMessage } from '../lib/errors.ts';
-import { makeFolder, closeFile } from '../lib/files.ts';
+import { closeFile, makeFolder } from '../lib/files.ts';
 import { DatabaseError, describeHolder, removeHolder, thisCommand, writeHolder } from './database.ts';
 import { type Migration, migrate } from './migrate.ts';
 

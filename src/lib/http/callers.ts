@@ -25,28 +25,20 @@ export interface CorsRules {
   readonly exposedHeaders: readonly string[];
 }
 
-export interface Callers {
-  /** What lets the caller's page or app read the answer, whatever it will be. */
-  corsHeaders(headers: IncomingHttpHeaders): Readonly<Record<string, string>>;
-  /** Throws HttpFault for a Host or an Origin that is not allowed. */
-  check(headers: IncomingHttpHeaders): void;
-  /** The further headers of the answer to a browser's preflight request; undefined for other requests. Throws HttpFault. */
-  preflight(method: string, headers: IncomingHttpHeaders): Readonly<Record<string, string>> | undefined;
-}
-
 /** For how long a browser may remember the answer; no browser does so for longer. */
 const preflightSeconds = 7200;
 
 /** A list of header names, as browsers send it; anything else is not repeated in the answer. */
 const headerNames = /^[\w!#$%&'*+.^`|~-]{1,128}(?: ?, ?[\w!#$%&'*+.^`|~-]{1,128}){0,63}$/;
 
-export function createCallers({ allowedHosts, keysSetting, cors }: CallerRules): Callers {
+export function createCallers({ allowedHosts, keysSetting, cors }: CallerRules) {
   const names = allowedHosts && new Set(allowedHosts.map((name) => name.toLowerCase()));
   const isKnownName = (name: string): boolean => isLoopbackHost(name) || names?.has(name) === true;
   const isListed = matcherOf(cors?.origins ?? []);
   const isOpen = cors?.origins.includes('*') === true;
   const exposed = { 'access-control-expose-headers': cors?.exposedHeaders.join(', ') ?? '' };
 
+  /** What lets the caller's page or app read the answer, whatever it will be. */
   function corsHeaders({ origin }: IncomingHttpHeaders): Readonly<Record<string, string>> {
     if (cors === undefined || cors.origins.length === 0) return {};
     if (isOpen) return { 'access-control-allow-origin': '*', ...exposed, vary: 'Origin' };
@@ -63,7 +55,8 @@ export function createCallers({ allowedHosts, keysSetting, cors }: CallerRules):
   return {
     corsHeaders,
 
-    check({ host, origin }) {
+    /** Throws HttpFault for a Host or an Origin that is not allowed. */
+    check({ host, origin }: IncomingHttpHeaders): void {
       if (names === null) return;
       const name = nameIn(host);
       if (!isKnownName(name)) throw foreignHost(name, host, keysSetting);
@@ -71,7 +64,8 @@ export function createCallers({ allowedHosts, keysSetting, cors }: CallerRules):
       throw foreignOrigin(origin, keysSetting, cors);
     },
 
-    preflight(method, headers) {
+    /** The further headers of the answer to a browser's preflight request; undefined for other requests. Throws HttpFault. */
+    preflight(method: string, headers: IncomingHttpHeaders): Readonly<Record<string, string>> | undefined {
       const { origin } = headers;
       const askedMethod = headers['access-control-request-method'];
       if (cors === undefined || method !== 'OPTIONS') return undefined;

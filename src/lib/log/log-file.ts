@@ -122,13 +122,6 @@ function lineOf(fields: object): string {
   return `${JSON.stringify({ level: 'warn', time: new Date().toISOString(), ...fields })}\n`;
 }
 
-/** A log in a file that is renamed when it is full, and is reopened after another program has renamed it. */
-export interface LogFile extends LineWriter {
-  /** Continues in a file of that name, after another program has moved the present one away. */
-  reopen(): void;
-  close(): void;
-}
-
 export interface LogFileOptions {
   readonly path: string;
   /** The size at which a new file is begun; null leaves that to others. */
@@ -137,8 +130,11 @@ export interface LogFileOptions {
   readonly keep: number;
 }
 
-/** Opens the log, making its folder. Throws when it cannot be written. */
-export function openLogFile({ path, keep, ...options }: LogFileOptions): LogFile {
+/**
+ * Opens a log in a file that is renamed when it is full, making its folder. `reopen` continues in a file of that name, after another
+ * program has moved the present one away. Throws when it cannot be written.
+ */
+export function openLogFile({ path, keep, ...options }: LogFileOptions) {
   makeFolder(dirname(path));
   let fd = openForLines(path);
   // A device or a pipe is not renamed.
@@ -172,16 +168,16 @@ export function openLogFile({ path, keep, ...options }: LogFileOptions): LogFile
   }
 
   return {
-    write(line) {
+    write(line: string): number {
       if (maxBytes !== null && size >= maxBytes) begin();
       const written = writer.write(line);
       size += written;
       return written;
     },
-    get isWritable() {
+    get isWritable(): boolean {
       return writer.isWritable;
     },
-    reopen() {
+    reopen(): void {
       try {
         reopen();
       } catch (error) {

@@ -9,15 +9,7 @@ import { buildConnector } from '../undici.ts';
 import { type NamedProxy, type ProxyRules, proxyAuthorization, shownProxy } from './proxy-rules.ts';
 import { UnsentError, type UnsentPhase } from './transport-errors.ts';
 
-/** Opens connections to origins, directly or through a proxy. */
-export interface Connector {
-  /** A connection to the origin, ready to be written to; for https the handshake is done. Rejects with UnsentError. */
-  open(origin: URL): Promise<Socket>;
-  /** The proxy that plain http requests are sent to instead of the origin; undefined: none. */
-  forwardProxy(origin: URL): URL | undefined;
-  /** Whether the proxy itself can be reached. Rejects with UnsentError. */
-  probeProxy(proxy: NamedProxy): Promise<void>;
-}
+export type Connector = ReturnType<typeof createConnector>;
 
 const certificateCodes = /CERT|SELF_SIGNED|UNABLE_TO_(GET|VERIFY|DECRYPT|DECODE)|ALTNAME|HOSTNAME_MISMATCH/;
 
@@ -36,11 +28,14 @@ export interface ConnectorOptions {
   readonly publicHosts?: ReadonlySet<string> | 'all' | undefined;
 }
 
-/** `timeoutMs` is for each step of the way: the connection to a proxy, its tunnel, the handshake. */
+/**
+ * Opens connections to origins, directly or through a proxy. `timeoutMs` is for each step of the way: the connection to a proxy, its
+ * tunnel, the handshake.
+ */
 export function createConnector(
   rules: ProxyRules,
   { timeoutMs, userAgent, lookup = systemLookup, publicHosts = new Set() }: ConnectorOptions,
-): Connector {
+) {
   const isPublic = (hostname: string) => publicHosts === 'all' || publicHosts.has(hostname);
   const options = { timeout: timeoutMs, lookup: judgedLookup(lookup, isPublic) };
   // HTTP/2 comes first in the offer; undici's default offer begins with http/1.1.
@@ -118,7 +113,8 @@ export function createConnector(
   }
 
   return {
-    async open(origin) {
+    /** A connection to the origin, ready to be written to; for https the handshake is done. Rejects with UnsentError. */
+    async open(origin: URL): Promise<Socket> {
       const proxy = rules.proxyFor(origin);
       if (proxy && origin.protocol === 'http:') return openProxy(proxy);
       const target = `${origin.hostname}:${origin.port || '443'}`;
@@ -130,11 +126,13 @@ export function createConnector(
         throw unreachable(origin, cause, tunnel && proxy);
       }
     },
-    forwardProxy(origin) {
+    /** The proxy that plain http requests are sent to instead of the origin; undefined: none. */
+    forwardProxy(origin: URL): URL | undefined {
       const proxy = origin.protocol === 'http:' ? rules.proxyFor(origin) : undefined;
       return proxy && new URL(proxy.url);
     },
-    async probeProxy(proxy) {
+    /** Whether the proxy itself can be reached. Rejects with UnsentError. */
+    async probeProxy(proxy: NamedProxy): Promise<void> {
       (await openProxy(proxy)).destroy();
     },
   };

@@ -4,7 +4,7 @@ import { Dispatcher as BareDispatcher } from '../undici.ts';
 import { type ConnectorOptions, createConnector } from './connector.ts';
 import { type NetworkDispatchOptions, PendingRequest } from './exchange.ts';
 import { OriginPool, type OriginPoolOptions } from './origin-pool.ts';
-import { type NamedProxy, noProxies, ProxyRules, type ProxySettings } from './proxy-rules.ts';
+import { noProxies, ProxyRules, type ProxySettings } from './proxy-rules.ts';
 
 /** A lost HTTP/2 session costs no more turns than this. */
 const maxStreams = 10;
@@ -20,18 +20,7 @@ export interface NetworkOptions {
   readonly publicHosts?: ReadonlySet<string>;
 }
 
-/** Carries all traffic to vendors, token hosts and webhooks. */
-export interface Network {
-  /** Keeps connections and uses them again. */
-  readonly dispatcher: Dispatcher;
-  /** A new connection for every request, which is sent at most once: if it breaks, only the answer is unknown. */
-  readonly singleUse: Dispatcher;
-  /** The HTTP version that an origin negotiates, and the proxy on the way to it. Rejects with UnsentError. */
-  probe(origin: URL): Promise<{ readonly protocol: string; readonly proxy: NamedProxy | undefined }>;
-  /** Whether a proxy can be reached. Rejects with UnsentError. */
-  probeProxy(proxy: NamedProxy): Promise<void>;
-  close(): void;
-}
+export type Network = ReturnType<typeof createNetwork>;
 
 /**
  * For addresses that others name: to the public internet only, or to what the owner has allowed. Without a proxy, and with a new
@@ -50,7 +39,8 @@ export function createDirectDispatcher(
   });
 }
 
-export function createNetwork({ proxies, clock, userAgent, publicHosts }: NetworkOptions): Network {
+/** Carries all traffic to vendors, token hosts and webhooks. */
+export function createNetwork({ proxies, clock, userAgent, publicHosts }: NetworkOptions) {
   const rules = new ProxyRules(proxies);
   const connector = createConnector(rules, { timeoutMs: connectTimeoutMs, userAgent, publicHosts });
   const dispatcher = new NetworkDispatcher({ connector, clock, isKept: true, connectTimeoutMs });
@@ -61,16 +51,20 @@ export function createNetwork({ proxies, clock, userAgent, publicHosts }: Networ
     connectTimeoutMs: singleConnectTimeoutMs,
   });
   return {
-    dispatcher,
-    singleUse,
-    async probe(origin) {
+    /** Keeps connections and uses them again. */
+    dispatcher: dispatcher as Dispatcher,
+    /** A new connection for every request, which is sent at most once: if it breaks, only the answer is unknown. */
+    singleUse: singleUse as Dispatcher,
+    /** The HTTP version that an origin negotiates, and the proxy on the way to it. Rejects with UnsentError. */
+    async probe(origin: URL) {
       const socket = await connector.open(origin);
       const alpn = 'alpnProtocol' in socket ? socket.alpnProtocol : undefined;
       socket.destroy();
       return { protocol: typeof alpn === 'string' ? alpn : 'http/1.1', proxy: rules.proxyFor(origin) };
     },
-    probeProxy: (proxy) => connector.probeProxy(proxy),
-    close() {
+    /** Whether a proxy can be reached. Rejects with UnsentError. */
+    probeProxy: connector.probeProxy,
+    close(): void {
       const error = new Error('The program stops.');
       dispatcher.shut(error);
       singleUse.shut(error);

@@ -3,18 +3,12 @@ import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Logger } from '../log/logger.ts';
 
-export interface LinuxProcess {
-  /** Of the program, at most 15 characters. */
-  readonly name: string;
-  /** It has ended, and its parent has not asked for its end yet. */
-  readonly isZombie: boolean;
-  readonly parent: number;
-  /** In ticks since the machine started: tells it from another process that gets the same id later. */
-  readonly started: string;
-}
-
-/** Undefined for a process that is not there, and on other systems. */
-export function linuxProcess(pid: number): LinuxProcess | undefined {
+/**
+ * Undefined for a process that is not there, and on other systems. `name`: of the program, at most 15 characters; `isZombie`: it has
+ * ended, and its parent has not asked for its end yet; `started`: in ticks since the machine started, which tells it from another
+ * process that gets the same id later.
+ */
+export function linuxProcess(pid: number) {
   try {
     const [, name = '', rest = ''] =
       /^\d+ \((.*)\) (.*)$/s.exec(readFileSync(`/proc/${pid}/stat`, 'latin1')) ?? [];

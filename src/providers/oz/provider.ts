@@ -1,7 +1,7 @@
 import { AppError } from '../../core/errors.ts';
 import type { CallingProvider, ProviderModel, QuotaAnswer, TurnCaller } from '../../core/provider.ts';
-import { BackgroundTasks } from '../../lib/tasks.ts';
 import { within } from '../../lib/clock.ts';
+import { BackgroundTasks } from '../../lib/tasks.ts';
 import type { ProviderContext } from '../definition.ts';
 import { standIns, withheldFor } from '../warp/models.ts';
 import { normalizeWarpKey } from '../warp/provider.ts';
