@@ -95,7 +95,9 @@ it('approved in the browser: the account is lent, and a refresh works later', as
   const refreshed = await call(service.url, '/api/accounts/refresh-tokens', { id: account_id });
   expect(refreshed).toMatchObject({ success: true, refreshed: 1 });
   expect(sandbox.tokens.stats()).toMatchObject({ asked: 1, issued: 1, misuse: 0 });
-  for (const hidden of ['rt-', 'custom-', 'dc-', bearer]) expect(service.output()).not.toContain(hidden);
+  // The end of a part of an account's id may read "dc-", too.
+  expect(service.output()).not.toMatch(/(?<![\da-f])(rt|custom|dc)-/);
+  expect(service.output()).not.toContain(bearer);
 });
 
 it('denied, or left until it expires: no account, and no further question', async () => {
