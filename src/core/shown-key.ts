@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { isTimeZone } from '../lib/time-zone.ts';
+import { isTimeZone } from '../lib/clock.ts';
 
 /** Client keys as their operator writes and sees them. */
 

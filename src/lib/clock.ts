@@ -147,3 +147,13 @@ export async function within<Value, Late = undefined>(
     cancel();
   }
 }
+
+/** Whether it is the name of a time zone, such as Europe/Berlin. */
+export function isTimeZone(name: string): boolean {
+  try {
+    new Intl.DateTimeFormat('en', { timeZone: name });
+    return true;
+  } catch {
+    return false;
+  }
+}

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { refused } from '../../core/errors.ts';
-import { isTimeZone } from '../../lib/time-zone.ts';
+import { isTimeZone } from '../../lib/clock.ts';
 import { windowAt } from '../limits/windows.ts';
 import { dayMs } from './ledger-turn.ts';
 
