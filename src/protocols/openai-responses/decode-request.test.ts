@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { atBareUpstream } from '../../core/testing/bare-upstream.ts';
 import { pixel } from '../../core/testing/pixel.ts';
 import { decodeResponsesRequest, parseResponsesRequest } from './decode-request.ts';
+import { createResponsesInbound } from './inbound.ts';
 import type { Opaque } from './response.ts';
 
 const opaque: Opaque = {
@@ -320,4 +321,9 @@ it('a seed, which the dialect has not, is named and not passed on', () => {
   const { request, ignored } = decode({ seed: 'abc', presence_penalty: 0.5 });
   expect(request.sampling).toEqual({ presencePenalty: 0.5 });
   expect(ignored).toContain('seed');
+});
+
+it('a model that is no text is left to the decoder, which names the field', () => {
+  const body = { model: { toString: 1, valueOf: 1 }, input: 'Hi' };
+  expect(createResponsesInbound().readRelayed?.(body, JSON.stringify(body), {})).toBeUndefined();
 });

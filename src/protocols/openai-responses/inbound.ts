@@ -2,6 +2,7 @@ import type { AnswerIdentity, CollectedTurn, DecodedTurn, Inbound } from '../../
 import type { AskedMessage } from '../../core/turn.ts';
 import { isJsonObject } from '../../lib/parse-json.ts';
 import { errorAnswers } from '../shared/error-answers.ts';
+import { textIn } from '../shared/read-answer.ts';
 import { affinityKey, unreadLimit, unreadTurn } from '../shared/request.ts';
 import { checkSummary, compactionItem, rulesOf } from './compaction.ts';
 import { decodeResponsesRequest, parseResponsesRequest } from './decode-request.ts';
@@ -58,7 +59,7 @@ function readRelayedResponses(body: unknown, text: string): DecodedTurn<Response
   const turn = unreadTurn(body, relayed, {
     includeUsage: true,
     isRelayed: true,
-    asked: { model: String(model), input: [], store: false },
+    asked: { model: textIn(model), input: [], store: false },
     tools: offeredTools([]),
     input: [],
   } satisfies ResponsesOptions);
