@@ -124,3 +124,11 @@ it('reads an error in a list, and answers that are no error of Google’s', () =
   expect(classify(404, 'not here', 'text/plain').code).toBe('upstream_protocol');
   expect(classify(502, 'bad gateway', 'text/plain').code).toBe('upstream_unavailable');
 });
+
+it('an error is one of the upstream, whatever status it came under or names', () => {
+  const unnamed = { error: { message: 'backend error', status: 'INTERNAL' } };
+  const named = { error: { ...unnamed.error, code: 13 } };
+  for (const error of [classify(200, unnamed), classify(302, unnamed), classify(200, named)]) {
+    expect(error).toMatchObject({ code: 'upstream_unavailable', fault: 'upstream' });
+  }
+});

@@ -99,8 +99,6 @@ export function classifyStatus(
       break;
     case 429:
       return exhausted(words, details, now, options);
-    case 499:
-      return notTaken(options);
     case 503:
       return overloaded(options);
     case 504:
@@ -111,6 +109,8 @@ export function classifyStatus(
       );
     default:
   }
+  // It is an error, whatever status it came under, or names.
+  if (code < 400 || code === 499) return notTaken(options);
   return failedBy(code, options) ?? refusedRequest({ message, param: fieldIn(details) }, options);
 }
 
