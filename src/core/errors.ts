@@ -168,8 +168,9 @@ export const longestParam = 256;
 const longestRetrySeconds = 60;
 /** A budget is spent until its window ends, unless an operator raises it. */
 const longestBudgetSeconds = 60 * 60;
-/** Where the upstream names no wait: accounts rest so long after a first limit. */
-const usualRateLimitMs = 5_000;
+/** Of what passes soon, where the upstream names no wait: accounts rest so long after a first limit. */
+const usualWaitMs = 5_000;
+const passingCodes: ReadonlySet<ErrorCode> = new Set(['upstream_rate_limited', 'model_unavailable']);
 
 /** The only error that crosses a layer. Its message may be shown to the client; its cause goes to the log only. */
 export class AppError extends Error {
@@ -231,8 +232,7 @@ export class AppError extends Error {
   }
   /** For clients' Retry-After. Many clients give up on a long one, and an account may recover early. */
   get retryAfterSeconds(): number | undefined {
-    const waitMs =
-      this.retryAfterMs ?? (this.code === 'upstream_rate_limited' ? usualRateLimitMs : undefined);
+    const waitMs = this.retryAfterMs ?? (passingCodes.has(this.code) ? usualWaitMs : undefined);
     if (waitMs === undefined) return undefined;
     const most = this.code === 'key_quota_exhausted' ? longestBudgetSeconds : longestRetrySeconds;
     return Math.min(most, Math.max(1, Math.ceil(waitMs / 1000)));
