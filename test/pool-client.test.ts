@@ -66,7 +66,6 @@ test('twenty callers work through two kills of the pool: they wait or hear pool_
   const referee = createReferee();
   let isOver = false;
   let turns = 0;
-  let outages = 0;
   const surprises: unknown[] = [];
 
   /** One step of a caller's, which fails in one way only. */
@@ -75,8 +74,7 @@ test('twenty callers work through two kills of the pool: they wait or hear pool_
       await task();
       turns += 1;
     } catch (error) {
-      if (isPoolError(error, 'pool_unavailable')) outages += 1;
-      else surprises.push(error);
+      if (!isPoolError(error, 'pool_unavailable')) surprises.push(error);
       await sleep(50);
     }
   }
@@ -130,7 +128,6 @@ test('twenty callers work through two kills of the pool: they wait or hear pool_
   const status = await new AccountPoolClient({ baseUrl: pool.url }).status();
   expect(status).toMatchObject({ active_sessions: 0, pool_stats: { in_use: 0, total: 8 } });
   expect(turns).toBeGreaterThan(300);
-  expect(outages).toBeLessThan(turns);
 });
 
 test('a session that the pool took back is borrowed again at its next use', async () => {

@@ -129,7 +129,10 @@ export function sleep(
 
 const isLate = Symbol('late');
 
-/** What `task` answers; what `onLate` returns, or throws, when that takes longer than `limitMs`. The task itself goes on. */
+/**
+ * What `task` answers; what `onLate` returns, or throws, when that takes longer than `limitMs`. The task itself goes on. After
+ * a pause of this process its limits are over before it has read what came meanwhile: an answer among that is not late.
+ */
 export async function within<Value, Late = undefined>(
   task: Promise<Value>,
   clock: Pick<Clock, 'after'>,
@@ -138,7 +141,7 @@ export async function within<Value, Late = undefined>(
 ): Promise<Value | Late> {
   let cancel = () => {};
   const late = new Promise<typeof isLate>((resolve) => {
-    cancel = clock.after(limitMs, () => resolve(isLate));
+    cancel = clock.after(limitMs, () => void setImmediate(resolve, isLate));
   });
   try {
     const first = await Promise.race([task, late]);

@@ -13,6 +13,7 @@ export interface AttackedServices {
   readonly poolUrl: string;
   readonly upstreamUrl: string;
   output(): string;
+  pid(): number;
   /** What it has cost its machine; nothing where no /proc tells, so that only Linux judges by it. */
   cost(): Cost;
 }
@@ -87,6 +88,7 @@ export function useAttackedServices(environment: Record<string, string>): Attack
   });
   return Object.assign(running, {
     output: () => service.output(),
+    pid: () => service.child.pid ?? 0,
     cost: () => costOf(service.child.pid ?? 0),
   });
 }

@@ -39,12 +39,12 @@ function attack({ url, line, headers = {}, megabytes, body = brackets }: Attack)
   return sendRaw({ url, parts: [head, ...body(megabytes)], isStubborn: true, limitMs: 60_000 });
 }
 
-/** The longest that `/health` took to answer while something went on. */
+/** What the services spent while `/health` was answered, at most, and on all of it, while something went on. */
 async function watchHealth(
   during: Promise<unknown>,
-): Promise<{ slowestMs: number; failures: readonly string[] }> {
+): Promise<{ slowest: number; all: number; failures: readonly string[] }> {
   const watcher = new Worker(new URL('health-watcher.ts', import.meta.url), {
-    workerData: services.gatewayUrl,
+    workerData: { url: services.gatewayUrl, pid: services.pid() },
   });
   const told = once(watcher, 'message');
   await during;
@@ -150,7 +150,8 @@ describe('bodies of 31 MB with a key', () => {
     },
   };
 
-  it.each(Object.keys(texts))(
+  // Only Linux tells what a process spends.
+  it.runIf(process.platform === 'linux').each(Object.keys(texts))(
     'of %s, many at a time, leave the services answering and their memory bounded',
     async (name) => {
       const url = services.gatewayUrl;
@@ -164,14 +165,12 @@ describe('bodies of 31 MB with a key', () => {
         }),
       );
       const all = Promise.all(bodies);
-      const begunAt = performance.now();
-      const { slowestMs, failures } = await watchHealth(all);
-      const tookMs = performance.now() - begunAt;
+      const { slowest, all: spent, failures } = await watchHealth(all);
       const statuses = (await all).map((answer) => answer.statuses[0]);
       // Before, /health was gone for nearly all of it.
       expect(failures).toEqual([]);
-      expect(slowestMs).toBeLessThan(tookMs / 2);
-      expect(services.cost().peakMb).toBeLessThan(1_024);
+      expect(slowest).toBeLessThan(spent / 2);
+      expect(services.cost().peakMb).toBeLessThan(1_280);
       for (const status of statuses) expect([400, 404, 413, 503, undefined]).toContain(status);
       const after = await fetch(`${url}/v1/chat/completions`, {
         method: 'POST',

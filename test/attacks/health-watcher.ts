@@ -1,15 +1,26 @@
+import { readFileSync } from 'node:fs';
 import { parentPort, workerData } from 'node:worker_threads';
 
-/** Asks a service for its health again and again, in a thread whose time nothing else takes. */
-const url: string = workerData;
-let slowestMs = 0;
+/**
+ * Asks a service for its health again and again, in a thread whose time nothing else takes. How long it takes is told in the
+ * processor time that the service spends meanwhile, in ticks: what else runs on the machine has no part in that.
+ */
+const { url, pid }: { url: string; pid: number } = workerData;
+
+function ticks(): number {
+  const fields = readFileSync(`/proc/${pid}/stat`, 'latin1').split(') ')[1]?.split(' ') ?? [];
+  return Number(fields[11]) + Number(fields[12]);
+}
+
+const begunAt = ticks();
+let slowest = 0;
 const failures: string[] = [];
 let isOver = false;
 parentPort?.once('message', () => {
   isOver = true;
 });
 while (!isOver) {
-  const at = performance.now();
+  const at = ticks();
   try {
     const answer = await fetch(`${url}/health`, { signal: AbortSignal.timeout(60_000) });
     await answer.text();
@@ -17,7 +28,7 @@ while (!isOver) {
   } catch (error) {
     failures.push(String(error));
   }
-  slowestMs = Math.max(slowestMs, performance.now() - at);
+  slowest = Math.max(slowest, ticks() - at);
   await new Promise((resolve) => setTimeout(resolve, 20));
 }
-parentPort?.postMessage({ slowestMs, failures });
+parentPort?.postMessage({ slowest, all: ticks() - begunAt, failures });
