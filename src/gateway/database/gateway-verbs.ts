@@ -15,8 +15,9 @@ export function gatewayMigrations(kind: 'sqlite' | 'postgres'): readonly Migrati
 
 /**
  * How PostgreSQL plans these statements: row by row through indexes, in the order in which the tables are written, as SQLite
- * does, and sums in a table of hashes, since a report would sort all rows that it sums up. Plans are made while tables are empty
- * and kept while they grow to millions of rows.
+ * does, and sums in a table of hashes, since a report would sort all rows that it sums up. An index that has the order a statement
+ * asks for is then read to its end, however few rows it wants of it. Plans are made while tables are empty and kept while they grow
+ * to millions of rows.
  */
 export const planning = {
   enable_seqscan: 'off',

@@ -76,12 +76,12 @@ export function limitVerbs(db: Database) {
            ON CONFLICT (key_id, name) DO NOTHING`,
           names,
         );
-        // In one order, so that no two gateways wait for each other.
+        // In one order, so that no two gateways wait for each other; no index has it, or the limits of all keys would be walked in it.
         const limits = await queries.all<LimitRow>(
           `SELECT used.key_id AS "keyId", used.name, used.spent, used.unknown, used.warned
            FROM key_limits AS used JOIN json_to_recordset($1) AS asked (key_id text, name text)
              ON used.key_id = asked.key_id AND used.name = asked.name
-           ORDER BY used.key_id, used.name FOR UPDATE OF used`,
+           ORDER BY used.key_id || '', used.name FOR UPDATE OF used`,
           names,
         );
         const held = await queries.all<SliceRow>(
