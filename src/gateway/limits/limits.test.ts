@@ -74,21 +74,22 @@ async function gateway(url: string, clock: ManualClock | typeof systemClock = sy
   };
   const limits = new Limits(watched, clock, logger());
   let isClosed = false;
-  const close = async () => {
+  /** As if it was killed: nothing is given back. */
+  const die = async () => {
     if (isClosed) return;
     isClosed = true;
-    await limits.close();
     await database.close();
   };
+  const close = async () => {
+    await limits.close();
+    await die();
+  };
+  // One that died would go on asking, in the other tests of this process.
   onTestFinished(close);
   return {
     limits,
     close,
-    /** As if it was killed: nothing is given back. */
-    async die() {
-      isClosed = true;
-      await database.close();
-    },
+    die,
     async reserve(managed: ManagedKey, tokens = 100, more: { choices?: number; costCents?: number } = {}) {
       const key = limits.keyOf({ id: 'client', managed });
       if (!key) throw new Error('The key has no limits.');

@@ -61,7 +61,8 @@ export function createDropFolder(path: string, mark: string, now: () => number) 
     async ready(): Promise<readonly string[]> {
       const { isFolder, folder, names } = await look();
       const found: { path: string; mtimeMs: number }[] = [];
-      for (const file of seen.keys()) if (!names.includes(basename(file))) seen.delete(file);
+      const known = new Set(names);
+      for (const file of seen.keys()) if (!known.has(basename(file))) seen.delete(file);
       for (const name of names) {
         if (ownPattern.test(name) || name.startsWith('.') || (isFolder && !droppedPattern.test(name)))
           continue;

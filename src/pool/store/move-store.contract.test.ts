@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
 import { expect, it, onTestFinished } from 'vitest';
 import { openPostgres } from '../../db/postgres.ts';
 import { systemClock } from '../../lib/clock.ts';
@@ -128,6 +129,24 @@ it('moves nothing into a database that has accounts, and nothing at all when it 
   await db.writing.script('ALTER TABLE spending DROP CONSTRAINT wrong');
   await moveStore(`sqlite:${path}`, url, now);
   await expect(moveStore(`sqlite:${path}`, url, now)).rejects.toThrow(/has 4 accounts already.*empty one/);
+});
+
+it('is refused where the file has a table that no pool has, whatever the target has', async () => {
+  const path = join(temporaryFolder(), 'accounts.db');
+  await fillSqlite(path);
+  const file = new DatabaseSync(path);
+  file.exec('CREATE TABLE client_keys (key_id TEXT)');
+  file.close();
+  const url = await freshDatabase();
+  const db = await openPostgres(url);
+  onTestFinished(() => db.close());
+  await db.writing.script(
+    "CREATE TABLE client_keys (key_id text); INSERT INTO client_keys VALUES ('of a gateway')",
+  );
+  await expect(moveStore(`sqlite:${path}`, url, now)).rejects.toThrow(
+    'It is not known how to move client_keys.',
+  );
+  expect(await db.reading.get('SELECT COUNT(*) AS n FROM client_keys')).toEqual({ n: 1 });
 });
 
 it('is refused while a service uses either database', async () => {

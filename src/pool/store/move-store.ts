@@ -10,9 +10,9 @@ import { migrations } from './sqlite/sqlite-store.ts';
 /** How many rows were moved, by table. */
 export type MovedRows = Readonly<Record<string, number>>;
 
-/** In the order they were made in: parents before children. `standings` and `counters` are counted again. */
-const tablesQuery = `SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'
-  AND name NOT IN ('schema_migrations', 'counters', 'standings') ORDER BY rowid`;
+/** In the order they were made in: parents before children. */
+const tablesQuery = `SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY rowid`;
+const countedAgain = ['schema_migrations', 'counters', 'standings'];
 const rowsAtOnce = 500;
 
 /**
@@ -52,7 +52,7 @@ export async function moveStore(fromUrl: string, toUrl: string, now: number): Pr
 }
 
 async function copyInto(toUrl: string, source: Sqlite, now: number): Promise<MovedRows> {
-  const tables = source.all<{ name: string }>(tablesQuery).map(({ name }) => name);
+  const tables = tablesToMove(source, now);
   const { openMigrated } = await import('./postgres/postgres-store.ts');
   const target = await openMigrated(toUrl, now, { exclusive: true });
   try {
@@ -66,6 +66,17 @@ async function copyInto(toUrl: string, source: Sqlite, now: number): Promise<Mov
   } finally {
     await target.close();
   }
+}
+
+/** Those of a new pool. What else is in the file is not a pool's, or not of this release, and would be left behind in silence. */
+function tablesToMove(source: Sqlite, now: number): string[] {
+  const tablesOf = (one: Sqlite) => one.all<{ name: string }>(tablesQuery).map(({ name }) => name);
+  const fresh = openSqlite(':memory:', migrations, now);
+  const known = tablesOf(fresh);
+  fresh.close();
+  const unknown = tablesOf(source).filter((name) => !known.includes(name));
+  if (unknown.length > 0) throw new Error(`It is not known how to move ${unknown.join(', ')}.`);
+  return known.filter((name) => !countedAgain.includes(name));
 }
 
 /** A pool that was started there without accounts has left some facts behind; they make way. */
