@@ -89,7 +89,10 @@ export class NoAnswerError extends PoolError {
 
 /** What answered is not the pool: the address is another program's. */
 export class NotPoolError extends PoolError {
-  constructor(message: string, options: { readonly retryAfterMs?: number | undefined } = {}) {
+  constructor(
+    message: string,
+    options: { readonly retryAfterMs?: number | undefined; readonly cause?: unknown } = {},
+  ) {
     super('pool_unavailable', message, options);
   }
 }

@@ -63,6 +63,20 @@ describe('createHttpPool', () => {
     await pool.close();
   });
 
+  it.each([
+    ['a page', '<!doctype html><title>Files</title>'],
+    ['JSON of something else', '{"models":[]}'],
+  ])('does not take %s for an answer of the pool', async (_what, body) => {
+    await using other = await startFakePool(() => (response) => {
+      response.end(body);
+    });
+    const pool = createHttpPool({ baseUrl: other.url });
+    expect(await pool.health()).toMatchObject({ isReachable: false });
+    await expect(pool.allocate({})).rejects.toThrow(NotPoolError);
+    await expect(pool.allocate({})).rejects.toMatchObject({ cause: expect.any(Error) });
+    await pool.close();
+  });
+
   it('says pool_unavailable after one quick retry', async () => {
     await using fake = await startFakePool(() => 'reset');
     const pool = createHttpPool({ baseUrl: fake.url });

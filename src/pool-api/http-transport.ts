@@ -223,7 +223,7 @@ function codeOfStatus(status: number): PoolErrorCode {
 
 function notThePool(place: string, cause: unknown): PoolError {
   const message = `What answers at ${place} does not speak the pool's language; check the address.`;
-  return new PoolError('pool_unavailable', message, { cause });
+  return new NotPoolError(message, { cause });
 }
 
 function typed(error: unknown, place: string): unknown {
