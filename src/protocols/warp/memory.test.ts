@@ -1,6 +1,6 @@
 // Memories outlive an upgrade, and in a rolling one the older version reads what this one writes.
 import { expect, it } from 'vitest';
-import { decodeMemory } from './memory.ts';
+import { decodeMemory, KeptMessage } from './memory.ts';
 import { createWarpOutbound } from './outbound.ts';
 import { decodeAnswer } from './testing/decode.ts';
 import {
@@ -20,6 +20,7 @@ import {
   userQuery,
 } from './testing/events.ts';
 import { type Field, raw, readRaw } from './testing/wire.ts';
+import { encoded, FieldBudget } from './wire-message.ts';
 
 const opening = [init(), actions(createTask(task('T')))];
 const saidX = actions(add('T', output('m1', 'x')));
@@ -187,4 +188,21 @@ it('of a later version, or with a field that is not known, is judged by its numb
   expect(decodeMemory(more)?.conversationId).toBe('conversation-1');
   const newer = raw([1, 2], [2, 'conversation-1'], [3, new Uint8Array()]);
   expect(decodeMemory(newer)).toBeUndefined();
+});
+
+it('a copy of a changed message shares what is never changed in place, and is changed apart from it', () => {
+  const call = raw([1, 'c1'], [12, raw([1, 'f'], [2, raw([1, raw([1, 'a'])])])], [41, 'x']);
+  const sent = message('m1', [4, call], [14, raw([1, 7])], [41, 'y']);
+  const first = KeptMessage.read(sent, new FieldBudget()).changeable(false);
+  const copy = first.changeable(true);
+  const [one, other] = [first, copy].map(({ message: { timestamp, message: said } }) => {
+    if (said.case !== 'toolCall' || said.value.tool.case !== 'callMcpTool') throw new Error('no call');
+    return { timestamp, tool: said.value.tool.value };
+  });
+  expect(other?.timestamp).toBe(one?.timestamp);
+  expect(other?.tool.args).toBe(one?.tool.args);
+  expect(encoded((writer) => copy.write(writer))).toEqual(sent);
+  copy.message.id = 'm2';
+  if (other) other.tool.name = 'g';
+  expect(encoded((writer) => first.write(writer))).toEqual(sent);
 });

@@ -1,6 +1,18 @@
 import { BinaryReader, type BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
 import type { ConversationMemory } from '../../core/protocol.ts';
-import { Memory, Message, Task, TaskContext, UsageTotals } from './schema.ts';
+import {
+  type AnyMessage,
+  Memory,
+  Message,
+  type MessageOf,
+  newMessage,
+  type Schema,
+  setValue,
+  Task,
+  TaskContext,
+  UsageTotals,
+  valueIn,
+} from './schema.ts';
 import { noTotals } from './usage.ts';
 import {
   encoded,
@@ -142,8 +154,19 @@ export class KeptMessage {
   /** The message to be changed in place: a copy where the original is still needed. */
   changeable(isOriginalNeeded: boolean): KeptMessage {
     if (!isOriginalNeeded) return this.#bytes ? KeptMessage.of(this.message) : this;
-    return KeptMessage.of(readMessage(Message, this.#bytes ?? encoded((writer) => this.write(writer))));
+    return KeptMessage.of(this.#bytes ? readMessage(Message, this.#bytes) : copyOf(Message, this.message));
   }
+}
+
+/** What is replaced and never changed in place is shared, however long: an answer may have a message copied for each letter. */
+function copyOf<Of extends Schema>(schema: Of, message: MessageOf<Of>): MessageOf<Of>;
+function copyOf(schema: Schema, message: AnyMessage): AnyMessage {
+  const copy = Object.assign(newMessage(schema), message);
+  for (const plan of schema.plans) {
+    const inner = plan.schema && !plan.isList ? valueIn(copy, plan) : undefined;
+    if (plan.schema && inner !== undefined) setValue(copy, plan, copyOf(plan.schema, inner as AnyMessage));
+  }
+  return copy;
 }
 
 function glanceAt(bytes: Uint8Array): Glance {
