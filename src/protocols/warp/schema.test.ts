@@ -4,7 +4,9 @@ import { Message, ResponseEvent, type Schema, TaskContext } from './schema.ts';
 /** Field numbers as the upstream has them, written down apart from the schema. */
 const wireNumbers: Record<string, string> = {
   TaskContext: 'tasks 1',
-  Entry: 'key 1, value 2',
+  ModelTokensEntry: 'key 1, value 2',
+  InferenceUsageEntry: 'key 1, value 2',
+  ChargedUsageEntry: 'key 1, value 2',
   ResponseEvent: 'init 1, client_actions 2, finished 3',
   StreamInit: 'conversation_id 1, request_id 2',
   ClientActions: 'actions 1',

@@ -155,9 +155,9 @@ const many = <Value>(field: Field<Value>): Field<readonly NonNullable<Value>[]> 
 const oneOf = <const Members extends Readonly<Record<string, Field>>>(members: Members): Oneof<Members> => ({
   members,
 });
-/** A map, as the list that it is on the wire. */
+/** A map, as the list that it is on the wire. The log names what of it cannot be read. */
 const named = <Of extends Schema>(number: number, schema: Of) =>
-  many(one(number, define('Entry', { key: text(1), value: one(2, schema) })));
+  many(one(number, define(`${schema.name}Entry`, { key: text(1), value: one(2, schema) })));
 
 // The part of Warp's agent wire that is read here, and of that what is written again. All else travels through as unknown fields, and
 // `bytes` where the wire has a message are kept encoded on purpose: the echo returns them byte for byte. What only goes up,

@@ -55,6 +55,7 @@ describe('a field that cannot be read', () => {
     ['a cost that is a text', { finished: [[10, raw([1, 'much'])]] }, 'RequestCost.exact'],
     ['totals', { finished: [[11, broken]] }, 'StreamFinished.conversation_usage_metadata'],
     ['tokens by model', { finished: [[11, raw([6, broken])]] }, 'ConversationUsage.warp_token_usage'],
+    ['tokens of a model', { finished: [[11, raw([6, raw([2, broken])])]] }, 'ModelTokensEntry.value'],
     ['charges', { finished: [[13, broken]] }, 'StreamFinished.request_charges'],
     ['charges of a category', { finished: [[13, raw([1, broken])]] }, 'RequestCharges.usage_by_category'],
     ['a flag', { finished: [[9, 'yes']] }, 'StreamFinished.should_refresh_model_config'],
