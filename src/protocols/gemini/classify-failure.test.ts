@@ -99,9 +99,26 @@ it.each([
   [500, 'INTERNAL', 'An internal error has occurred.', [], 'upstream_unavailable'],
   [503, 'UNAVAILABLE', 'The model is overloaded. Please try again later.', [], 'model_unavailable'],
   [504, 'DEADLINE_EXCEEDED', 'The request timed out.', [], 'upstream_timeout'],
+  [529, 'UNAVAILABLE', 'Overloaded.', [], 'model_unavailable'],
 ] as const)('%i %s "%s" is understood', (code, status, message, details, expected) => {
   expect(failed(code, status, message, [...details]).code).toBe(expected);
 });
+
+it.each([
+  [400, 3, 'invalid_request', 'request'],
+  [401, 16, 'upstream_unauthorized', 'account'],
+  [503, 14, 'model_unavailable', 'model'],
+  [529, 200, 'model_unavailable', 'model'],
+  // Of a stream that began well, or of an answer with no status of a failure.
+  [200, 14, 'upstream_unavailable', 'upstream'],
+  [302, undefined, 'upstream_unavailable', 'upstream'],
+] as const)(
+  'goes by status %i where the error’s own number %s is no status of a failure',
+  (status, code, expected, fault) => {
+    const error = classify(status, { error: { code, message: 'No.', status: 'UNKNOWN' } });
+    expect(error).toMatchObject({ code: expected, fault });
+  },
+);
 
 it('passes the words of a refused request on, with the field at fault and the body for clients of the dialect', () => {
   const error = failed(400, 'INVALID_ARGUMENT', 'temperature is too high', [field]);

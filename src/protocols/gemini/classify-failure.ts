@@ -85,7 +85,8 @@ export function classifyStatus(
   const retryAfterMs = retryDelayIn(details) ?? given.retryAfterMs;
   const options = { ...given, cause, ...(retryAfterMs !== undefined && { retryAfterMs }) };
   const words = `${message} ${details.map(({ reason }) => reason).join(' ')}`;
-  const code = error.code ?? status ?? 500;
+  // Some servers give the number of gRPC there.
+  const code = [error.code, status].find((one = 0) => one >= 400) ?? 500;
   switch (code) {
     case 400:
       if (badKey.test(words)) return unauthorized(options);
