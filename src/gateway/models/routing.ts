@@ -79,8 +79,6 @@ export class Routes {
    * list that very name. Throws AppError `model_not_found`, or `invalid_request` for what no candidate takes.
    */
   async plan(request: RoutedRequest, turn?: RoutedTurn, random?: () => number): Promise<RoutePlan> {
-    const known = this.planNow(request, turn);
-    if (known) return known;
     const { poolWatch, sandbox } = this.#options;
     const { model: name, reasoning } = request;
     const reach = reachOf(turn?.client);
