@@ -101,7 +101,12 @@ class NetworkDispatcher extends BareDispatcher {
     const known = this.#pools.get(address);
     if (known) return known;
     const origin = new URL(address);
-    const pool = this.#pools.get(origin.origin) ?? new OriginPool({ ...this.#options, origin, maxStreams });
+    const here = this.#pools.get(origin.origin);
+    if (here) return here;
+    // What is not kept is not used again, and those who name the addresses may name a new one each time.
+    const onEmpty = () => this.#pools.delete(origin.origin);
+    const options = { ...this.#options, origin, maxStreams };
+    const pool = new OriginPool(this.#options.isKept ? options : { ...options, onEmpty });
     this.#pools.set(origin.origin, pool);
     if (this.#shutBy) pool.destroy(this.#shutBy);
     return pool;

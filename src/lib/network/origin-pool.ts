@@ -7,6 +7,8 @@ import { UnsentError } from './transport-errors.ts';
 
 export interface OriginPoolOptions extends OriginOptions {
   readonly connector: Connector;
+  /** Neither a connection nor a request is left. */
+  readonly onEmpty?: () => void;
 }
 
 /** The connections to one origin, and the requests that wait for one. */
@@ -107,6 +109,7 @@ export class OriginPool {
       this.#connecting -= 1;
       for (const request of this.#waiting.splice(0, share)) request.fail(error as Error);
       this.#connectAsNeeded();
+      this.#tellIfEmpty();
       return;
     }
     this.#connecting -= 1;
@@ -132,6 +135,11 @@ export class OriginPool {
   closed(connection: Connection): void {
     this.#connections.delete(connection);
     this.#sort(connection);
+    this.#tellIfEmpty();
+  }
+
+  #tellIfEmpty(): void {
+    if (this.#connections.size + this.#connecting + this.#waiting.length === 0) this.#options.onEmpty?.();
   }
 
   /** Puts a connection among those with room, or takes it out. */
