@@ -219,6 +219,17 @@ describe.each(Object.entries(databases))('limits counted in %s', (_name, open) =
     expect(waits).toBe(0);
   });
 
+  it('hold for the next turn when they were lowered, also below what runs or was taken ahead', async () => {
+    const { reserve } = await gateway(await open());
+    const key = keyWith({ parallel_turns: 3, requests_per_minute: 1_000 });
+    const running = [await reserve(key), await reserve(key)];
+    const lower = { ...key, limits: { budgets: [], parallel_turns: 1, requests_per_minute: 3 } };
+    await expect(reserve(lower)).rejects.toThrow('1 turns');
+    for (const turn of running) end(turn, 5);
+    end(await reserve(lower), 5);
+    await expect(reserve(lower)).rejects.toThrow('3 requests');
+  });
+
   it('count running turns, and free their places whatever became of them', async () => {
     const { reserve, used } = await gateway(await open());
     const key = keyWith({ parallel_turns: 2 });

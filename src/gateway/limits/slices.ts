@@ -123,6 +123,8 @@ export class Slice {
   /** Of those, what the sum of all gateways holds. */
   #said = { spent: 0, unknown: 0 };
   #latest: Omit<Grant, 'extra'> | undefined;
+  /** The database still counts as held here what a lower limit took. */
+  #hasGivenUp = false;
   /** What turns wait for. */
   waiting = 0;
   /** Of the monotonic clock. */
@@ -142,6 +144,7 @@ export class Slice {
     if (this.#latest)
       this.#latest = { ...this.#latest, available: this.#latest.available + limit - this.#limit };
     this.#limit = limit;
+    this.#fit();
   }
   get free(): number {
     return this.#held - this.#reserved;
@@ -179,9 +182,10 @@ export class Slice {
   get isKnown(): boolean {
     return this.#latest !== undefined;
   }
-  /** The database has not heard of all that was spent. */
+  /** The database has not heard of all that was spent or given up. */
   get isUnsaid(): boolean {
-    return this.#spent !== this.#said.spent || this.#unknown !== this.#said.unknown;
+    const { spent, unknown } = this.#said;
+    return this.#hasGivenUp || this.#spent !== spent || this.#unknown !== unknown;
   }
   get isHolding(): boolean {
     return this.#held > 0;
@@ -198,11 +202,13 @@ export class Slice {
     this.#held -= spent;
     this.#spent = Math.min(mostUnits, this.#spent + spent);
     if (isUnknown) this.#unknown += 1;
+    this.#fit();
   }
 
   /** What goes to the database. What is not kept must not be spent from now on, even if no answer comes. */
   ask(isBusy: boolean, share: number): SliceAsk {
     this.#held = Math.max(0, this.#held - this.#surplus(isBusy, share));
+    this.#hasGivenUp = false;
     return {
       limit: this.#limit,
       spent: this.#spent,
@@ -218,6 +224,17 @@ export class Slice {
     this.#held += extra;
     this.#said = { spent: ask.spent, unknown: ask.unknown };
     this.#latest = { ...latest, available: latest.available + this.#limit - ask.limit };
+    this.#fit();
+  }
+
+  /** Gives up what is free of a limit that was passed, or lowered below what is held. */
+  #fit(): void {
+    const { available = 0 } = this.#latest ?? {};
+    const given = Math.min(Math.max(0, this.free), Math.max(0, -available));
+    if (!this.#latest || given === 0) return;
+    this.#held -= given;
+    this.#latest = { ...this.#latest, available: available + given };
+    this.#hasGivenUp = true;
   }
 
   /** What is free and should be another gateway's. */
