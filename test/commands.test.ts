@@ -95,7 +95,7 @@ it('shows who holds what, and frees what a program that is gone holds, though no
     'The session is over; accounts that came free: 1.\n',
   );
   expect(await place.command('pool sessions')).toBe('No session holds an account.\n');
-}, 90_000);
+});
 
 it('a socket that a killed process left is no hindrance, and one of another process is found', async () => {
   const place = await workplace(await onPostgres());
@@ -139,7 +139,7 @@ it('wait for commands that came before, longer than for a service', async () => 
   expect(await done).toMatch(/service running +no/);
 });
 
-it('know of a pool elsewhere that has the same PostgreSQL database open', { timeout: 90_000 }, async () => {
+it('know of a pool elsewhere that has the same PostgreSQL database open', async () => {
   const shared = { ...(await onPostgres()), MASTER_KEY: 'ab'.repeat(32) };
   const there = await workplace(shared);
   const here = await workplace(shared);

@@ -131,4 +131,4 @@ test('a frozen PostgreSQL fails what needs it within seconds, nothing else, and 
   });
   expect(warm.output().match(/cannot be reached/g)?.length).toBeLessThan(6);
   expect(await warm.kill('SIGTERM')).toBe(0);
-}, 180_000);
+});

@@ -227,9 +227,7 @@ async function installation() {
   return { folder, echo, environment, databaseUrl };
 }
 
-it('nothing that repeats a secret makes it appear anywhere, whatever holds it', {
-  timeout: 240_000,
-}, async () => {
+it('nothing that repeats a secret makes it appear anywhere, whatever holds it', async () => {
   const { folder, echo, environment, databaseUrl } = await installation();
   const said: string[] = [];
   const services = await startProcess(['serve'], environment, folder);

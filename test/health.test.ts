@@ -195,14 +195,10 @@ describe.each(['inside', 'http'] as const)('with the pool %s', (mode) => {
     async (one) => {
       const service = await start(mode);
       const end = await one.arrange(service);
-      const degraded = await eventually(
-        'the gateway is degraded',
-        async () => {
-          const health = await service.health();
-          return health['status'] === 'degraded' && one.reason.test(String(health['reason'])) && health;
-        },
-        30_000,
-      );
+      const degraded = await eventually('the gateway is degraded', async () => {
+        const health = await service.health();
+        return health['status'] === 'degraded' && one.reason.test(String(health['reason'])) && health;
+      });
       if (one.turn) {
         const [status, code, message = one.reason] = one.turn;
         const said = await service.turn();
@@ -215,11 +211,7 @@ describe.each(['inside', 'http'] as const)('with the pool %s', (mode) => {
       else expect(pool).not.toHaveProperty('reason');
 
       await end();
-      await eventually(
-        'the gateway is well again',
-        async () => (await service.health())['status'] === 'ok',
-        30_000,
-      );
+      await eventually('the gateway is well again', async () => (await service.health())['status'] === 'ok');
       expect(await service.health()).not.toHaveProperty('reason');
       expect((await service.turn()).status).toBe(200);
       expect(await service.health('pool')).toMatchObject({ status: 'ok' });

@@ -213,9 +213,7 @@ test('a gateway that is stopped in order frees the key of a turn it could not en
   expect(vendor.turns).toHaveLength(2);
 });
 
-test('two gateways on one database run a turn once, and a killed one is not replaced', {
-  timeout: 120_000,
-}, async () => {
+test('two gateways on one database run a turn once, and a killed one is not replaced', async () => {
   const { vendor, folder, environment, send } = await vendorAndFolder();
   const shared = { ...environment, KEEP_URL: await newDatabase(), DATABASE_URL: await newDatabase() };
   const first = await startProcess(['serve'], shared, folder);

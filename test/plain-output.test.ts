@@ -38,9 +38,7 @@ function ask(url: string, headers: Record<string, string>, body: string): Promis
   });
 }
 
-it('neither a terminal nor a log gets anything from outside that it would obey', {
-  timeout: 240_000,
-}, async () => {
+it('neither a terminal nor a log gets anything from outside that it would obey', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'warp2api-plain-'));
   onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
   mkdirSync(join(folder, 'drop'));

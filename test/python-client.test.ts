@@ -8,7 +8,7 @@ import { servicesForTest } from './support/services.ts';
 
 const root = resolve(import.meta.dirname, '..');
 const python = usePython();
-const timeout = 150_000;
+const timeout = 240_000;
 
 describe('the Python client', () => {
   it.concurrent(

@@ -88,7 +88,7 @@ async function dieOver(step: string): Promise<void> {
 
 const seen = () => sandbox.tokens.account(email);
 
-describe('a pool killed over a refresh', { timeout: 120_000 }, () => {
+describe('a pool killed over a refresh', () => {
   test.each(['begun', 'committed'])('at "%s" works as soon as it is back', async (step) => {
     await dieOver(step);
     const pool = await startPool();

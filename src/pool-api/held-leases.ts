@@ -318,12 +318,13 @@ export class HeldLeases {
   /** Takes over what the session holds by the last word of the pool. */
   #sync(session: HeldSession): void {
     const gone = new Set([...this.#leases].filter((lease) => lease.session === session));
+    let hasGrown = false;
     for (const account of session.accounts) {
       let lease = [...gone].find(
         (one) => one.account.id === account.id && one.account.fence === account.fence,
       );
       lease ??= newLease(session, account, this.#timing.monotonic(), !this.#recovering.has(account));
-      gone.delete(lease);
+      hasGrown ||= !gone.delete(lease) || account.slots > lease.account.slots;
       this.#leases.add(lease);
       lease.account = account;
       lease.freshUntil = session.freshUntil(account);
@@ -337,6 +338,7 @@ export class HeldLeases {
       this.#leases.delete(lost);
     }
     this.#changed();
+    if (hasGrown) this.#waiting.forgetPace();
   }
 
   /** New turns wait until the account is known as it is now; a call that is running may tell what it was before. */

@@ -61,6 +61,12 @@ class Line {
     }
   }
 
+  /** The pool has just lent more: how long that took is not how long places take to come free. */
+  forgetPace(now: number): void {
+    this.#paced = 0;
+    this.#since = now;
+  }
+
   countOf(client: string): number {
     return this.byClient.get(client)?.size ?? 0;
   }
@@ -125,6 +131,11 @@ export class WaitingTurns {
   /** Something has changed about what is held. */
   handOut(held: HeldLeases): void {
     for (const line of this.#lines.values()) if (line.size > 0) line.handOut(held, this.#timing.monotonic());
+  }
+
+  /** The pool has lent more than before, and it has been handed out. */
+  forgetPace(): void {
+    for (const line of this.#lines.values()) line.forgetPace(this.#timing.monotonic());
   }
 
   /** The pool may lend this account now, which it was not asked for. */

@@ -1,13 +1,9 @@
 import { expect, vi } from 'vitest';
 
-// Tests that start several processes or have a database do much.
+// Tests that start several processes, build the package, have a database or share a browser with others do much.
 if (/\/test\/|\.contract\.test\.ts$/.test(expect.getState().testPath ?? '')) {
-  vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 });
+  vi.setConfig({ testTimeout: 240_000, hookTimeout: 240_000 });
 }
-
-// Those of the admin page share a browser with the others, which draws on the same processors as what it shows.
-if (/(-page|-journey|pictures)\.test\.ts$/.test(expect.getState().testPath ?? ''))
-  vi.setConfig({ testTimeout: 240_000 });
 
 // vi.waitFor gives up after a second unless a call says otherwise, and no setting changes that. A busy machine takes longer.
 const { waitFor } = vi;

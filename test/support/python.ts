@@ -46,7 +46,7 @@ export function usePython(): TestPython {
     await run(python, ['-c', installBoth, libraries, installed, pythonPackage]);
   }, 180_000);
   return {
-    async run(words, { environment = {}, cwd, timeoutMs = 20_000 } = {}) {
+    async run(words, { environment = {}, cwd, timeoutMs = 60_000 } = {}) {
       const env = {
         PATH: process.env['PATH'],
         HOME: process.env['HOME'],

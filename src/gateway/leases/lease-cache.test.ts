@@ -774,6 +774,20 @@ describe('turns that wait for a place', () => {
     expect(cache.waiting).toBe(0);
   });
 
+  it('are not refused for the time that the pool takes to lend what they wait for', async () => {
+    await pool.add('one', { capacity: 64 });
+    const answersLate = { get: () => new Promise<void>((resolve) => clock.after(2_000, resolve)) };
+    Object.defineProperty(pool, 'gate', answersLate);
+    const early = Array.from({ length: 50 }, () => start());
+    await clock.advance(8_500);
+    expect(early.filter(({ lease }) => lease)).toHaveLength(8);
+    const late = start();
+    await settled();
+    expect(late.error).toBeUndefined();
+    Object.defineProperty(pool, 'gate', { value: undefined });
+    await clock.advance(60_000);
+  });
+
   it('are refused at once where no place can come free in time, with the time it would take', async () => {
     let [lease] = await bothTaken();
     // A place comes free every three seconds.
