@@ -7,7 +7,9 @@ import {
   actions,
   add,
   append,
+  appendText,
   begin,
+  childTask,
   createTask,
   finished,
   init,
@@ -141,6 +143,14 @@ it.each<[string, string, () => readonly Uint8Array[]]>([
     () => [
       actions(add('T', output('m', 'x'.repeat(2_000_000)))),
       actions(...many(2_002, (index) => (index % 2 === 0 ? begin : rollback))),
+    ],
+  ],
+  [
+    'the answer asks for too many steps',
+    'a long text of an agent within that is put back after each letter',
+    () => [
+      actions(createTask(childTask('N', 'T')), add('N', output('m', 'x'.repeat(2_000_000)))),
+      actions(...many(3_003, (index) => [begin, appendText('N', 'm', 'x'), rollback][index % 3] ?? begin)),
     ],
   ],
   [

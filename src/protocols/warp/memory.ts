@@ -151,6 +151,11 @@ export class KeptMessage {
     else writeFields(writer, Message, this.message);
   }
 
+  /** What a copy takes: one of a message that was changed before shares its texts. */
+  get bytesToRead(): number {
+    return this.#bytes?.length ?? 0;
+  }
+
   /** The message to be changed in place: a copy where the original is still needed. */
   changeable(isOriginalNeeded: boolean): KeptMessage {
     if (!isOriginalNeeded) return this.#bytes ? KeptMessage.of(this.message) : this;

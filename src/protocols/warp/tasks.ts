@@ -49,6 +49,8 @@ interface Snapshot {
 const mostSteps = 20_000_000;
 /** To hold one more, which takes memory for as long as the answer lasts, or to copy one. */
 const stepsAMessage = 50;
+/** To read a message again, since it is changed where a rollback may want it back. */
+const bytesAStep = 100;
 
 /** The tasks of one conversation as the upstream tells us to keep them. */
 export class ConversationTasks {
@@ -148,7 +150,9 @@ export class ConversationTasks {
   /** The message for changing in place; a copy when a snapshot still needs the original. */
   writable(held: HeldMessage): Message {
     void held.shown;
-    held.content = held.content.changeable(held.epoch !== this.#epoch);
+    const isOriginalNeeded = held.epoch !== this.#epoch;
+    if (isOriginalNeeded) this.spend(Math.ceil(held.content.bytesToRead / bytesAStep));
+    held.content = held.content.changeable(isOriginalNeeded);
     held.epoch = this.#epoch;
     return held.content.message;
   }
