@@ -350,7 +350,7 @@ function listenError(error: unknown, host: string, port: number, setting: string
 }
 
 /** Lets the pool's server of this process answer what came to the gateway, as if it had come to the pool's port. */
-export async function insidePoolDoor(server: FastifyInstance): Promise<PoolDoor> {
+async function insidePoolDoor(server: FastifyInstance): Promise<PoolDoor> {
   await server.ready();
   return (request, reply) => {
     reply.hijack();

@@ -26,7 +26,7 @@ interface SentBlock {
   readonly deltas: readonly object[];
 }
 
-export function event(type: string, fields: object): string {
+function event(type: string, fields: object): string {
   return `event: ${type}\ndata: ${JSON.stringify({ type, ...fields })}\n\n`;
 }
 

@@ -31,7 +31,7 @@ export function answerFromPool<Given extends unknown[]>(
   });
 }
 
-export function formatJson(value: unknown): string {
+function formatJson(value: unknown): string {
   return `${plainJson(JSON.stringify(value, null, 2))}\n`;
 }
 

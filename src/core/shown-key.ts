@@ -29,7 +29,7 @@ const timeZone = z.string().refine(isTimeZone, {
   message: 'must be a time zone by its IANA name, such as Europe/Berlin',
 });
 
-export const keyLimits = z.strictObject({
+const keyLimits = z.strictObject({
   requests_per_minute: most.optional(),
   tokens_per_minute: most.optional(),
   parallel_turns: most.optional(),

@@ -45,7 +45,7 @@ export function migrate(database: DatabaseSync, migrations: readonly Migration[]
 }
 
 /** The steps a database of that version lacks; 0 for a new one. Throws DatabaseError `database_too_new`, or `database_unusable` for one of before the first step. */
-export function pendingMigrations(migrations: readonly Migration[], version: number): readonly Migration[] {
+function pendingMigrations(migrations: readonly Migration[], version: number): readonly Migration[] {
   const newest = migrations.at(-1)?.version ?? 0;
   if (version > newest) {
     throw new DatabaseError(

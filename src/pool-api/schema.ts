@@ -28,7 +28,7 @@ const accountId = z.string().min(1).max(128);
 const providerName = z.string().regex(providerNamePattern, 'must be a provider name such as "warp"');
 
 export const defaultCapacity = 16;
-export const maxWaitMs = 60_000;
+const maxWaitMs = 60_000;
 
 /** Means "ensure": afterwards the session holds `count` live leases that match. */
 export const allocateRequest = z
@@ -122,7 +122,7 @@ export type ReleaseAnswer = z.infer<typeof releaseAnswer>;
 export const mostUsage = 1_000_000_000;
 export const mostReportedTurns = 1_000_000;
 
-export const reportedUsage = z.strictObject({
+const reportedUsage = z.strictObject({
   input_tokens: z.int().min(0).max(mostUsage).optional(),
   output_tokens: z.int().min(0).max(mostUsage).optional(),
   credits: z.number().min(0).max(mostUsage).optional(),

@@ -134,7 +134,7 @@ export function createPostForm(http: ProviderHttp, userAgent: string): PostForm 
  * A refusal by the page of a proxy or a captive portal: the token host never saw the token. Throws TokenError `unsent`.
  * Behind any other page the host may have answered.
  */
-export function mustBeOfHost(answer: Awaited<ReturnType<ProviderHttp>>, host: string): void {
+function mustBeOfHost(answer: Awaited<ReturnType<ProviderHttp>>, host: string): void {
   const isRefusal = answer.status >= 300 && answer.status < 500;
   if (!isRefusal || readFailedAnswer(answer).form !== 'page') return;
   throw new TokenError(
@@ -144,7 +144,7 @@ export function mustBeOfHost(answer: Awaited<ReturnType<ProviderHttp>>, host: st
 }
 
 /** What a failed exchange says about the token that was sent. */
-export function asTokenError(error: unknown, host: string): TokenError {
+function asTokenError(error: unknown, host: string): TokenError {
   if (error instanceof TokenError) return error;
   if (isSurelyUnsent(error)) {
     const reason = unsentIn(error)?.message ?? 'Check the address and the network.';

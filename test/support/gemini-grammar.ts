@@ -107,7 +107,7 @@ function readResponses(responses: readonly Fields[]): ReadAnswer {
   return { ...said(), end, ...(usage && { usage }) };
 }
 
-export function readGeminiUsage(usage: Fields): ReadUsage {
+function readGeminiUsage(usage: Fields): ReadUsage {
   const input = countAt(usage, 'promptTokenCount');
   // Those of the thoughts are counted apart in this dialect.
   const thoughts = 'thoughtsTokenCount' in usage ? countAt(usage, 'thoughtsTokenCount') : 0;

@@ -167,7 +167,7 @@ const lonely = new Set([
   'endless',
 ]);
 
-export const modelOf = (name: string) => (name === 'plain' ? 'sandbox' : `sandbox-${name}`);
+const modelOf = (name: string) => (name === 'plain' ? 'sandbox' : `sandbox-${name}`);
 
 interface Chunk {
   choices?: { delta: { content?: string }; finish_reason: string | null }[];

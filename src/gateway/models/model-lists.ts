@@ -270,7 +270,7 @@ export interface ModelUnion {
 }
 
 /** More than any vendor has; every request looks through them. */
-export const mostModels = 1_000;
+const mostModels = 1_000;
 
 /** By model: accounts that list it and to which the provider has refused it. */
 type RefusedModels = ReadonlyMap<string, ReadonlySet<string>>;

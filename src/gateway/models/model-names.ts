@@ -201,13 +201,13 @@ export class ModelNames {
 }
 
 /** The list with its provider in front of each name. */
-export function prefixed(provider: UpstreamProvider, { models, withheld }: ModelList) {
+function prefixed(provider: UpstreamProvider, { models, withheld }: ModelList) {
   const withPrefix = (model: ProviderModel) => ({ ...model, id: `${provider.name}/${model.id}` });
   return { models: models.map(withPrefix), withheld: withheld.map(withPrefix) };
 }
 
 /** The refusal of a name that leads to no model, with names like it, or with the reason why a model is kept back. */
-export function modelNotFound(
+function modelNotFound(
   name: string,
   { models, withheld }: Pick<ModelUnion, 'models' | 'withheld'>,
   aliases: readonly string[],
@@ -230,7 +230,7 @@ export function modelNotFound(
 }
 
 /** With STRICT_MODELS a name counts only once some account has listed its models. */
-export function modelsUnknown(name: string): AppError {
+function modelsUnknown(name: string): AppError {
   return new AppError(
     'model_unavailable',
     `No account could be asked for its models yet, so whether there is a model "${name}" is not known (STRICT_MODELS): try again in a moment; GET /health tells how the pool is doing.`,

@@ -375,7 +375,7 @@ export class RecordedAnswer extends Writable {
   }
 }
 
-export function isEventStream(headers: AnswerRecord['headers']): boolean {
+function isEventStream(headers: AnswerRecord['headers']): boolean {
   return String(headers['content-type'] ?? '').startsWith('text/event-stream');
 }
 

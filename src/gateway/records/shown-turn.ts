@@ -286,7 +286,7 @@ function attemptName({ route, accountId }: NotedAttempt): string {
 }
 
 /** As commands name an account. */
-export function shortId(accountId: string): string {
+function shortId(accountId: string): string {
   return accountId.slice(0, 12);
 }
 

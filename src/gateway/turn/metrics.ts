@@ -241,6 +241,6 @@ export function createGatewayMetrics(options: {
   };
 }
 
-export function familyOf(model: string): string {
+function familyOf(model: string): string {
   return families.exec(model.slice(model.lastIndexOf('/') + 1))?.[0].toLowerCase() ?? 'other';
 }

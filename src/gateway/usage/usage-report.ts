@@ -89,7 +89,7 @@ export class TooManyRows extends Error {
 }
 
 /** Below how many milliseconds this share of the turns had their first content; undefined where none had any. */
-export function quantileOf(sums: ReportRow['sums'], share: number): number | undefined {
+function quantileOf(sums: ReportRow['sums'], share: number): number | undefined {
   const counts = figures.filter(({ isTime }) => isTime).map(({ name }) => sums.get(name) ?? 0);
   const all = counts.reduce((sum, count) => sum + count, 0);
   if (all === 0) return undefined;

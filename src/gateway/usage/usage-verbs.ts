@@ -41,7 +41,7 @@ const recordsAtOnce = 100;
 const seriesAtOnce = 20;
 
 /** Removes a portion of what is too old or too much; answers whether there is more. */
-export function createPruneUsage(db: Database): (now: number, bounds: UsageBounds) => Promise<boolean> {
+function createPruneUsage(db: Database): (now: number, bounds: UsageBounds) => Promise<boolean> {
   /** The series whose sums are looked at next. */
   let seriesFrom = 0;
   return async (now, { keptMs, maxBytes }) => {

@@ -210,7 +210,7 @@ export function bodyCodings(header: string | undefined, onUnknown: () => void): 
  * comes. Few bodies are decompressed at a time, each once it is here whole, so that neither many small ones that become large
  * nor a slow client take all memory and every thread. Throws HttpFault, and what `take` throws.
  */
-export async function decompress(
+async function decompress(
   parts: readonly Buffer[],
   codings: readonly Coding[],
   limit: number,

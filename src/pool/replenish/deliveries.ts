@@ -21,7 +21,7 @@ const linesAtOnce = 8;
 const leftBehindMs = 600_000;
 
 /** Credentials that a program outside has just handed out, perhaps only this once. */
-export class Deliveries {
+class Deliveries {
   readonly #source: string;
   readonly #tools: SourceTools;
   readonly #facts: Facts<z.infer<typeof delivery>>;

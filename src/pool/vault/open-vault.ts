@@ -165,7 +165,7 @@ export function newKey(): Uint8Array {
 }
 
 /** 64 hex digits, or base64 of 32 bytes. Throws VaultError, naming where it came from. */
-export function parseKey(text: string, source: string): Uint8Array {
+function parseKey(text: string, source: string): Uint8Array {
   const key = text.trim();
   if (/^[0-9a-fA-F]{64}$/.test(key)) return Buffer.from(key, 'hex');
   if (/^[A-Za-z0-9+/_-]{43}=?$/.test(key)) {

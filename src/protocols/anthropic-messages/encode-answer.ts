@@ -20,7 +20,7 @@ const stopReasons: Record<FinishReason, string> = {
 };
 
 /** How an answer ended. `refusal`: what the model said instead of one, which the dialect has no other place for than its text. */
-export function endOf(
+function endOf(
   { reason, stopSequence = null }: { readonly reason: FinishReason; readonly stopSequence?: string | null },
   refusal: string,
 ) {
@@ -36,7 +36,7 @@ export function endOf(
 }
 
 /** As a search on the web would tell it. Only the provider could fill in the index. */
-export function encodeCitation({ url, title }: Citation): object {
+function encodeCitation({ url, title }: Citation): object {
   const type = 'web_search_result_location';
   return { type, url, title: title ?? null, cited_text: '', encrypted_index: '' };
 }
@@ -91,7 +91,7 @@ export function encodeMessagesAnswer(
   });
 }
 
-export function encodeUsage(usage: Usage | undefined) {
+function encodeUsage(usage: Usage | undefined) {
   const cached = usage?.cachedInputTokens ?? 0;
   const written = usage?.cacheWriteTokens ?? 0;
   return {

@@ -112,7 +112,7 @@ interface MarkedRequest {
  * this one has written. Of a client's own marks the last ones stay, and none lives longer than one before it: Anthropic refuses
  * that.
  */
-export function placeMarks({ tools, system, messages }: MarkedRequest, isAutomatic: boolean): void {
+function placeMarks({ tools, system, messages }: MarkedRequest, isAutomatic: boolean): void {
   const marked: Markable[] = [];
   const gather = (blocks: readonly Markable[]): void => {
     for (const block of blocks) if (block.cache_control !== undefined) marked.push(block);

@@ -91,7 +91,7 @@ const integer = { type: 'integer' } as const;
 const point = { type: 'array', items: integer, minItems: 2, maxItems: 2 } as const;
 
 /** By kind. The schemas are those of Anthropic's documentation, "Tool reference". */
-export const clientTools: Readonly<Record<string, (tool: TypedTool) => ClientTool>> = {
+const clientTools: Readonly<Record<string, (tool: TypedTool) => ClientTool>> = {
   bash: () => ({
     name: 'bash',
     description: 'Runs commands in a bash session that lasts for the whole conversation.',

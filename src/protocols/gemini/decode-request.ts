@@ -153,7 +153,7 @@ function reasoningOf(thinking: GenerationConfig['thinkingConfig']): Reasoning {
 }
 
 /** Throws AppError `invalid_request` for tools and choices that cannot be carried. */
-export function offeredTools({
+function offeredTools({
   tools: asked,
   toolConfig,
 }: Pick<GenerateRequest, 'tools' | 'toolConfig'>): OfferedTools {

@@ -30,7 +30,7 @@ const finishReasons: Record<FinishReason, string> = {
 };
 
 /** The dialect has no other word for a refusal, and its text would pass for an answer. */
-export function finishReasonOf(reason: FinishReason, refusal: string): string {
+function finishReasonOf(reason: FinishReason, refusal: string): string {
   return finishReasons[refusal === '' ? reason : 'content-filter'];
 }
 
@@ -63,7 +63,7 @@ export function encodeGeminiAnswer(
 }
 
 /** A filter that let nothing through, as Google reports it: without a candidate. */
-export const blockedPrompt = { promptFeedback: { blockReason: 'SAFETY' } } as const;
+const blockedPrompt = { promptFeedback: { blockReason: 'SAFETY' } } as const;
 
 /** Several answers to one request; `usage` is that of all. */
 export function encodeGeminiAnswers(
@@ -112,26 +112,23 @@ function partsOf(
 }
 
 /** Calls have no other form than the whole one: what a limit cut is not to be run. */
-export function wholeCalls<Call extends ToolCall>(
-  calls: readonly Call[],
-  reason: FinishReason,
-): readonly Call[] {
+function wholeCalls<Call extends ToolCall>(calls: readonly Call[], reason: FinishReason): readonly Call[] {
   return reason === 'length' ? calls.filter((call) => parseJson(call.arguments) !== undefined) : calls;
 }
 
-export function functionCallOf({ id, name, arguments: text }: ToolCall): object {
+function functionCallOf({ id, name, arguments: text }: ToolCall): object {
   return { id, name, args: argumentsObject(text) };
 }
 
 /** What the text was found by. */
-export function groundingOf(citations: readonly Citation[]): object {
+function groundingOf(citations: readonly Citation[]): object {
   if (citations.length === 0) return {};
   const chunks = citations.map(({ url: uri, title = uri }) => ({ web: { uri, title } }));
   return { groundingMetadata: { groundingChunks: chunks } };
 }
 
 /** What every response ends with. */
-export function tailOf({ id, model }: AnswerIdentity, usage: Usage | undefined) {
+function tailOf({ id, model }: AnswerIdentity, usage: Usage | undefined) {
   return {
     ...(usage && { usageMetadata: encodeUsage(usage) }),
     modelVersion: model,

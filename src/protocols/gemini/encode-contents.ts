@@ -116,14 +116,14 @@ function filesOf({ images = [], documents = [] }: ToolResultPart): InputPart[] {
 export const madeIdPrefix = 'gemini-';
 
 /** The parts of an answer, each signature with the part that it came with. `model`: the one that gets them. */
-export function encodeModelParts(parts: readonly AssistantPart[], model: string): object[] {
+function encodeModelParts(parts: readonly AssistantPart[], model: string): object[] {
   const encoder = new ModelPartsEncoder(parts, model);
   for (const part of parts) encoder.add(part);
   return encoder.end();
 }
 
 /** Of a call or its result, where Gemini knows it. */
-export function idOf(id: string): { readonly id?: string } {
+function idOf(id: string): { readonly id?: string } {
   return id.startsWith(madeIdPrefix) ? {} : { id };
 }
 

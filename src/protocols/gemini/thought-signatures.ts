@@ -43,7 +43,7 @@ export function signatureOfCall(proof: ReasoningProof, id: string): string | und
 }
 
 /** The signature that came last, for a client that gives it back with its part. */
-export function lastSignature(proof: ReasoningProof): string | undefined {
+function lastSignature(proof: ReasoningProof): string | undefined {
   return readProof(proof)?.signed.at(-1)?.signature;
 }
 

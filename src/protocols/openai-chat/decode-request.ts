@@ -101,7 +101,7 @@ interface ChatTools extends OfferedTools {
 }
 
 /** Throws AppError `invalid_request` for tools and choices that cannot be carried. */
-export function offeredTools({ tools: asked, tool_choice: given }: ChatRequest): ChatTools {
+function offeredTools({ tools: asked, tool_choice: given }: ChatRequest): ChatTools {
   const tools: Tool[] = [];
   const customTools = new Set<string>();
   const leftOut: LeftOutTool[] = [];

@@ -12,7 +12,7 @@ import { customInput } from '../shared/tools.ts';
 import type { ChatOptions } from './decode-request.ts';
 import { carriedDetails } from './reasoning-details.ts';
 
-export const finishReasons: Record<FinishReason, string> = {
+const finishReasons: Record<FinishReason, string> = {
   stop: 'stop',
   length: 'length',
   'tool-calls': 'tool_calls',
@@ -71,11 +71,11 @@ function encodeCall({ id, name, arguments: text }: CollectedTurn['toolCalls'][nu
     : { id, type: 'function', function: { name, arguments: text } };
 }
 
-export function encodeCitation({ url, title = url, start = 0, end = 0 }: Citation): object {
+function encodeCitation({ url, title = url, start = 0, end = 0 }: Citation): object {
   return { type: 'url_citation', url_citation: { url, title, start_index: start, end_index: end } };
 }
 
-export function encodeUsage(usage: Usage) {
+function encodeUsage(usage: Usage) {
   return {
     prompt_tokens: usage.inputTokens,
     completion_tokens: usage.outputTokens,

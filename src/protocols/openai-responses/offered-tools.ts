@@ -299,7 +299,7 @@ function leftOutOf(choice: NamedChoice, tools: OfferedTools): LeftOutTool | unde
 }
 
 /** The one name of a function of a namespace. */
-export function upstreamName(name: string, namespace: string | null | undefined): string {
+function upstreamName(name: string, namespace: string | null | undefined): string {
   return namespace ? `${namespace}__${name}` : name;
 }
 

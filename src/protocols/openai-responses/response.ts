@@ -56,7 +56,7 @@ export function endOf(reason: FinishReason): {
 }
 
 /** An error as a failed response tells it; there every one has a code. */
-export function responseError(error: AppError): { code: string; message: string } {
+function responseError(error: AppError): { code: string; message: string } {
   const code = error.openaiCode ?? (error.status < 500 ? 'invalid_prompt' : 'server_error');
   return { code, message: error.message };
 }

@@ -10,7 +10,7 @@ export type ReadItem = ReadEntry<InputItem>;
  * specification.
  */
 
-export const textPart = z.looseObject({
+const textPart = z.looseObject({
   type: z.enum(['input_text', 'output_text', 'text', 'summary_text', 'reasoning_text']),
   text: z.string(),
 });

@@ -40,7 +40,7 @@ const currentModels = [
 ];
 
 /** Of Anthropic itself, wherever it is reached. */
-export const anthropicName = 'anthropic';
+const anthropicName = 'anthropic';
 
 export interface AnthropicServer {
   readonly name: string;

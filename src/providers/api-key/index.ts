@@ -67,7 +67,7 @@ export interface ApiKeyProviderOptions {
 }
 
 /** A vendor's plain keys, kept and lent for programs that speak to the vendor themselves. */
-export function createApiKeyProvider(options: ApiKeyProviderOptions): Provider {
+function createApiKeyProvider(options: ApiKeyProviderOptions): Provider {
   const { name, checkUrl, http, userAgent } = options;
   const authHeaders = options.authHeaders ?? ((key: string) => ({ authorization: `Bearer ${key}` }));
   return {

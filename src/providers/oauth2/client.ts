@@ -39,18 +39,18 @@ export function askForToken(
   });
 }
 
-export function clientForm({ clientId, clientSecret }: Oauth2Settings): Readonly<Record<string, string>> {
+function clientForm({ clientId, clientSecret }: Oauth2Settings): Readonly<Record<string, string>> {
   return { client_id: clientId, ...(clientSecret !== undefined && { client_secret: clientSecret }) };
 }
 
 /** The error's word of a refusal (RFC 6749, section 5.2). */
-export function errorWord({ status, body }: TokenAnswer): string | undefined {
+function errorWord({ status, body }: TokenAnswer): string | undefined {
   const word = status >= 400 && status < 500 ? body?.['error'] : undefined;
   return typeof word === 'string' && /^[a-z_]{1,40}$/.test(word) ? word : undefined;
 }
 
 /** What an answer without what was asked for says about the token that was sent. */
-export function failureOf(answer: TokenAnswer, host: string, advice: string): TokenError {
+function failureOf(answer: TokenAnswer, host: string, advice: string): TokenError {
   const word = errorWord(answer);
   const said = word === undefined ? `${answer.status}` : `${answer.status} ${word}`;
   if (word === 'invalid_grant')

@@ -326,7 +326,7 @@ export const imageLimits: ImageLimits = { maxCount: 5 };
  * One turn as one run, the whole conversation in its prompt. Throws AppError `invalid_request` naming what a run cannot
  * carry.
  */
-export function runBodyOf(
+function runBodyOf(
   request: TurnRequest,
   options: { readonly name: string; readonly environmentId: string | undefined },
 ): RunBody {

@@ -4,7 +4,7 @@ import { noProxies } from '../../lib/network/proxy-rules.ts';
 import { createProviderHttp } from '../http.ts';
 
 /** The way to vendors as programs have it, without a proxy. */
-export const testNetwork = createNetwork({
+const testNetwork = createNetwork({
   proxies: noProxies,
   clock: systemClock,
   userAgent: 'warp2api/test',

@@ -136,7 +136,7 @@ const adviceByFailure: Partial<Record<TokenFailure, string>> = {
 };
 
 /** The tokens of a 200. Throws TokenError `unknown` where it holds none: one may have been issued anyway. */
-export function readGrant(answer: TokenAnswer, host: string, now: number): TokenGrant {
+function readGrant(answer: TokenAnswer, host: string, now: number): TokenGrant {
   const body = answer.body ?? {};
   const bearer = textField(body, 'id_token', 'idToken');
   if (bearer === undefined) {
@@ -152,7 +152,7 @@ export function readGrant(answer: TokenAnswer, host: string, now: number): Token
 }
 
 /** What an answer other than 200 means for the token. */
-export function failureOf(answer: TokenAnswer, host: string): TokenError {
+function failureOf(answer: TokenAnswer, host: string): TokenError {
   const word = wordOf(answer);
   const failure = word === undefined ? undefined : ownValue(failureByWord, word);
   if (failure !== undefined) {
@@ -163,7 +163,7 @@ export function failureOf(answer: TokenAnswer, host: string): TokenError {
 }
 
 /** The host would not take the question at all: it says nothing of the token, and has issued none. */
-export function isAboutTheHost(answer: TokenAnswer): boolean {
+function isAboutTheHost(answer: TokenAnswer): boolean {
   const word = wordOf(answer);
   const isAboutTheToken = word !== undefined && ownValue(failureByWord, word) !== undefined;
   return [403, 404, 405].includes(answer.status) && !isAboutTheToken;

@@ -307,7 +307,7 @@ export async function lastAttempt(tx: Transaction, id: string): Promise<number |
 }
 
 /** An account that is removed and added again has not become another one at its provider. */
-export async function rememberLastAttempt(tx: Transaction, id: string): Promise<void> {
+async function rememberLastAttempt(tx: Transaction, id: string): Promise<void> {
   const endedAt = await lastAttempt(tx, id);
   if (endedAt === null) return;
   await tx.db.run(

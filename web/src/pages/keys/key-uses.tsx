@@ -7,7 +7,7 @@ type KeyUse = ShownKey['uses'][number];
 
 const nearShare = 0.8;
 
-export function shareOf({ used, limit }: KeyUse): number {
+function shareOf({ used, limit }: KeyUse): number {
   return limit > 0 ? used / limit : 1;
 }
 
@@ -56,7 +56,7 @@ function amount(meter: KeyUse['meter'], value: number): string {
   return value >= 100_000 ? shownCompact(value) : shownNumber(value, 2);
 }
 
-export function useName({ meter, window }: Pick<KeyUse, 'meter' | 'window'>): string {
+function useName({ meter, window }: Pick<KeyUse, 'meter' | 'window'>): string {
   const text = keysText();
   const names = {
     requests: text.meterRequests,
