@@ -17,7 +17,7 @@ import { median, quantile, ratios, show, showSpread, table } from './figures.ts'
 import { openStreams, runLoad } from './load.ts';
 import { cpuUs, residentKib } from './proc.ts';
 import { addAccount, createPrograms, nodeOptions, type Program, urlOf } from './programs.ts';
-import { fillPostgres, fillSqlite, measureStores, type StoreFigures } from './stores.ts';
+import { fillPostgres, fillSqlite, measureStores, showStores } from './stores.ts';
 import {
   clientRequests,
   faultInAnswer,
@@ -407,37 +407,6 @@ async function reportStores(): Promise<void> {
   } finally {
     await server.dispose();
   }
-}
-
-function showStores(name: string, figures: readonly StoreFigures[]): void {
-  console.log(
-    `${table(
-      [
-        `accounts in ${name}`,
-        'allocate p50 us',
-        'p99 us',
-        'release p50 us',
-        'p99 us',
-        'times the smallest',
-        'pairs/s, 32 at once',
-        'status p50 us',
-        'worst us',
-        'open ms',
-      ],
-      figures.map((figure) => [
-        figure.accounts.toLocaleString('en-US'),
-        show(figure.allocateP50),
-        show(figure.allocateP99),
-        show(figure.releaseP50),
-        show(figure.releaseP99),
-        showSpread(figure.ratio),
-        show(figure.pairsPerSecond),
-        show(figure.statusP50),
-        show(figure.statusMax),
-        show(figure.openMs),
-      ]),
-    )}\n`,
-  );
 }
 
 async function addAccounts(poolUrl: string): Promise<void> {

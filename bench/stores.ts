@@ -11,9 +11,9 @@ import type { LeaseDemand, NewStoredAccount, Store } from '../src/pool/store/sto
 import { addAccount } from '../src/pool/store/verbs/accounts.ts';
 import { Transaction } from '../src/pool/store/verbs/transaction.ts';
 import { testAccount, testDemand } from '../src/pool/testing/test-pool.ts';
-import { median, quantile, ratios, type Spread } from './figures.ts';
+import { median, quantile, ratios, type Spread, show, showSpread, table } from './figures.ts';
 
-export interface StoreFigures {
+interface StoreFigures {
   readonly accounts: number;
   readonly fillMs: number;
   /** How long opening takes where the accounts are there already. */
@@ -207,4 +207,35 @@ function newAccount(number: number): NewStoredAccount {
   return testAccount(`acc_${number}`, {
     credential: { sealed: 'x'.repeat(120), fingerprint: `fingerprint-${number}`, hint: '****' },
   });
+}
+
+export function showStores(name: string, figures: readonly StoreFigures[]): void {
+  console.log(
+    `${table(
+      [
+        `accounts in ${name}`,
+        'allocate p50 us',
+        'p99 us',
+        'release p50 us',
+        'p99 us',
+        'times the smallest',
+        'pairs/s, 32 at once',
+        'status p50 us',
+        'worst us',
+        'open ms',
+      ],
+      figures.map((figure) => [
+        figure.accounts.toLocaleString('en-US'),
+        show(figure.allocateP50),
+        show(figure.allocateP99),
+        show(figure.releaseP50),
+        show(figure.releaseP99),
+        showSpread(figure.ratio),
+        show(figure.pairsPerSecond),
+        show(figure.statusP50),
+        show(figure.statusMax),
+        show(figure.openMs),
+      ]),
+    )}\n`,
+  );
 }

@@ -37,7 +37,7 @@ export const streamHeaders = {
 const otherFailed = new AppError('cancelled', 'Another choice of the same answer failed.');
 
 /** The answer to an HTTP request: as a stream or whole, one choice or several. The first error of a choice ends all. */
-export abstract class HttpAnswer<Options> extends HttpCarrier {
+abstract class HttpAnswer<Options> extends HttpCarrier {
   readonly choices: TurnOutput[] = [];
   /** The one that gives each choice, as far as there is one. */
   readonly attempts: (Attempt | undefined)[] = [];
@@ -194,7 +194,7 @@ export class StreamedAnswer<Options> extends HttpAnswer<Options> {
       ? ''
       : notesOf({
           ...(answeredBy === identity.answeredBy ? {} : answeredHeaders(answeredBy)),
-          ...(this.usage ? usageHeaders(this.usage) : {}),
+          ...usageHeaders(this.usage),
         });
     const text =
       notes === ''
@@ -205,10 +205,7 @@ export class StreamedAnswer<Options> extends HttpAnswer<Options> {
     const last = text + (several?.encodeEnd(identity, this.optionsFor(choice), this.usage) ?? '');
     if (!this.#isChunked) this.response.end(last);
     else if (last === '') this.response.end(lastChunk);
-    else {
-      const [chunk, encoding] = chunkOf(last);
-      this.response.end(chunk + lastChunk, encoding);
-    }
+    else this.response.end(...chunkOf(last, lastChunk));
   }
 
   /** False: the client is behind, and 'drain' will say when it has caught up. */
@@ -232,8 +229,7 @@ export class StreamedAnswer<Options> extends HttpAnswer<Options> {
 
   #begin(): AnswerIdentity {
     if (this.#begun) return this.#begun;
-    const headers = this.headers();
-    Object.assign(headers, streamHeaders);
+    const headers: Record<string, string> = Object.assign(this.headers(), streamHeaders);
     if (this.inbound.streamType !== undefined) headers['content-type'] = this.inbound.streamType;
     this.response.writeHead(200, headers);
     this.#isChunked = this.response.chunkedEncoding;
@@ -276,8 +272,7 @@ export class WholeAnswer<Options> extends HttpAnswer<Options> {
     }
     let { usage } = answer;
     if (this.choices.length > 1) usage = this.#answers.map((one) => one.usage).reduce(sumUsage, undefined);
-    const headers = this.headers();
-    if (usage) addUsageHeaders(headers, usage);
+    const headers = Object.assign(this.headers(), usageHeaders(usage));
     // An answer that cannot be written, such as a summary that is none, becomes an error.
     const body = this.#bodyOf(answer, this.optionsFor(choice), usage);
     this.isOver = true;
@@ -296,9 +291,9 @@ export class WholeAnswer<Options> extends HttpAnswer<Options> {
  * A chunk of a body in chunked encoding (RFC 9112, section 7.1), and the encoding to write it in: as text of ASCII takes the bytes that
  * it has characters, it needs no room for more, and no conversion.
  */
-function chunkOf(text: string): readonly [chunk: string, encoding: 'latin1' | 'utf8'] {
+function chunkOf(text: string, next = ''): readonly [chunk: string, encoding: 'latin1' | 'utf8'] {
   const size = Buffer.byteLength(text);
-  return [`${size.toString(16)}\r\n${text}\r\n`, size === text.length ? 'latin1' : 'utf8'];
+  return [`${size.toString(16)}\r\n${text}\r\n${next}`, size === text.length ? 'latin1' : 'utf8'];
 }
 
 const lastChunk = '0\r\n\r\n';
@@ -310,16 +305,12 @@ function notesOf(headers: Readonly<Record<string, string>>): string {
 }
 
 /** What clients' own usage objects have no field for. */
-export function usageHeaders(usage: Usage): Record<string, string> {
+function usageHeaders(usage: Usage | undefined): Record<string, string> {
   const headers: Record<string, string> = {};
-  addUsageHeaders(headers, usage);
+  if (usage?.isEstimated) headers['x-warp2api-usage'] = 'estimated';
+  if (usage?.credits !== undefined) headers['x-warp2api-credits'] = String(usage.credits);
+  if (usage?.costCents !== undefined) headers['x-warp2api-cost-cents'] = String(usage.costCents);
   return headers;
-}
-
-function addUsageHeaders(headers: Record<string, string>, { isEstimated, credits, costCents }: Usage): void {
-  if (isEstimated) headers['x-warp2api-usage'] = 'estimated';
-  if (credits !== undefined) headers['x-warp2api-credits'] = String(credits);
-  if (costCents !== undefined) headers['x-warp2api-cost-cents'] = String(costCents);
 }
 
 /** An error before the first byte: status, headers and the dialect's own body. */
@@ -385,7 +376,7 @@ export class PassedAnswer<Options> extends HttpAnswer<Options> {
     if (this.isOver) return;
     this.isOver = true;
     const bytes = bytesOf(events);
-    this.#begin({ ...(usage && usageHeaders(usage)), 'content-length': bytes.length });
+    this.#begin({ ...usageHeaders(usage), 'content-length': bytes.length });
     this.response.end(bytes);
   }
 
@@ -404,6 +395,5 @@ export class PassedAnswer<Options> extends HttpAnswer<Options> {
 }
 
 function bytesOf(events: readonly TurnEvent[]): Buffer {
-  const parts = events.flatMap((event) => (event.type === 'passed' ? [event.bytes] : []));
-  return Buffer.concat(parts);
+  return Buffer.concat(events.flatMap((event) => (event.type === 'passed' ? [event.bytes] : [])));
 }

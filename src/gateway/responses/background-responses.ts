@@ -97,8 +97,7 @@ export class BackgroundResponses {
     });
     const able = answering.filter(({ handling }) => handling.refusal === undefined);
     if (able.length === 0) throw answering[0]?.handling.refusal ?? new Error('No candidate for a response.');
-    const admitted = clientTurns.admit({ ...request, client, protocol: 'responses', plan });
-    const allowance = admitted instanceof Promise ? await admitted : admitted;
+    const allowance = await clientTurns.admit({ ...request, client, protocol: 'responses', plan });
     const inbound = createResponsesInbound();
     const head = new AnswerHead(inbound, decoded, request.requestId, clock.now, undefined, allowance);
     const first = able.slice(0, 1);
@@ -169,12 +168,7 @@ export class BackgroundResponses {
     over.abort();
     if (run.ending) await responses.put(clientId, run.toStore(run.ending)).catch(warn);
     // It may have been written while it was deleted.
-    const isDeleted =
-      run.isForgotten ||
-      (await responses.isFlagged(clientId, id, 'deleted').catch((error: unknown) => {
-        warn(error);
-        return false;
-      }));
+    const isDeleted = run.isForgotten || (await responses.isFlagged(clientId, id, 'deleted').catch(warn));
     if (isDeleted) await this.#removeAnyway(clientId, id).catch(warn);
     else if (run.log) this.#keepLog(id, clientId, run.log);
     run.close();

@@ -8,8 +8,8 @@ import { createManualClock, type ManualClock, settled } from '../testing/manual-
 import { silentLogger } from '../testing/turn-fixture.ts';
 import type { ClientTurn } from '../turn/client-turns.ts';
 import { RunningTurns } from '../turn/running-turns.ts';
-import { createRecentTurns, ResponsesSockets, type ResponsesSocketsOptions } from './responses-socket.ts';
-import { nothingBefore, StoredResponses } from './stored-responses.ts';
+import { ResponsesSockets, type ResponsesSocketsOptions } from './responses-socket.ts';
+import { StoredResponses } from './stored-responses.ts';
 
 /** As much of a WebSocket as a session needs, to look at from outside. */
 class FakeSocket extends EventEmitter {
@@ -198,27 +198,4 @@ it('a connection that comes while the gateway stops is turned away', async () =>
   expect(() => sockets.checkRoom('me')).toThrowError(expect.objectContaining({ code: 'shutting_down' }));
   expect(connect('me').closeCode).toBe(1001);
   expect(running.count).toBe(0);
-});
-
-const turn = (id: string, bytes: number) => ({ id, continued: { ...nothingBefore, bytes } });
-
-it('holds no more than its bytes for all connections: the one not used for longest goes first', () => {
-  const recent = createRecentTurns(250);
-  const [one, two, three] = [{}, {}, {}];
-  recent.set(one, turn('a', 100));
-  recent.set(two, turn('b', 100));
-  recent.get(one);
-  recent.set(three, turn('c', 100));
-  expect(recent.get(two)).toBeUndefined();
-  expect(recent.get(one)).toBeDefined();
-  expect(recent.get(three)).toBeDefined();
-});
-
-it('does not let one that is too large push all others out', () => {
-  const recent = createRecentTurns(250);
-  const [one, two] = [{}, {}];
-  recent.set(one, turn('a', 100));
-  recent.set(two, turn('b', 300));
-  expect(recent.get(one)).toBeDefined();
-  expect(recent.get(two)).toBeUndefined();
 });

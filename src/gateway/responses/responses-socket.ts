@@ -1,6 +1,5 @@
 import type { Socket } from 'node:net';
 import type { WebSocket } from '@fastify/websocket';
-import { LRUCache } from 'lru-cache';
 import { AppError } from '../../core/errors.ts';
 import type { ListeningTime } from '../../lib/clock.ts';
 import type { BodyBudget, HeldBody } from '../../lib/http/body-budget.ts';
@@ -20,8 +19,8 @@ import {
   readResponsesRequest,
   type SocketMessage,
 } from './responses-request.ts';
-import { SocketOutput, sendErrorFrame } from './socket-output.ts';
-import type { Continued } from './stored-responses.ts';
+import { hasTaken, SocketOutput, sendErrorFrame } from './socket-output.ts';
+import { createRecentTurns, type RecentTurns } from './stored-responses.ts';
 
 export interface ResponsesSocketsOptions extends Omit<BackgroundResponsesOptions, 'routes'> {
   readonly routes: Pick<Routes, 'check'>;
@@ -51,8 +50,6 @@ const maxSocketsOfClient = 200;
 /** Requests that may wait for the running one. */
 const maxWaiting = 16;
 const maxWaitingBytes = 32 * 1024 * 1024;
-/** For what connections said last, all of them together. */
-const recentBytes = 64 * 1024 * 1024;
 const goingAway = 1001;
 const policyViolation = 1008;
 const tryAgainLater = 1013;
@@ -61,7 +58,7 @@ const tryAgainLater = 1013;
 export class ResponsesSockets {
   readonly #options: ResponsesSocketsOptions;
   readonly #connections = new Set<Connection>();
-  readonly #recent = createRecentTurns(recentBytes);
+  readonly #recent = createRecentTurns();
   #isClosing = false;
 
   constructor(options: ResponsesSocketsOptions) {
@@ -105,30 +102,13 @@ export class ResponsesSockets {
 const stopping = 'The gateway is stopping.';
 const keyRefused = 'The key is not good any more.';
 
-/** A response, and all that was said up to its end. */
-interface RecentTurn {
-  readonly id: string;
-  readonly continued: Continued;
-}
-
-/**
- * The last response of each connection, so that the next one can continue it although nothing was stored: at most `maxBytes` of
- * all connections.
- */
-export function createRecentTurns(maxBytes: number): LRUCache<object, RecentTurn> {
-  return new LRUCache({
-    maxSize: maxBytes,
-    sizeCalculation: ({ continued }) => Math.max(1, continued.bytes),
-  });
-}
-
 /** One WebSocket, whose requests are answered one after another in the order they came. */
 class Connection implements Carrier {
   readonly isStream = true;
   /** As its key was when the last request began. */
   client: ClientKey;
   readonly #options: ResponsesSocketsOptions;
-  readonly #recent: ReturnType<typeof createRecentTurns>;
+  readonly #recent: RecentTurns;
   readonly #socket: WebSocket;
   readonly #client: SocketClient;
   readonly #signal = new TurnSignal();
@@ -147,7 +127,7 @@ class Connection implements Carrier {
 
   constructor(
     options: ResponsesSocketsOptions,
-    recent: ReturnType<typeof createRecentTurns>,
+    recent: RecentTurns,
     socket: WebSocket,
     client: SocketClient,
   ) {
@@ -331,8 +311,7 @@ class Connection implements Carrier {
           affinityKey,
           requestId,
         };
-        const admitted = this.#options.clientTurns.admit(asked);
-        const allowance = admitted instanceof Promise ? await admitted : admitted;
+        const allowance = await this.#options.clientTurns.admit(asked);
         output = this.#outputOf(request, requestId, streamId ?? undefined, allowance);
         isNoted = true;
         const { trace } = this.#client;
@@ -436,13 +415,4 @@ class Connection implements Carrier {
     this.#options.responses.save(this.client.id, { response, input, ancestors, base, answeredBy });
     this.#recent.set(this, { id, continued: { ...said, ancestors: [...ancestors, id], base: [] } });
   }
-}
-
-/** Resolves when what was written has left for the client, or the client has. */
-async function hasTaken(wire: Socket): Promise<void> {
-  if (!wire.writableNeedDrain) return;
-  const { promise, resolve } = Promise.withResolvers<void>();
-  wire.once('drain', resolve).once('close', resolve);
-  await promise;
-  wire.off('drain', resolve).off('close', resolve);
 }

@@ -107,6 +107,15 @@ export class SocketOutput implements TurnOutput {
   };
 }
 
+/** Resolves when what was written has left for the client, or the client has. */
+export async function hasTaken(wire: Socket): Promise<void> {
+  if (!wire.writableNeedDrain) return;
+  const { promise, resolve } = Promise.withResolvers<void>();
+  wire.once('drain', resolve).once('close', resolve);
+  await promise;
+  wire.off('drain', resolve).off('close', resolve);
+}
+
 /** An error outside of a response's events, with the status and headers it would have over HTTP. */
 export function sendErrorFrame(
   socket: WebSocket,

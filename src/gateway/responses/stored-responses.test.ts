@@ -2,7 +2,7 @@ import { beforeEach, expect, it } from 'vitest';
 import type { RawItem } from '../../protocols/openai-responses/schema.ts';
 import { BufferedStore } from '../state/buffered-store.ts';
 import { createManualClock, type ManualClock } from '../testing/manual-clock.ts';
-import { StoredResponses } from './stored-responses.ts';
+import { createRecentTurns, nothingBefore, StoredResponses } from './stored-responses.ts';
 
 let clock: ManualClock;
 let responses: StoredResponses;
@@ -174,4 +174,27 @@ it('says that a store that is away is away, and not that a response is not there
   await expect(stranded.get('me', 'a')).rejects.toMatchObject(unavailable);
   await expect(stranded.continueFrom('me', 'a', true)).rejects.toMatchObject(unavailable);
   await expect(stranded.remove('me', 'a')).rejects.toMatchObject(unavailable);
+});
+
+const turn = (id: string, bytes: number) => ({ id, continued: { ...nothingBefore, bytes } });
+
+it('holds no more than its bytes for all connections: the one not used for longest goes first', () => {
+  const recent = createRecentTurns(250);
+  const [one, two, three] = [{}, {}, {}];
+  recent.set(one, turn('a', 100));
+  recent.set(two, turn('b', 100));
+  recent.get(one);
+  recent.set(three, turn('c', 100));
+  expect(recent.get(two)).toBeUndefined();
+  expect(recent.get(one)).toBeDefined();
+  expect(recent.get(three)).toBeDefined();
+});
+
+it('does not let one that is too large push all others out', () => {
+  const recent = createRecentTurns(250);
+  const [one, two] = [{}, {}];
+  recent.set(one, turn('a', 100));
+  recent.set(two, turn('b', 300));
+  expect(recent.get(one)).toBeDefined();
+  expect(recent.get(two)).toBeUndefined();
 });

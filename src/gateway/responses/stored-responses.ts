@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { LRUCache } from 'lru-cache';
 import { AppError } from '../../core/errors.ts';
 import { type Clock, sleep } from '../../lib/clock.ts';
 import { jsonLimits } from '../../lib/parse-json.ts';
@@ -33,6 +34,8 @@ type ResponseFlag = 'alive' | 'cancel' | 'deleted';
 const maxAncestors = 500;
 /** As much as the body of a request may hold. */
 const maxHistoryBytes = 32 * 1024 * 1024;
+/** For what connections said last, all of them together. */
+const recentBytes = 64 * 1024 * 1024;
 const readsAtOnce = 16;
 /** Another instance has answered its client before it has written the response: looks after so long. */
 const lateMs = [50, 150, 300];
@@ -243,4 +246,19 @@ function tooLong(how: string): AppError {
     `previous_response_id: the conversation ${how}: compact it with POST /v1/responses/compact, or begin a new one with what matters of it.`,
     { param: 'previous_response_id' },
   );
+}
+
+/** A response, and all that was said up to its end. */
+interface RecentTurn {
+  readonly id: string;
+  readonly continued: Continued;
+}
+export type RecentTurns = LRUCache<object, RecentTurn>;
+
+/** The last response of each connection, so that the next one can continue it although nothing was stored. */
+export function createRecentTurns(maxBytes = recentBytes): RecentTurns {
+  return new LRUCache({
+    maxSize: maxBytes,
+    sizeCalculation: ({ continued }) => Math.max(1, continued.bytes),
+  });
 }

@@ -9,15 +9,9 @@ import {
   type StateFigures,
   type StateStore,
   type Storage,
+  type StorageEvents,
   sizeOf,
 } from './state-store.ts';
-
-export interface StorageEvents {
-  /** A call failed though none waits for it. */
-  onFailure(error: unknown): void;
-  /** The storage is beyond use and has to be opened again. */
-  onLost(error: unknown): void;
-}
 
 export interface BufferedStoreOptions {
   readonly clock: Clock;
@@ -118,11 +112,11 @@ export class BufferedStore implements StateStore {
   }
 
   async get(key: string): Promise<Uint8Array | undefined> {
-    return this.#find(key, false, (storage) => storage.read(key));
+    return this.#find(key, false);
   }
 
   async claim(key: string): Promise<Uint8Array | undefined> {
-    return this.#find(key, true, (storage) => storage.take(key));
+    return this.#find(key, true);
   }
 
   /** Where others read the storage it resolves when the entry is written there, or that has failed. */
@@ -152,11 +146,9 @@ export class BufferedStore implements StateStore {
     ttlMs: number,
     options: PutOptions = {},
   ): Promise<Uint8Array | undefined> {
-    const line = this.#inserting.get(key);
+    const before = this.#inserting.get(key)?.catch(() => {});
     // One after another: the next finds what the first has stored.
-    const inserting = (line ?? Promise.resolve())
-      .catch(() => {})
-      .then(() => this.#insert(key, value, ttlMs, options));
+    const inserting = Promise.resolve(before).then(() => this.#insert(key, value, ttlMs, options));
     this.#inserting.set(key, inserting);
     try {
       return await inserting;
@@ -221,11 +213,7 @@ export class BufferedStore implements StateStore {
     this.#heldBytes = 0;
   }
 
-  async #find(
-    key: string,
-    isClaimed: boolean,
-    ask: (storage: Storage) => Promise<Uint8Array | undefined>,
-  ): Promise<Uint8Array | undefined> {
+  async #find(key: string, isClaimed: boolean): Promise<Uint8Array | undefined> {
     const here = this.#look(key, isClaimed);
     if (here) return here.value;
     const storage = this.#present();
@@ -236,7 +224,7 @@ export class BufferedStore implements StateStore {
     }
     try {
       if (storage.isShared && this.#batch.has(key)) await this.#inTime(this.#written(key));
-      return await this.#inTime(ask(storage));
+      return await this.#inTime(isClaimed ? storage.take(key) : storage.read(key));
     } catch (error) {
       this.#restsUntil = this.#clock.monotonic() + restMs;
       this.#failed(error);

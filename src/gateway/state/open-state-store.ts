@@ -1,7 +1,7 @@
 import type { Clock } from '../../lib/clock.ts';
 import type { Logger } from '../../lib/log/logger.ts';
-import { BufferedStore, type StorageEvents } from './buffered-store.ts';
-import { type PutOptions, type StateStore, type Storage, sizeOf } from './state-store.ts';
+import { BufferedStore } from './buffered-store.ts';
+import { type PutOptions, type StateStore, type Storage, type StorageEvents, sizeOf } from './state-store.ts';
 
 export interface StateStoreOptions {
   /** `memory`, `sqlite:` and an absolute path, or `postgres://…`. */

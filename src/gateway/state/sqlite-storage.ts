@@ -2,10 +2,9 @@ import { Worker } from 'node:worker_threads';
 import { thisCommand } from '../../db/database.ts';
 import { connectVerbs } from '../../db/verbs.ts';
 import type { Clock } from '../../lib/clock.ts';
-import type { StorageEvents } from './buffered-store.ts';
 import { maxEntryBytesIn } from './sqlite-entries.ts';
 import type { ThreadVerbs } from './sqlite-thread.ts';
-import { type Storage, sealingOf, type Totals } from './state-store.ts';
+import { type Storage, type StorageEvents, sealingOf, type Totals } from './state-store.ts';
 
 /** Entries in a file of this process alone, whose work runs on its own thread. Throws DatabaseError. */
 export async function openSqliteStorage(

@@ -73,6 +73,14 @@ export interface Storage {
   close(): Promise<void>;
 }
 
+/** What a storage says on its own. */
+export interface StorageEvents {
+  /** A call failed though none waits for it. */
+  onFailure(error: unknown): void;
+  /** The storage is beyond use and has to be opened again. */
+  onLost(error: unknown): void;
+}
+
 /** One entry larger than this is not stored: to read it again would cost more than to do without. */
 export const maxEntryBytes = 32 * 1024 * 1024;
 

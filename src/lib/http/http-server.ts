@@ -378,10 +378,7 @@ function asksForWebSocket({ method, headers }: IncomingMessage): boolean {
 
 /** Where the client found the service, also through a proxy that says so. */
 export function addressSeen({ headers }: FastifyRequest): string {
-  const first = (name: string): string =>
-    String(headers[name] ?? '')
-      .split(',', 1)[0]
-      ?.trim() ?? '';
+  const first = (name: string): string => /^[^,]*/.exec(String(headers[name] ?? ''))?.[0].trim() ?? '';
   const scheme = first('x-forwarded-proto') === 'https' ? 'https' : 'http';
   const address = `${scheme}://${first('x-forwarded-host') || headers.host}`;
   return URL.canParse(address) ? new URL(address).origin : 'http://localhost';
