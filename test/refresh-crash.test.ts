@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { beforeEach, describe, expect, onTestFinished, test } from 'vitest';
 import { type Sandbox, startSandbox } from '../sandbox/index.ts';
-import type { Account } from '../src/pool-api/schema.ts';
+import type { Account } from '../src/pool-api/account-schema.ts';
 import { type ServiceProcess, startProcess } from './support/process.ts';
 import { eventually } from './support/services.ts';
 

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { expect, onTestFinished, test } from 'vitest';
 import { startSandbox } from '../sandbox/index.ts';
-import type { Account } from '../src/pool-api/schema.ts';
+import type { Account } from '../src/pool-api/account-schema.ts';
 import { servicesForTest } from './support/services.ts';
 
 /*

@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
+import type { RefreshTokensAnswer, Session } from '../pool-api/owner-schema.ts';
 import type { PoolAdmin } from '../pool-api/pool.ts';
-import type { RefreshTokensAnswer, Session } from '../pool-api/schema.ts';
 import { accountWords, findAccount } from './account/find-account.ts';
 import type { CliActions } from './actions.ts';
 import { answerFromPool, collectPages, type Shown } from './answers.ts';

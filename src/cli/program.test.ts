@@ -6,11 +6,11 @@ import type { ExplainedTurn } from '../core/shown-models.ts';
 import type { ShownSetting } from '../core/shown-settings.ts';
 import { plainText } from '../lib/shown-text.ts';
 import { version } from '../lib/version.ts';
+import type { Account, Login } from '../pool-api/account-schema.ts';
 import { PoolError } from '../pool-api/errors.ts';
 import { parseImport, sealExport } from '../pool-api/import-format.ts';
 import { createAccount, poolStatus } from '../pool-api/pool.fake.ts';
 import type { PoolAdmin } from '../pool-api/pool.ts';
-import type { Account, Login } from '../pool-api/schema.ts';
 import type { CliActions } from './actions.ts';
 import { runProgram } from './program.ts';
 

@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import type { AuditAnswer, StatusAnswer } from '../pool-api/schema.ts';
+import type { AuditAnswer, StatusAnswer } from '../pool-api/owner-schema.ts';
 import { accountWords, findAccount } from './account/find-account.ts';
 import type { CliActions } from './actions.ts';
 import { answer, answerFromPool, collectPages } from './answers.ts';

@@ -1,8 +1,9 @@
 import type { Logger } from '../lib/log/logger.ts';
 import type { PoolService } from '../pool/index.ts';
+import type { Account } from '../pool-api/account-schema.ts';
 import { isPoolError } from '../pool-api/errors.ts';
 import { refusalOf } from '../pool-api/readiness.ts';
-import type { Account, AccountState } from '../pool-api/schema.ts';
+import type { AccountState } from '../pool-api/schema.ts';
 
 type EnvPool = Pick<PoolService, 'ensureEnvAccount' | 'get' | 'events'>;
 

@@ -15,15 +15,9 @@ import type { PoolNews } from './event-stream.ts';
 import { HeldSession } from './held-session.ts';
 import { createHttpPool, type HttpPool } from './http-pool.ts';
 import { type BlockOptions, type BlockTools, LeaseBlock } from './lease-block.ts';
+import type { StatusAnswer } from './owner-schema.ts';
 import { complete, type Report, ReportQueue, type ReportResult } from './report-queue.ts';
-import type {
-  AllocateRequest,
-  ReleaseAnswer,
-  ReleaseRequest,
-  ReportAnswer,
-  ReportItem,
-  StatusAnswer,
-} from './schema.ts';
+import type { AllocateRequest, ReleaseAnswer, ReleaseRequest, ReportAnswer, ReportItem } from './schema.ts';
 
 export type { Outcome } from '../core/outcome.ts';
 export type { AccountSession, Bearer, CallOptions, TokenOptions } from './account-session.ts';
@@ -31,6 +25,7 @@ export { isPoolError, PoolError, type PoolErrorCode } from './errors.ts';
 export type { PoolNews } from './event-stream.ts';
 export type { LeaseLoss } from './held-session.ts';
 export type { BlockLease, BlockOptions, LeaseBlock, TakeOptions } from './lease-block.ts';
+export type { StatusAnswer } from './owner-schema.ts';
 export type { Report, ReportDetails } from './report-queue.ts';
 export type {
   AccountState,
@@ -42,7 +37,6 @@ export type {
   ReportAnswer,
   ReportItem,
   Shortage,
-  StatusAnswer,
 } from './schema.ts';
 
 export interface AccountPoolClientOptions {

@@ -1,37 +1,41 @@
 import { randomUUID } from 'node:crypto';
 import { z } from 'zod';
 import { systemClock } from '../lib/clock.ts';
-import { isAway, NoAnswerError, PoolError, type RetryPolicy, retryDelayMs, withRetries } from './errors.ts';
-import { followEvents, readNews } from './event-stream.ts';
-import { type Call, createTransport, type TransportOptions } from './http-transport.ts';
-import type { AllocateCall, Pool, PoolAdmin, PoolHealth } from './pool.ts';
 import {
-  type AllocateAnswer,
-  type AllocateRequest,
   accountAnswer,
   accountDetailsAnswer,
-  allocateAnswer,
-  auditAnswer,
-  auditQuery,
-  type EligibleRequest,
-  eligibleAnswer,
-  healthAnswer,
   importAnswer,
   listAnswer,
   listQuery,
   loginAnswer,
+  removeAnswer,
+} from './account-schema.ts';
+import { isAway, NoAnswerError, PoolError, type RetryPolicy, retryDelayMs, withRetries } from './errors.ts';
+import { followEvents, readNews } from './event-stream.ts';
+import { type Call, createTransport, type TransportOptions } from './http-transport.ts';
+import {
+  auditAnswer,
+  auditQuery,
+  refreshTokensAnswer,
+  replenishAnswer,
+  sessionsAnswer,
+  sessionsQuery,
+  statusAnswer,
+} from './owner-schema.ts';
+import type { AllocateCall, Pool, PoolAdmin, PoolHealth } from './pool.ts';
+import {
+  type AllocateAnswer,
+  type AllocateRequest,
+  allocateAnswer,
+  type EligibleRequest,
+  eligibleAnswer,
+  healthAnswer,
   type PoolEvent,
   type ReleaseAnswer,
   type ReleaseRequest,
   type ReportRequest,
-  refreshTokensAnswer,
   releaseAnswer,
-  removeAnswer,
-  replenishAnswer,
   reportAnswer,
-  sessionsAnswer,
-  sessionsQuery,
-  statusAnswer,
 } from './schema.ts';
 
 export interface HttpPoolOptions extends TransportOptions {

@@ -4,8 +4,8 @@ import { unknownFields } from '../core/near-names.ts';
 import { withoutNulls } from '../core/null-fields.ts';
 import { isJsonObject, parseJson } from '../lib/parse-json.ts';
 import { sealText, unsealText } from '../lib/secrets/sealed-bytes.ts';
+import { importedAccount } from './account-schema.ts';
 import { PoolError } from './errors.ts';
-import { importedAccount } from './schema.ts';
 
 /** One account of a file in the import format. */
 export type ImportedAccount = z.output<typeof importedAccount>;

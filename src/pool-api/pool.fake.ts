@@ -1,6 +1,8 @@
 import { createServer, type IncomingHttpHeaders, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import type { Account, AllocateAnswer, LeasedAccount, StatusAnswer } from './schema.ts';
+import type { Account } from './account-schema.ts';
+import type { StatusAnswer } from './owner-schema.ts';
+import type { AllocateAnswer, LeasedAccount } from './schema.ts';
 
 /** A pool of scripted answers over real HTTP, for tests. */
 export interface FakePool extends AsyncDisposable {

@@ -1,15 +1,8 @@
 import type { TraceHeaders } from '../lib/telemetry/trace-headers.ts';
-import type { Readiness } from './readiness.ts';
 import type {
   Account,
   AccountChange,
   AccountDetails,
-  AllocateAnswer,
-  AllocateRequest,
-  AuditAnswer,
-  AuditQuery,
-  EligibleAnswer,
-  EligibleRequest,
   ExportRequest,
   ImportAnswer,
   ImportRequest,
@@ -18,18 +11,29 @@ import type {
   Login,
   NewAccount,
   NewLogin,
-  PoolEvent,
+} from './account-schema.ts';
+import type {
+  AuditAnswer,
+  AuditQuery,
   RefreshTokensAnswer,
   RefreshTokensRequest,
-  ReleaseAnswer,
-  ReleaseRequest,
   ReplenishAnswer,
   ReplenishRequest,
-  ReportAnswer,
-  ReportRequest,
   SessionsAnswer,
   SessionsQuery,
   StatusAnswer,
+} from './owner-schema.ts';
+import type { Readiness } from './readiness.ts';
+import type {
+  AllocateAnswer,
+  AllocateRequest,
+  EligibleAnswer,
+  EligibleRequest,
+  PoolEvent,
+  ReleaseAnswer,
+  ReleaseRequest,
+  ReportAnswer,
+  ReportRequest,
 } from './schema.ts';
 
 /** How the pool is asked, beside what for. */

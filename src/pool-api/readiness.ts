@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import type { Account } from './schema.ts';
+import type { Account } from './account-schema.ts';
 
 /**
  * How the accounts of each provider stand to one borrower: how many are `open`, or `open_for_models` (only for those their

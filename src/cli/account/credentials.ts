@@ -1,7 +1,5 @@
 import { type Command, Option } from 'commander';
 import { renderUnicodeCompact } from 'uqr';
-import { isPoolError, PoolError } from '../../pool-api/errors.ts';
-import type { PoolAdmin } from '../../pool-api/pool.ts';
 import {
   type AccountChange,
   type Login,
@@ -9,7 +7,9 @@ import {
   type NewLogin,
   newAccount,
   newLogin,
-} from '../../pool-api/schema.ts';
+} from '../../pool-api/account-schema.ts';
+import { isPoolError, PoolError } from '../../pool-api/errors.ts';
+import type { PoolAdmin } from '../../pool-api/pool.ts';
 import type { CliActions } from '../actions.ts';
 import { answer, answerFromPool } from '../answers.ts';
 import {

@@ -1,6 +1,6 @@
+import type { Account } from '../../pool-api/account-schema.ts';
 import { PoolError } from '../../pool-api/errors.ts';
 import type { PoolAdmin } from '../../pool-api/pool.ts';
-import type { Account } from '../../pool-api/schema.ts';
 import { UsageError } from '../option-values.ts';
 import { formatTable } from '../table.ts';
 

@@ -1,12 +1,12 @@
 import { type Command, Option } from 'commander';
-import type { PoolAdmin } from '../../pool-api/pool.ts';
 import {
   type Account,
   type AccountChange,
   accountChange,
-  accountStates,
   type ListQuery,
-} from '../../pool-api/schema.ts';
+} from '../../pool-api/account-schema.ts';
+import type { PoolAdmin } from '../../pool-api/pool.ts';
+import { accountStates } from '../../pool-api/schema.ts';
 import type { CliActions } from '../actions.ts';
 import { answer, answerFromPool, collectPages, type Shown } from '../answers.ts';
 import { commaList, lendOption, mustFit, UsageError, wholeNumber } from '../option-values.ts';

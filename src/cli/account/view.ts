@@ -1,5 +1,5 @@
+import type { Account, AccountDetails } from '../../pool-api/account-schema.ts';
 import { refusalOf } from '../../pool-api/readiness.ts';
-import type { Account, AccountDetails } from '../../pool-api/schema.ts';
 import { cutTo, type FittingColumn, formatPairs, formatToFit } from '../table.ts';
 
 /** `acc_` and eight digits of the id, by which the commands take an account. */

@@ -1,5 +1,4 @@
 import { givenFields } from '../../core/null-fields.ts';
-import { PoolError } from '../../pool-api/errors.ts';
 import {
   type Account,
   type AccountAnswer,
@@ -8,7 +7,8 @@ import {
   type ListAnswer,
   listQuery,
   newAccount,
-} from '../../pool-api/schema.ts';
+} from '../../pool-api/account-schema.ts';
+import { PoolError } from '../../pool-api/errors.ts';
 import type { Basics, Caller } from '../base/basics.ts';
 import { accountNotFound } from '../base/failures.ts';
 import {

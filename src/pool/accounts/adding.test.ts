@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import { AppError } from '../../core/errors.ts';
 import { TokenError } from '../../core/provider.ts';
-import type { Account } from '../../pool-api/schema.ts';
+import type { Account } from '../../pool-api/account-schema.ts';
 import { settled } from '../testing/test-pool.ts';
 import { closeServers, type Running, startServer } from '../testing/test-server.ts';
 

@@ -1,10 +1,10 @@
 import { randomUUID } from 'node:crypto';
 import { AppError } from '../../core/errors.ts';
 import type { Provider, ProviderAccount } from '../../core/provider.ts';
+import { type OnRefusal, onlyOneCredential } from '../../pool-api/account-schema.ts';
 import { PoolError } from '../../pool-api/errors.ts';
 import type { ImportedAccount } from '../../pool-api/import-format.ts';
 import { refusalOf } from '../../pool-api/readiness.ts';
-import { type OnRefusal, onlyOneCredential } from '../../pool-api/schema.ts';
 import type { Basics } from '../base/basics.ts';
 import { presentStanding } from '../base/present.ts';
 import type { LendingStore } from '../lending/lending-store.ts';

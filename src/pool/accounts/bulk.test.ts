@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import { AppError } from '../../core/errors.ts';
+import type { Account, ListAnswer } from '../../pool-api/account-schema.ts';
 import type { BulkAnswer, ProvidersAnswer } from '../../pool-api/owner-schema.ts';
-import type { Account, ListAnswer } from '../../pool-api/schema.ts';
 import { closeServers, type Running, startServer } from '../testing/test-server.ts';
 
 afterEach(closeServers);

@@ -1,8 +1,12 @@
 import type { Limit } from '../../lib/tasks.ts';
 import { PoolError } from '../../pool-api/errors.ts';
-import { type BulkAnswer, bulkRequest } from '../../pool-api/owner-schema.ts';
+import {
+  type BulkAnswer,
+  bulkRequest,
+  type RefreshTokensAnswer,
+  refreshTokensRequest,
+} from '../../pool-api/owner-schema.ts';
 import { refusalOf } from '../../pool-api/readiness.ts';
-import { type RefreshTokensAnswer, refreshTokensRequest } from '../../pool-api/schema.ts';
 import { type Basics, type Caller, pagesOfAccounts } from '../base/basics.ts';
 import { accountNotFound } from '../base/failures.ts';
 import { isoTimeOrNull, parse } from '../base/present.ts';

@@ -1,8 +1,9 @@
 import { request as httpRequest } from 'node:http';
 import { afterEach, describe, expect, it } from 'vitest';
 import { AppError } from '../../core/errors.ts';
+import type { ImportAnswer } from '../../pool-api/account-schema.ts';
 import { openExport } from '../../pool-api/import-format.ts';
-import type { ErrorAnswer, ImportAnswer } from '../../pool-api/schema.ts';
+import type { ErrorAnswer } from '../../pool-api/schema.ts';
 import { closeServers, type Running, startServer } from '../testing/test-server.ts';
 
 afterEach(closeServers);

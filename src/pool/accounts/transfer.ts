@@ -1,4 +1,5 @@
 import type { Limit } from '../../lib/tasks.ts';
+import { exportRequest, type ImportAnswer, importRequest } from '../../pool-api/account-schema.ts';
 import { PoolError } from '../../pool-api/errors.ts';
 import {
   type ImportedAccount,
@@ -8,7 +9,6 @@ import {
   sealExport,
 } from '../../pool-api/import-format.ts';
 import { saidIn } from '../../pool-api/readiness.ts';
-import { exportRequest, type ImportAnswer, importRequest } from '../../pool-api/schema.ts';
 import { type Basics, type Caller, pagesOfAccounts } from '../base/basics.ts';
 import { definedOnly, parse, settingsOf } from '../base/present.ts';
 import { isOutOfService } from '../standing/standing.ts';

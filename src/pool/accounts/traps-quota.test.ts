@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { AppError, type ErrorCode } from '../../core/errors.ts';
 import type { QuotaAnswer } from '../../core/provider.ts';
-import { listAnswer } from '../../pool-api/schema.ts';
+import { listAnswer } from '../../pool-api/account-schema.ts';
 import type { Caller } from '../base/basics.ts';
 import { openStore } from '../store/open-store.ts';
 import { temporaryFolder } from '../testing/temporary-folder.ts';

@@ -3,16 +3,10 @@ import { upToFirstProblem } from '../../core/first-problem-only.ts';
 import { nearNames } from '../../core/near-names.ts';
 import { withoutNulls } from '../../core/null-fields.ts';
 import type { Provider } from '../../core/provider.ts';
+import type { Account, AccountDetails, NewAccount } from '../../pool-api/account-schema.ts';
 import { PoolError } from '../../pool-api/errors.ts';
-import type { ProvidersAnswer } from '../../pool-api/owner-schema.ts';
-import {
-  type Account,
-  type AccountDetails,
-  defaultCapacity,
-  type LeasedAccount,
-  type NewAccount,
-  type Session,
-} from '../../pool-api/schema.ts';
+import type { ProvidersAnswer, Session } from '../../pool-api/owner-schema.ts';
+import { defaultCapacity, type LeasedAccount } from '../../pool-api/schema.ts';
 import { statusEnd } from '../standing/standing.ts';
 import { candidateOf, reasonFor, sharer } from '../store/rules/leasing.ts';
 import type {

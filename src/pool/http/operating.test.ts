@@ -1,6 +1,8 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import { AppError } from '../../core/errors.ts';
-import type { AllocateAnswer, ListAnswer, StatusAnswer } from '../../pool-api/schema.ts';
+import type { ListAnswer } from '../../pool-api/account-schema.ts';
+import type { StatusAnswer } from '../../pool-api/owner-schema.ts';
+import type { AllocateAnswer } from '../../pool-api/schema.ts';
 import { allocate, closeServers, report, reportOf, startServer } from '../testing/test-server.ts';
 
 afterEach(closeServers);

@@ -14,9 +14,9 @@ import {
 import { shownKeys } from '../../lib/http/callers.ts';
 import type { DiskHealth } from '../../lib/log/disk-health.ts';
 import { version } from '../../lib/version.ts';
+import * as accounts from '../../pool-api/account-schema.ts';
 import * as owner from '../../pool-api/owner-schema.ts';
 import * as schema from '../../pool-api/schema.ts';
-import { eligibleAnswer, eligibleRequest } from '../../pool-api/schema.ts';
 import type { PoolService } from '../create-pool.ts';
 import { allocate, presentHealth } from './answers.ts';
 import { callerNamed, type Identify } from './keys.ts';
@@ -76,7 +76,7 @@ const routes: readonly Route<PoolHttp>[] = [
     path: '/api/accounts/status',
     summary: 'Counts by state, sessions, and how long what is left lasts',
     access: 'adminKey',
-    answers: { 200: { description: 'The status.', body: schema.statusAnswer } },
+    answers: { 200: { description: 'The status.', body: owner.statusAnswer } },
     handle: ({ pool }) => pool.status(),
   },
   {
@@ -101,9 +101,9 @@ const routes: readonly Route<PoolHttp>[] = [
     path: '/api/accounts/eligible',
     summary: 'Which accounts would do, without borrowing one',
     access: 'poolKey',
-    body: eligibleRequest,
+    body: schema.eligibleRequest,
     ...smallLimit,
-    answers: { 200: { description: 'How the accounts stand to the demand.', body: eligibleAnswer } },
+    answers: { 200: { description: 'How the accounts stand to the demand.', body: schema.eligibleAnswer } },
     handle: ({ pool }, { keyHolder, body }) => pool.eligible(keyHolder, body),
   },
   {
@@ -130,10 +130,10 @@ const routes: readonly Route<PoolHttp>[] = [
     path: '/api/accounts/replenish',
     summary: 'Refill the pool from its sources now',
     access: 'adminKey',
-    body: schema.replenishRequest,
+    body: owner.replenishRequest,
     isBodyOptional: true,
     ...smallLimit,
-    answers: { 200: { description: 'What was added, and why not more.', body: schema.replenishAnswer } },
+    answers: { 200: { description: 'What was added, and why not more.', body: owner.replenishAnswer } },
     handle: ({ pool }, { keyHolder, body }) => pool.replenish(keyHolder, body),
   },
   {
@@ -144,9 +144,9 @@ const routes: readonly Route<PoolHttp>[] = [
       '`lines` is text of JSON objects, one a line, each a NewAccount; or `sealed` is what an export gave. Lines stand ' +
       'alone: a bad one keeps no other out, and importing the same again adds nothing. At most 16 MiB and 10,000 lines.',
     access: 'adminKey',
-    body: schema.importRequest,
+    body: accounts.importRequest,
     ...importLimit,
-    answers: { 200: { description: 'What became of each line.', body: schema.importAnswer } },
+    answers: { 200: { description: 'What became of each line.', body: accounts.importAnswer } },
     handle: ({ pool }, { keyHolder, body }) => pool.importAccounts(keyHolder, body),
   },
   {
@@ -156,7 +156,7 @@ const routes: readonly Route<PoolHttp>[] = [
     description:
       'To move accounts, not to copy them: of two pools that have a refresh token only one can go on. Audited.',
     access: 'adminKey',
-    body: schema.exportRequest,
+    body: accounts.exportRequest,
     ...smallLimit,
     answers: { 200: { description: 'The sealed file.', contentType: 'text/plain' } },
     async handle({ pool }, { keyHolder, body }, reply) {
@@ -173,10 +173,10 @@ const routes: readonly Route<PoolHttp>[] = [
     summary: 'Refresh access tokens now',
     description: 'Within the hourly ceiling; "force" passes it, and is audited.',
     access: 'adminKey',
-    body: schema.refreshTokensRequest,
+    body: owner.refreshTokensRequest,
     isBodyOptional: true,
     ...smallLimit,
-    answers: { 200: { description: 'What became of each account.', body: schema.refreshTokensAnswer } },
+    answers: { 200: { description: 'What became of each account.', body: owner.refreshTokensAnswer } },
     handle: ({ pool }, { keyHolder, body }) => pool.refreshTokens(keyHolder, body),
   },
   {
@@ -184,8 +184,8 @@ const routes: readonly Route<PoolHttp>[] = [
     path: '/api/accounts',
     summary: 'List accounts',
     access: 'adminKey',
-    query: schema.listQuery,
-    answers: { 200: { description: 'One page.', body: schema.listAnswer } },
+    query: accounts.listQuery,
+    answers: { 200: { description: 'One page.', body: accounts.listAnswer } },
     handle: ({ pool }, { query }) => pool.list(query),
   },
   {
@@ -197,10 +197,10 @@ const routes: readonly Route<PoolHttp>[] = [
       '"reauth_required", or with "on_refusal": "reject" not taken: 422 "credential_refused", and the message says why. One ' +
       'that it could not be asked about is taken with "probe": "unproved" and asked about again.',
     access: 'adminKey',
-    body: schema.newAccount,
+    body: accounts.newAccount,
     ...listLimit,
     answers: {
-      201: { description: 'Added.', body: schema.accountAnswer },
+      201: { description: 'Added.', body: accounts.accountAnswer },
       422: {
         description: 'Its provider refuses the credential, and the request said not to keep it then.',
         body: schema.errorAnswer,
@@ -235,7 +235,7 @@ const routes: readonly Route<PoolHttp>[] = [
     summary: 'Show an account, whether it could be lent now, and why it was lately passed over',
     access: 'adminKey',
     answers: {
-      200: { description: 'The account; never its credential.', body: schema.accountDetailsAnswer },
+      200: { description: 'The account; never its credential.', body: accounts.accountDetailsAnswer },
     },
     handle: ({ pool }, { params }) => pool.get(params.id),
   },
@@ -247,9 +247,9 @@ const routes: readonly Route<PoolHttp>[] = [
       'A new credential is tried as at POST /api/accounts. With "on_refusal": "reject" a refused API key does not replace ' +
       'the present one; a refused refresh token does, since it can be tried only in its place.',
     access: 'adminKey',
-    body: schema.accountChange,
+    body: accounts.accountChange,
     ...listLimit,
-    answers: { 200: { description: 'Changed.', body: schema.accountAnswer } },
+    answers: { 200: { description: 'Changed.', body: accounts.accountAnswer } },
     handle: ({ pool }, { keyHolder, params, body }) => pool.change(keyHolder, params.id, body),
   },
   {
@@ -257,7 +257,7 @@ const routes: readonly Route<PoolHttp>[] = [
     path: '/api/accounts/{id}',
     summary: 'Forget an account and its credential',
     access: 'adminKey',
-    answers: { 200: { description: 'Removed.', body: schema.removeAnswer } },
+    answers: { 200: { description: 'Removed.', body: accounts.removeAnswer } },
     handle: ({ pool }, { keyHolder, params }) => pool.remove(keyHolder, params.id),
   },
   {
@@ -268,9 +268,9 @@ const routes: readonly Route<PoolHttp>[] = [
       'Show the person the address and the code. The pool waits for the approval by itself and adds the account, or ' +
       'with "account_id" replaces its credential.',
     access: 'adminKey',
-    body: schema.newLogin,
+    body: accounts.newLogin,
     ...listLimit,
-    answers: { 201: { description: 'Begun.', body: schema.loginAnswer } },
+    answers: { 201: { description: 'Begun.', body: accounts.loginAnswer } },
     handle: ({ pool }, { keyHolder, body }) => pool.startLogin(keyHolder, body),
   },
   {
@@ -279,7 +279,7 @@ const routes: readonly Route<PoolHttp>[] = [
     summary: 'How a login stands',
     description: 'Finished logins are forgotten after a day.',
     access: 'adminKey',
-    answers: { 200: { description: 'The login.', body: schema.loginAnswer } },
+    answers: { 200: { description: 'The login.', body: accounts.loginAnswer } },
     handle: ({ pool }, { params }) => pool.getLogin(params.id),
   },
   {
@@ -287,7 +287,7 @@ const routes: readonly Route<PoolHttp>[] = [
     path: '/api/logins',
     summary: 'List the logins of the last day',
     access: 'adminKey',
-    answers: { 200: { description: 'The latest to expire first.', body: schema.loginsAnswer } },
+    answers: { 200: { description: 'The latest to expire first.', body: accounts.loginsAnswer } },
     handle: ({ pool }) => pool.listLogins(),
   },
   {
@@ -296,7 +296,7 @@ const routes: readonly Route<PoolHttp>[] = [
     summary: 'Cancel a login',
     description: 'Then it is "failed". One that has been approved or has ended stays as it is.',
     access: 'adminKey',
-    answers: { 200: { description: 'How it stands now.', body: schema.loginAnswer } },
+    answers: { 200: { description: 'How it stands now.', body: accounts.loginAnswer } },
     handle: ({ pool }, { keyHolder, params }) => pool.cancelLogin(keyHolder, params.id),
   },
   {
@@ -306,8 +306,8 @@ const routes: readonly Route<PoolHttp>[] = [
     description:
       'Who holds what, and until when. `POST /api/accounts/release` with ADMIN_KEY ends any of them.',
     access: 'adminKey',
-    query: schema.sessionsQuery,
-    answers: { 200: { description: 'One page.', body: schema.sessionsAnswer } },
+    query: owner.sessionsQuery,
+    answers: { 200: { description: 'One page.', body: owner.sessionsAnswer } },
     handle: ({ pool }, { query }) => pool.listSessions(query),
   },
   {
@@ -315,8 +315,8 @@ const routes: readonly Route<PoolHttp>[] = [
     path: '/api/audit',
     summary: 'Who changed what, the newest first',
     access: 'adminKey',
-    query: schema.auditQuery,
-    answers: { 200: { description: 'One page.', body: schema.auditAnswer } },
+    query: owner.auditQuery,
+    answers: { 200: { description: 'One page.', body: owner.auditAnswer } },
     handle: ({ pool }, { query }) => pool.trail(query),
   },
   {
@@ -372,11 +372,10 @@ export const poolApi = withDocs<PoolHttp>({
   error: schema.errorAnswer,
   schemas: {
     ...schema,
+    ...accounts,
     ...owner,
     sessionKey,
     sessionAnswer,
     settings: shownSettings,
-    eligibleRequest,
-    eligibleAnswer,
   },
 });

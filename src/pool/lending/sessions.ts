@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { givenFields } from '../../core/null-fields.ts';
 import { debugLog } from '../../lib/log/logger.ts';
 import { PoolError } from '../../pool-api/errors.ts';
+import { type SessionsAnswer, sessionsQuery } from '../../pool-api/owner-schema.ts';
 import {
   type AllocateAnswer,
   allocateRequest,
@@ -9,9 +10,7 @@ import {
   eligibleRequest,
   type ReleaseAnswer,
   releaseRequest,
-  type SessionsAnswer,
   type Shortage,
-  sessionsQuery,
 } from '../../pool-api/schema.ts';
 import type { Basics, Caller } from '../base/basics.ts';
 import { sessionNotFound } from '../base/failures.ts';

@@ -1,5 +1,6 @@
 import { z } from 'zod';
-import { type Login, loginStatuses } from '../../pool-api/schema.ts';
+import type { Login } from '../../pool-api/account-schema.ts';
+import { loginStatuses } from '../../pool-api/schema.ts';
 import { isoTime } from '../base/present.ts';
 
 /** A login as the store remembers it. Times are milliseconds since 1970. */

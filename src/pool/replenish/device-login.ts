@@ -1,5 +1,5 @@
+import type { Login } from '../../pool-api/account-schema.ts';
 import { PoolError } from '../../pool-api/errors.ts';
-import type { Login } from '../../pool-api/schema.ts';
 import { compareAndSet } from '../base/facts.ts';
 import { type Source, SourceError, type SourceTools } from './source.ts';
 

@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { backoffMs, withJitter } from '../../lib/backoff.ts';
 import { beginningOf } from '../../lib/shown-text.ts';
 import { BackgroundTasks, createLimit, type Limit } from '../../lib/tasks.ts';
-import { type ReplenishAnswer, replenishRequest, type StatusAnswer } from '../../pool-api/schema.ts';
+import { type ReplenishAnswer, replenishRequest, type StatusAnswer } from '../../pool-api/owner-schema.ts';
 import type { Basics, Caller } from '../base/basics.ts';
 import { compareAndSet } from '../base/facts.ts';
 import { logFailure } from '../base/failures.ts';

@@ -1,6 +1,6 @@
 import type { KnownSecrets } from '../../lib/secrets/known-secrets.ts';
 import { beginningOf, plainLine } from '../../lib/shown-text.ts';
-import type { Login } from '../../pool-api/schema.ts';
+import type { Login } from '../../pool-api/account-schema.ts';
 import type { Adding } from '../accounts/adding.ts';
 import type { Origin } from '../accounts/removal.ts';
 import type { Basics } from '../base/basics.ts';

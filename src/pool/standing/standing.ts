@@ -1,5 +1,6 @@
 import type { Outcome } from '../../core/outcome.ts';
-import type { Account, AccountState } from '../../pool-api/schema.ts';
+import type { Account } from '../../pool-api/account-schema.ts';
+import type { AccountState } from '../../pool-api/schema.ts';
 
 /** How an account stands: the part of it that outcomes change. Times are milliseconds since 1970. */
 export interface Standing {

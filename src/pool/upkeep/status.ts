@@ -1,8 +1,8 @@
 import { givenFields } from '../../core/null-fields.ts';
 import { answering } from '../../core/provider.ts';
+import { type AuditAnswer, auditQuery, type StatusAnswer } from '../../pool-api/owner-schema.ts';
 import type { PoolHealth } from '../../pool-api/pool.ts';
 import { judge, judgePool, type Readiness } from '../../pool-api/readiness.ts';
-import { type AuditAnswer, auditQuery, type StatusAnswer } from '../../pool-api/schema.ts';
 import type { Basics } from '../base/basics.ts';
 import { logFailure } from '../base/failures.ts';
 import type { StoreHealth } from '../base/observed-store.ts';

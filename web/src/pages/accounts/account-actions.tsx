@@ -1,6 +1,6 @@
 import { signal } from '@preact/signals';
+import type { Account } from '../../../../src/pool-api/account-schema.ts';
 import type { BulkAnswer, ProvidersAnswer } from '../../../../src/pool-api/owner-schema.ts';
-import type { Account } from '../../../../src/pool-api/schema.ts';
 import { api } from '../../api.ts';
 import { toast, toastFault } from '../../components/toast.tsx';
 import { goTo } from '../../navigation.ts';

@@ -1,4 +1,4 @@
-import type { AuditAnswer } from '../../../../src/pool-api/schema.ts';
+import type { AuditAnswer } from '../../../../src/pool-api/owner-schema.ts';
 import { api, useLoaded } from '../../api.ts';
 import { Button } from '../../components/button.tsx';
 import { Fault, Shown } from '../../components/page.tsx';

@@ -1,4 +1,4 @@
-import type { Account } from '../../../../src/pool-api/schema.ts';
+import type { Account } from '../../../../src/pool-api/account-schema.ts';
 import { Button } from '../../components/button.tsx';
 import { Menu } from '../../components/menu.tsx';
 import type { Column } from '../../components/table.tsx';

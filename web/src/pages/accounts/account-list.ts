@@ -1,6 +1,6 @@
 import { effect, signal } from '@preact/signals';
 import { useEffect, useState } from 'preact/hooks';
-import type { Account, ListAnswer } from '../../../../src/pool-api/schema.ts';
+import type { Account, ListAnswer } from '../../../../src/pool-api/account-schema.ts';
 import { type ApiError, api, asError } from '../../api.ts';
 import { accountChanges, connection, onLive } from '../../live.ts';
 import { blursEmails } from '../../preferences.ts';

@@ -1,10 +1,6 @@
 import type { ComponentChildren } from 'preact';
-import type {
-  AccountDetails,
-  AccountDetailsAnswer,
-  Session,
-  SessionsAnswer,
-} from '../../../../src/pool-api/schema.ts';
+import type { AccountDetails, AccountDetailsAnswer } from '../../../../src/pool-api/account-schema.ts';
+import type { Session, SessionsAnswer } from '../../../../src/pool-api/owner-schema.ts';
 import { api, useLoaded } from '../../api.ts';
 import { Button } from '../../components/button.tsx';
 import { Copied } from '../../components/copy.tsx';

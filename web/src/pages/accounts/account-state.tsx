@@ -1,4 +1,4 @@
-import type { Account } from '../../../../src/pool-api/schema.ts';
+import type { Account } from '../../../../src/pool-api/account-schema.ts';
 import { Bar } from '../../components/bar.tsx';
 import { Badge, type Tone } from '../../components/page.tsx';
 import { Countdown } from '../../components/time.tsx';

@@ -1,7 +1,8 @@
 import './accounts.css';
 import { useSignal } from '@preact/signals';
 import { useEffect, useState } from 'preact/hooks';
-import type { Account, LoginsAnswer, StatusAnswer } from '../../../../src/pool-api/schema.ts';
+import type { Account, LoginsAnswer } from '../../../../src/pool-api/account-schema.ts';
+import type { StatusAnswer } from '../../../../src/pool-api/owner-schema.ts';
 import { api, useLoaded } from '../../api.ts';
 import { Button } from '../../components/button.tsx';
 import { Empty, Fault, Loading, Notice, PageHead } from '../../components/page.tsx';

@@ -1,7 +1,7 @@
 import { type Signal, useSignal } from '@preact/signals';
 import { useEffect, useRef } from 'preact/hooks';
+import type { Account } from '../../../../src/pool-api/account-schema.ts';
 import type { BulkAnswer } from '../../../../src/pool-api/owner-schema.ts';
-import type { Account } from '../../../../src/pool-api/schema.ts';
 import { api } from '../../api.ts';
 import { Button } from '../../components/button.tsx';
 import { FormDialog } from '../../components/dialog.tsx';

@@ -1,5 +1,5 @@
+import type { Account } from '../../../../src/pool-api/account-schema.ts';
 import type { BulkAnswer } from '../../../../src/pool-api/owner-schema.ts';
-import type { Account } from '../../../../src/pool-api/schema.ts';
 import { Bar } from '../../components/bar.tsx';
 import { Button } from '../../components/button.tsx';
 import { Dialog } from '../../components/dialog.tsx';

@@ -1,5 +1,5 @@
 import { useSignal } from '@preact/signals';
-import type { Account, AccountAnswer } from '../../../../src/pool-api/schema.ts';
+import type { Account, AccountAnswer } from '../../../../src/pool-api/account-schema.ts';
 import { api } from '../../api.ts';
 import { FormDialog } from '../../components/dialog.tsx';
 import { TextField } from '../../components/field.tsx';

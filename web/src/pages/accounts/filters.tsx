@@ -1,5 +1,6 @@
 import type { ComponentChildren } from 'preact';
-import type { Account, AccountState } from '../../../../src/pool-api/schema.ts';
+import type { Account } from '../../../../src/pool-api/account-schema.ts';
+import type { AccountState } from '../../../../src/pool-api/schema.ts';
 import { SearchField, SelectField } from '../../components/field.tsx';
 import { shownNumber } from '../../format.ts';
 import { filter, place } from '../../navigation.ts';

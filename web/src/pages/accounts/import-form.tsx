@@ -1,6 +1,6 @@
 import { type Signal, useSignal } from '@preact/signals';
 import { useEffect, useId } from 'preact/hooks';
-import type { ImportAnswer } from '../../../../src/pool-api/schema.ts';
+import type { ImportAnswer } from '../../../../src/pool-api/account-schema.ts';
 import { api } from '../../api.ts';
 import { Bar } from '../../components/bar.tsx';
 import { Button } from '../../components/button.tsx';

@@ -1,5 +1,5 @@
 import { signal } from '@preact/signals';
-import type { ImportAnswer } from '../../../../src/pool-api/schema.ts';
+import type { ImportAnswer } from '../../../../src/pool-api/account-schema.ts';
 import { type ApiError, api, asError } from '../../api.ts';
 
 type LineResult = ImportAnswer['results'][number];

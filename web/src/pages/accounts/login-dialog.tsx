@@ -1,7 +1,7 @@
 import { useSignal } from '@preact/signals';
 import { useEffect } from 'preact/hooks';
 import { encode } from 'uqr';
-import type { Account, Login, LoginAnswer } from '../../../../src/pool-api/schema.ts';
+import type { Account, Login, LoginAnswer } from '../../../../src/pool-api/account-schema.ts';
 import { type ApiError, api, asError } from '../../api.ts';
 import { Button } from '../../components/button.tsx';
 import { CopyButton } from '../../components/copy.tsx';

@@ -1,5 +1,5 @@
 import { type Signal, useSignal } from '@preact/signals';
-import type { Account } from '../../../../src/pool-api/schema.ts';
+import type { Account } from '../../../../src/pool-api/account-schema.ts';
 import { namesIn, SelectField, TextField } from '../../components/field.tsx';
 import { addingText } from '../../texts/account-adding.ts';
 

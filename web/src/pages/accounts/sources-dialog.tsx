@@ -1,5 +1,5 @@
 import { useSignal } from '@preact/signals';
-import type { ReplenishAnswer, StatusAnswer } from '../../../../src/pool-api/schema.ts';
+import type { ReplenishAnswer, StatusAnswer } from '../../../../src/pool-api/owner-schema.ts';
 import { api, useLoaded } from '../../api.ts';
 import { Button } from '../../components/button.tsx';
 import { Dialog } from '../../components/dialog.tsx';

@@ -1,7 +1,7 @@
 import type { z } from 'zod';
 import type { ShownTurn } from '../../../../src/core/shown-turn.ts';
 import type { healthAnswer } from '../../../../src/gateway/http/api-answers.ts';
-import type { StatusAnswer } from '../../../../src/pool-api/schema.ts';
+import type { StatusAnswer } from '../../../../src/pool-api/owner-schema.ts';
 import { ApiError, api, useLoaded } from '../../api.ts';
 import { Icon } from '../../components/icon.tsx';
 import { Card, Fault, Loading } from '../../components/page.tsx';
