@@ -38,6 +38,17 @@ it.each(['day', 'hour'] as const)('asks by the %s only for days of which there a
   expect(Math.min(...ranges.map(({ from }) => from))).toBe(now - 2 * dayMs);
 });
 
+it('lists rows that are alike by name, in whatever order the database has them', async () => {
+  const verbs = {
+    oldestUsage: async () => ({ turn: now - dayMs, sums: now - dayMs, heads: now }),
+    sumUsage: async (): Promise<UsageSum[]> =>
+      ['b', 'd', 'a', 'c'].map((model) => ({ n: 0, model, turns: model === 'c' ? 2 : 1 })),
+  } as unknown as UsageVerbs;
+  const database = { ask: <Answer>(question: (asked: UsageVerbs) => Promise<Answer>) => question(verbs) };
+  const { rows } = await reportUsage(database, { ...asked, from: now - hourMs, step: undefined }, now);
+  expect(rows.map(({ names }) => names.model)).toEqual(['c', 'a', 'b', 'd']);
+});
+
 it('leaves the event loop to others while it adds up many rows, and refuses too many', async () => {
   const lastHour = { ...asked, from: now - hourMs / 4, step: undefined };
   let turns = 0;

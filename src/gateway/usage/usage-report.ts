@@ -80,7 +80,11 @@ export async function reportUsage(database: UsageDatabase, asked: AskedReport, n
     }
     if (rows.size > mostRows) throw new TooManyRows();
   }
-  return { rows: [...rows.values()].toSorted(byTimeAndSize), total };
+  // Those that are alike by their names: databases answer in no order.
+  const sorted = [...rows].toSorted(
+    ([place, one], [otherPlace, other]) => byTimeAndSize(one, other) || (place < otherPlace ? -1 : 1),
+  );
+  return { rows: sorted.map(([, row]) => row), total };
 }
 
 /** A report would have more rows than it may. */
