@@ -85,7 +85,7 @@ export function classifyStatus(
   const retryAfterMs = retryDelayIn(details) ?? given.retryAfterMs;
   const options = { ...given, cause, ...(retryAfterMs !== undefined && { retryAfterMs }) };
   const words = `${message} ${details.map(({ reason }) => reason).join(' ')}`;
-  // Some servers give the number of gRPC there.
+  // Some servers give the number of gRPC there, and an error may come under any status.
   const code = [error.code, status].find((one = 0) => one >= 400) ?? 500;
   switch (code) {
     case 400:
@@ -100,6 +100,8 @@ export function classifyStatus(
       break;
     case 429:
       return exhausted(words, details, now, options);
+    case 499:
+      return notTaken(options);
     case 503:
       return overloaded(options);
     case 504:
@@ -110,8 +112,6 @@ export function classifyStatus(
       );
     default:
   }
-  // It is an error, whatever status it came under, or names.
-  if (code < 400 || code === 499) return notTaken(options);
   return failedBy(code, options) ?? refusedRequest({ message, param: fieldIn(details) }, options);
 }
 
