@@ -225,6 +225,14 @@ it('declares functions and says which may be called', () => {
   expect(choice({ type: 'auto' })).toBeUndefined();
 });
 
+it('gives a call of the history a name that Gemini takes, whatever a model has called', () => {
+  const messages = [user('q'), answer(call('a', 'read file')), result('a', 'none')];
+  expect(contentsOf(messages).slice(1)).toMatchObject([
+    { parts: [{ functionCall: { name: 'read_file' } }] },
+    { parts: [{ functionResponse: { name: 'read_file' } }] },
+  ]);
+});
+
 it('gives tools names that Gemini takes, in the history and the choice as well', () => {
   const long = `${'n'.repeat(64)}.one`;
   const names = ['9lives', long, `${'n'.repeat(64)}.two`, 'a.b:c-d'];

@@ -8,7 +8,8 @@ import { encodeThinking, generationOf, mostOutputTokens, thinkingOf } from './ge
 
 /** The JSON body of one turn, and the tools' own names by those that are sent; the model is in the path. */
 export function encodeRequest(asked: TurnRequest, native: Capabilities) {
-  const { request, toolNames } = withFittingNames(asked, 64, (name) => name.replace(/^(?![A-Za-z_])/, '_'));
+  const spell = (name: string) => name.replace(/[^\w.:-]/g, '_').replace(/^(?![A-Za-z_])/, '_');
+  const { request, toolNames } = withFittingNames(asked, 64, spell);
   const body = JSON.stringify({
     ...encodeContents(request.messages, request.model),
     ...encodeTools(request),
