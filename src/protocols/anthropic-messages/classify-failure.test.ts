@@ -108,6 +108,8 @@ it('reads the limits of a family of models, and the windows of an account', () =
     { name: '5h', usedPercent: 42, isOfAccount: true, resetAt: now + 60_000 },
     { name: '7d', usedPercent: 100, isOfAccount: true },
   ]);
+  const twice = { ...headers, 'anthropic-ratelimit-requests-reset': ['1', '2'] };
+  expect(readMessagesLimits(twice)[0]).toEqual({ name: 'requests', limit: 50, remaining: 0 });
   const models = ['claude-opus-4-5-20251101', 'claude-3-7-sonnet-latest', 'claude-sonnet-5-5', 'kimi-k3'];
   expect(models.map(messagesLimitFamily)).toEqual(['opus', 'sonnet', 'sonnet', 'kimi-k3']);
 });

@@ -16,12 +16,13 @@ export function readLimits(
   limits: typeof openaiLimits,
   resetOf: (value: string, reading: LimitReading) => number | undefined,
 ): LimitReading[] {
-  return limits.flatMap(({ name, limit: limitName, remaining: remainingName, reset }) => {
+  return limits.flatMap(({ name, limit: limitName, remaining: remainingName, reset: resetName }) => {
     const remaining = amountIn(headers[remainingName]);
     if (remaining === undefined) return [];
     const limit = amountIn(headers[limitName]);
     const reading = { name, remaining, ...(limit !== undefined && { limit }) };
-    const resetAt = resetOf(String(headers[reset]), reading);
+    const reset = headers[resetName];
+    const resetAt = typeof reset === 'string' ? resetOf(reset, reading) : undefined;
     return [{ ...reading, ...(resetAt !== undefined && { resetAt }) }];
   });
 }
