@@ -2,10 +2,18 @@ import type Anthropic from '@anthropic-ai/sdk';
 import type * as Gemini from '@google/genai';
 import type OpenAI from 'openai';
 import { expect, expectTypeOf, it } from 'vitest';
+import { plainTurn } from '../../core/testing/plain-turn.ts';
 import type { messagesBlocks } from '../anthropic-messages/fields.ts';
 import { decodeChatRequest } from '../openai-chat/decode-request.ts';
 import type { responsesItems } from '../openai-responses/fields.ts';
-import { type chatTools, type geminiTools, messagesTools, responsesTools, toolKind } from './tools.ts';
+import {
+  type chatTools,
+  type geminiTools,
+  messagesTools,
+  responsesTools,
+  toolKind,
+  withOpenaiNames,
+} from './tools.ts';
 
 /** A type without the date at its end. */
 type Undated<Type> = Type extends `${infer Kind}_20${string}` ? Kind : Type;
@@ -62,4 +70,18 @@ it('holds for Chat Completions too: another type is named beside functions and r
     );
   }
   expect(decode({ tools: [{ type: 'web_search' }], tool_choice: 'none' }).request.tools).toEqual([]);
+});
+
+it('fits however many names that are alike, each into its own', () => {
+  const names = [
+    ...Array.from({ length: 300 }, (_, index) => `${'m'.repeat(64)}${index}`),
+    '.'.repeat(64),
+    ':'.repeat(64),
+  ];
+  const tools = names.map((name) => ({ name, parameters: {} }));
+  const { request, toolNames } = withOpenaiNames({ ...plainTurn, messages: [], tools });
+  const sent = request.tools.map(({ name }) => name);
+  expect(sent.filter((name) => !/^[\w-]{1,64}$/.test(name))).toEqual([]);
+  expect(sent.map((name) => toolNames.get(name))).toEqual(names);
+  expect(sent.slice(0, 2)).toEqual(['m'.repeat(64), `${'m'.repeat(63)}_`]);
 });

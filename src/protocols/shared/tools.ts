@@ -1,3 +1,4 @@
+import { hash } from 'node:crypto';
 import { refused } from '../../core/errors.ts';
 import type { Message, Tool, ToolChoice, TurnRequest } from '../../core/turn.ts';
 import { type JsonObject, parseJsonObject } from '../../lib/parse-json.ts';
@@ -292,8 +293,10 @@ export function withFittingNames(
     if (known !== undefined) return known;
     const fitting = spell(name);
     let free = fitting.slice(0, longest);
-    for (let more = '_'; toolNames.has(free); more += '_') {
-      free = fitting.slice(0, longest - more.length) + more;
+    // A history may hold very many that are alike: they are not counted up.
+    for (let tries = 0; toolNames.has(free); tries += 1) {
+      const end = tries === 0 ? '_' : `_${hash('sha256', `${tries} ${name}`).slice(0, 12)}`;
+      free = fitting.slice(0, longest - end.length) + end;
     }
     toolNames.set(free, name);
     sent.set(name, free);
