@@ -59,7 +59,7 @@ export function openHttp2(socket: Socket, options: Http2Options): Promise<Http2C
     cancel();
     session.off('error', fail);
     session.off('close', fail);
-    resolve(new Http2Connection(session, options));
+    resolve(new Http2Connection(session, socket, options));
   });
   return promise;
 }
@@ -74,6 +74,7 @@ export class Http2Connection implements Connection {
   used = 0;
   heard = 0;
   readonly #session: ClientHttp2Session;
+  readonly #socket: Socket;
   readonly #options: Http2Options;
   readonly #open = new Set<Http2Exchange>();
   #peerMaxStreams: number;
@@ -83,10 +84,11 @@ export class Http2Connection implements Connection {
   #ticksSincePing: number | undefined;
   #ticksIdle = 0;
 
-  constructor(session: ClientHttp2Session, options: Http2Options) {
+  constructor(session: ClientHttp2Session, socket: Socket, options: Http2Options) {
     const { serial, clock, maxStreams, pool } = options;
     this.serial = serial;
     this.#session = session;
+    this.#socket = socket;
     this.#options = options;
     this.#peerMaxStreams = session.remoteSettings.maxConcurrentStreams ?? maxStreams;
     this.#cancelTick = clock.after(tickMs, () => this.#tick());
@@ -135,16 +137,10 @@ export class Http2Connection implements Connection {
 
   onOver(exchange: Http2Exchange): void {
     this.#open.delete(exchange);
-    if (!this.#options.isKept) this.#session.close();
+    // Not `close`, which waits for the other side to close as well.
+    if (!this.#options.isKept) this.#session.destroy();
     else if (this.#open.size === 0) this.#session.unref();
     this.#options.pool.changed(this);
-  }
-
-  /** Takes no more streams, and closes when the open ones have ended. */
-  #retire(): void {
-    this.#isGoingAway = true;
-    this.#options.pool.changed(this);
-    this.#session.close();
   }
 
   #lose(error: Error): void {
@@ -163,7 +159,10 @@ export class Http2Connection implements Connection {
       if (this.#ticksSinceAnswer >= pingEveryTicks) this.#ping();
     } else {
       this.#ticksIdle += 1;
-      if (this.#ticksIdle >= idleTicks) this.#retire();
+      if (this.#ticksIdle < idleTicks) return;
+      // Of a session that has closed, the other side may keep its half of the connection for ever.
+      if (this.#session.destroyed) this.#socket.destroy();
+      else this.destroy(new Error('nothing uses it'));
     }
   }
 

@@ -1,10 +1,13 @@
 import { once } from 'node:events';
 import { createServer, type ServerResponse } from 'node:http';
 import { type AddressInfo, connect, type Socket } from 'node:net';
+import { createServer as createTlsServer, connect as tlsConnect } from 'node:tls';
 import { expect, it, onTestFinished } from 'vitest';
+import { createManualClock } from '../../gateway/testing/manual-clock.ts';
 import { systemClock } from '../clock.ts';
 import { PendingRequest } from './exchange.ts';
 import { OriginPool } from './origin-pool.ts';
+import { makeCertificate } from './testing/certificate.ts';
 
 it('gives no request to a connection that is closing, be it a fresh one for which no request had waited', async () => {
   const held: ServerResponse[] = [];
@@ -71,3 +74,101 @@ it('gives no request to a connection that is closing, be it a fresh one for whic
   expect(isClosed).toBe(false);
   expect((await Promise.all([ask(), answer()]))[0]).toBe(200);
 });
+
+const settings = '000000040000000000';
+const head = '00000101040000000188';
+const wholeAnswer = '00000101050000000188';
+const goAway = '0000080700000000000000000100000000';
+
+/** Answers the first request of each connection with these frames, and ends none, whatever the other side does. */
+async function startHalfOpenH2(answer: string) {
+  const certificate = await makeCertificate();
+  const server = createTlsServer({ ...certificate, ALPNProtocols: ['h2'], allowHalfOpen: true }, (socket) => {
+    socket.on('error', () => {});
+    socket.write(Buffer.from(settings, 'hex'));
+    let read = Buffer.alloc(0);
+    const listen = (bytes: Buffer): void => {
+      read = Buffer.concat([read, bytes]);
+      for (let at = 24; at + 9 <= read.length; at += 9 + read.readUIntBE(at, 3)) {
+        if (read[at + 3] !== 1) continue;
+        socket.off('data', listen);
+        socket.resume();
+        socket.write(Buffer.from(answer, 'hex'));
+        return;
+      }
+    };
+    socket.on('data', listen);
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  onTestFinished(() => void server.close());
+  const { port } = server.address() as AddressInfo;
+  const sockets: Socket[] = [];
+  const connector = {
+    async open() {
+      const socket = tlsConnect({ port, host: '127.0.0.1', ca: certificate.cert, ALPNProtocols: ['h2'] });
+      onTestFinished(() => void socket.destroy());
+      sockets.push(socket);
+      await once(socket, 'secureConnect');
+      return socket;
+    },
+    forwardProxy: () => undefined,
+    probeProxy: async () => {},
+  };
+  return { origin: new URL(`https://127.0.0.1:${port}`), connector, sockets };
+}
+
+function ask(pool: OriginPool, signal?: AbortSignal) {
+  const answered = Promise.withResolvers<void>();
+  const ended = Promise.withResolvers<void>();
+  let abort = (_reason: Error): void => {};
+  const handler = {
+    onRequestStart: (controller: { abort(reason: Error): void }) => {
+      abort = (reason) => controller.abort(reason);
+    },
+    onResponseStart: () => answered.resolve(),
+    onResponseEnd: () => ended.resolve(),
+    onResponseError: () => ended.resolve(),
+  };
+  const options = { path: '/', method: 'GET' as const, ...(signal && { signal }) };
+  pool.take(new PendingRequest(options, handler, () => 0));
+  return { answered: answered.promise, ended: ended.promise, abort: (reason: Error) => abort(reason) };
+}
+
+it('leaves no connection half open to a server that keeps its half, where each is for one request', async () => {
+  const common = { clock: systemClock, maxStreams: 10, isKept: false, connectTimeoutMs: 10_000 };
+  const whole = await startHalfOpenH2(wholeAnswer);
+  const pool = new OriginPool({ ...common, ...whole });
+  await ask(pool).ended;
+  const [answered] = whole.sockets;
+  if (answered?.destroyed === false) await once(answered, 'close');
+
+  const part = await startHalfOpenH2(head);
+  const other = new OriginPool({ ...common, ...part });
+  const asked = ask(other);
+  await asked.answered;
+  asked.abort(new Error('enough'));
+  await asked.ended;
+  const [aborted] = part.sockets;
+  if (aborted?.destroyed === false) await once(aborted, 'close');
+
+  const leaving = new AbortController();
+  const left = ask(other, leaving.signal);
+  leaving.abort(new Error('gone'));
+  await left.ended;
+  const unused = part.sockets[1] as Socket;
+  if (!unused.destroyed) await once(unused, 'close');
+});
+
+it.each([wholeAnswer, `${wholeAnswer}${goAway}`])(
+  'ends a kept connection that nothing uses, though the other side keeps its half (%s)',
+  async (answer) => {
+    const clock = createManualClock();
+    const h2 = await startHalfOpenH2(answer);
+    const pool = new OriginPool({ ...h2, clock, maxStreams: 10, isKept: true, connectTimeoutMs: 10_000 });
+    await ask(pool).ended;
+    const socket = h2.sockets[0] as Socket;
+    const closed = once(socket, 'close');
+    for (let ticks = 0; ticks < 14; ticks += 1) await clock.advance(5_000);
+    await closed;
+  },
+);

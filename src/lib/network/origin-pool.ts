@@ -122,7 +122,7 @@ export class OriginPool {
     if (!connection.isHttp2) this.#failThoseThatNeedHttp2();
     this.#sort(connection);
     this.#serve();
-    if (connection.used === 0 && !connection.isHttp2)
+    if (connection.used === 0 && !(connection.isHttp2 && isKept))
       connection.destroy(new Error('no request waits for it'));
     this.#connectAsNeeded();
   }
