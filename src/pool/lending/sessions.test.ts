@@ -123,15 +123,14 @@ describe('lending over HTTP', () => {
     waiting.on('error', () => {});
     waiting.end(JSON.stringify({ wait_ms: 60_000, session_id: 'gone' }));
     const attempts = vi.spyOn(service.store, 'ensureLeases');
-    const patient = { timeout: 20_000 };
-    await vi.waitFor(() => expect(attempts).toHaveBeenCalled(), patient);
+    await vi.waitFor(() => expect(attempts).toHaveBeenCalled());
     waiting.destroy();
     // The server learns of it from the system, and a busy machine takes a moment.
     await new Promise((resolve) => setTimeout(resolve, 250));
     await service.call('POST', '/api/accounts/release', { session_id: 'first' });
     await vi.waitFor(async () => {
       expect((await service.pool.status()).pool_stats).toMatchObject({ in_use: 0, available: 1 });
-    }, patient);
+    });
   });
 
   it('takes nothing back from a caller that broke off and called again for the same session', async () => {

@@ -80,36 +80,32 @@ describe('a key rotation', () => {
     ['next-key-written', 'before', false],
     ['secrets-resealed', 'after', true],
     ['key-in-place', 'after', false],
-  ])(
-    'that is killed at %s leaves everything readable at the next start',
-    async (step, which, hasNotice) => {
-      const folder = temporaryFolder();
-      const path = join(folder, 'accounts.db');
-      const defaultKeyFile = join(folder, 'master.key');
-      const options = { clock: systemClock, onLost() {} };
-      let store = await openStore(path, options);
-      const before = await openVault({ store, defaultKeyFile, now: 0 });
-      await fill(store, before);
-      await store.close();
+  ])('that is killed at %s leaves everything readable at the next start', async (step, which, hasNotice) => {
+    const folder = temporaryFolder();
+    const path = join(folder, 'accounts.db');
+    const defaultKeyFile = join(folder, 'master.key');
+    const options = { clock: systemClock, onLost() {} };
+    let store = await openStore(path, options);
+    const before = await openVault({ store, defaultKeyFile, now: 0 });
+    await fill(store, before);
+    await store.close();
 
-      const child = fork(new URL('../testing/rotation-child.ts', import.meta.url), [folder, step], {
-        execArgv: [],
-      });
-      expect(await once(child, 'exit')).toEqual([null, 'SIGKILL']);
-      store = await openStore(path, options);
-      const notices: string[] = [];
-      const onNotice = (message: string) => void notices.push(message);
-      const vault = await openVault({ store, defaultKeyFile, now: 0, onNotice });
-      expect(vault.keyId === before.keyId).toBe(which === 'before');
-      expect(notices.length > 0).toBe(hasNotice);
-      expect(await secretsIn(store, vault)).toEqual(expected);
-      // Nothing that was left lying about hinders the next one.
-      await rotateKey({ store, vault, place: { defaultKeyFile }, now: 0, actor: 'test' });
-      expect(await secretsIn(store, await openVault({ store, defaultKeyFile, now: 0 }))).toEqual(expected);
-      await store.close();
-    },
-    20_000,
-  );
+    const child = fork(new URL('../testing/rotation-child.ts', import.meta.url), [folder, step], {
+      execArgv: [],
+    });
+    expect(await once(child, 'exit')).toEqual([null, 'SIGKILL']);
+    store = await openStore(path, options);
+    const notices: string[] = [];
+    const onNotice = (message: string) => void notices.push(message);
+    const vault = await openVault({ store, defaultKeyFile, now: 0, onNotice });
+    expect(vault.keyId === before.keyId).toBe(which === 'before');
+    expect(notices.length > 0).toBe(hasNotice);
+    expect(await secretsIn(store, vault)).toEqual(expected);
+    // Nothing that was left lying about hinders the next one.
+    await rotateKey({ store, vault, place: { defaultKeyFile }, now: 0, actor: 'test' });
+    expect(await secretsIn(store, await openVault({ store, defaultKeyFile, now: 0 }))).toEqual(expected);
+    await store.close();
+  });
 
   it('whose key file was lost on the way takes up the one that was to come', async () => {
     const defaultKeyFile = join(temporaryFolder(), 'master.key');
