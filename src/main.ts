@@ -172,6 +172,11 @@ async function openCommandLog(level: string, secrets?: KnownSecrets): Promise<Lo
   return createLogger(level, await openOutput('auto'), secrets);
 }
 
+// A reader that has seen enough, such as `head`, is no failure.
+for (const output of [process.stdout, process.stderr])
+  output.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EPIPE') throw error;
+  });
 process.exitCode = await runProgram(actions, process.argv.slice(2));
 
 /** Starts, waits for a signal or a loss, and closes. A second signal ends the process at once. */

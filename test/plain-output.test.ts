@@ -1,8 +1,10 @@
-import { execFile } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
+import { text } from 'node:stream/consumers';
 import stringWidth from 'string-width';
 import { expect, it, onTestFinished } from 'vitest';
 import { startSandbox } from '../sandbox/index.ts';
@@ -141,4 +143,12 @@ it('neither a terminal nor a log gets anything from outside that it would obey',
     expect(line && JSON.stringify(line)).toBeUndefined();
   }
   for (const line of services.output().trimEnd().split('\n')) expect(() => JSON.parse(line)).not.toThrow();
+});
+
+it('a command whose reader has seen enough, such as head, just ends', async () => {
+  const child = spawn(process.execPath, [program, '--help'], { env: childEnvironment });
+  onTestFinished(() => void child.kill('SIGKILL'));
+  child.stdout.destroy();
+  const [said, [code]] = await Promise.all([text(child.stderr), once(child, 'close')]);
+  expect([code, said]).toEqual([0, '']);
 });
