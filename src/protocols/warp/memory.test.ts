@@ -188,6 +188,8 @@ it('of a later version, or with a field that is not known, is judged by its numb
   expect(decodeMemory(more)?.conversationId).toBe('conversation-1');
   const newer = raw([1, 2], [2, 'conversation-1'], [3, new Uint8Array()]);
   expect(decodeMemory(newer)).toBeUndefined();
+  const otherwise = Buffer.concat([memory, raw([4, raw([3, 'many'])])]);
+  expect(decodeMemory(otherwise)).toBeUndefined();
 });
 
 it('a copy of a changed message shares what is never changed in place, and is changed apart from it', () => {

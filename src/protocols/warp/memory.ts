@@ -16,7 +16,7 @@ import {
 import { noTotals } from './usage.ts';
 import {
   encoded,
-  type FieldBudget,
+  FieldBudget,
   readMessage,
   writeFields,
   writeMessage,
@@ -70,7 +70,7 @@ function writeTask(writer: BinaryWriter, task: Task, messages: readonly KeptMess
 /** Undefined when the bytes are not ours or of another version: the conversation then starts afresh, folded. */
 export function decodeMemory(bytes: ConversationMemory): Remembered | undefined {
   try {
-    const memory = readMessage(Memory, bytes);
+    const memory = readMessage(Memory, bytes, new FieldBudget(notOurs));
     const { conversationId, taskContext, totals = noTotals } = memory;
     if (memory.version !== version || conversationId === '' || !taskContext) return undefined;
     const tasks = readMessage(TaskContext, taskContext).tasks.map((task) => ({
@@ -81,6 +81,11 @@ export function decodeMemory(bytes: ConversationMemory): Remembered | undefined 
   } catch {
     return undefined;
   }
+}
+
+/** Totals that count as none would make all that the conversation took the next turn's. */
+function notOurs(field: string): never {
+  throw new TypeError(`${field} cannot be read`);
 }
 
 type Kind = Message['message']['case'];
