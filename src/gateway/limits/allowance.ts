@@ -3,8 +3,7 @@ import type { Dialect } from '../../core/protocol.ts';
 import type { Usage } from '../../core/turn.ts';
 import type { RoutePlan } from '../models/route.ts';
 import type { Limits } from './limits.ts';
-import type { LimitedKey } from './slices.ts';
-import { amountOf, type Meter, type Slice, unitsOf } from './slices.ts';
+import { amountOf, type LimitedKey, type Meter, type Slice, unitsOf } from './slices.ts';
 
 /** What a turn may take at most, as far as that is known before it. */
 export interface TurnEstimate {

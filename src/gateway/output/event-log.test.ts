@@ -3,8 +3,7 @@ import { beforeEach, expect, it } from 'vitest';
 import { createManualClock } from '../testing/manual-clock.ts';
 import { RunningTurns } from '../turn/running-turns.ts';
 import { EventLog, FollowedEvents } from './event-log.ts';
-import type { RecordedAnswer } from './idempotency.ts';
-import { Idempotency } from './idempotency.ts';
+import { Idempotency, type RecordedAnswer } from './idempotency.ts';
 
 it('holds the latest events and says which are gone', () => {
   const log = new EventLog(100);

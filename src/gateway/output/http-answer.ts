@@ -287,6 +287,43 @@ export class WholeAnswer<Options> extends HttpAnswer<Options> {
   }
 }
 
+/** An answer whose bytes are the upstream's. One that breaks off is cut, since nothing within it could say so. */
+export class PassedAnswer<Options> extends HttpAnswer<Options> {
+  readonly isBuffered = false;
+  #isBegun = false;
+
+  override write(_choice: number, events: readonly TurnEvent[]): Promise<void> | undefined {
+    if (this.isOver) return undefined;
+    this.#begin({});
+    return this.response.write(bytesOf(events)) ? undefined : this.drainOf(this.response);
+  }
+
+  override finish(_choice: number, { usage }: CollectedTurn, events: readonly TurnEvent[]): void {
+    if (this.isOver) return;
+    this.isOver = true;
+    const bytes = bytesOf(events);
+    this.#begin({ ...usageHeaders(usage), 'content-length': bytes.length });
+    this.response.end(bytes);
+  }
+
+  protected override writeError(choice: number, error: AppError, events: readonly TurnEvent[]): void {
+    if (this.#isBegun) this.cut();
+    else super.writeError(choice, error, events);
+  }
+
+  #begin(more: Readonly<Record<string, string | number>>): void {
+    if (this.#isBegun) return;
+    this.#isBegun = true;
+    const [attempt] = this.known;
+    const contentType = attempt?.contentType || 'application/octet-stream';
+    this.response.writeHead(200, { ...this.headers(), ...more, 'content-type': contentType });
+  }
+}
+
+function bytesOf(events: readonly TurnEvent[]): Buffer {
+  return Buffer.concat(events.flatMap((event) => (event.type === 'passed' ? [event.bytes] : [])));
+}
+
 /**
  * A chunk of a body in chunked encoding (RFC 9112, section 7.1), and the encoding to write it in: as text of ASCII takes the bytes that
  * it has characters, it needs no room for more, and no conversion.
@@ -359,41 +396,4 @@ const lasting: ReadonlySet<ErrorCode> = new Set([
 /** Clients repeat any 429 by themselves, and some a 401 for minutes; neither changes in a second. */
 function isLasting({ code, openaiCode }: AppError): boolean {
   return openaiCode === 'insufficient_quota' || lasting.has(code);
-}
-
-/** An answer whose bytes are the upstream's. One that breaks off is cut, since nothing within it could say so. */
-export class PassedAnswer<Options> extends HttpAnswer<Options> {
-  readonly isBuffered = false;
-  #isBegun = false;
-
-  override write(_choice: number, events: readonly TurnEvent[]): Promise<void> | undefined {
-    if (this.isOver) return undefined;
-    this.#begin({});
-    return this.response.write(bytesOf(events)) ? undefined : this.drainOf(this.response);
-  }
-
-  override finish(_choice: number, { usage }: CollectedTurn, events: readonly TurnEvent[]): void {
-    if (this.isOver) return;
-    this.isOver = true;
-    const bytes = bytesOf(events);
-    this.#begin({ ...usageHeaders(usage), 'content-length': bytes.length });
-    this.response.end(bytes);
-  }
-
-  protected override writeError(choice: number, error: AppError, events: readonly TurnEvent[]): void {
-    if (this.#isBegun) this.cut();
-    else super.writeError(choice, error, events);
-  }
-
-  #begin(more: Readonly<Record<string, string | number>>): void {
-    if (this.#isBegun) return;
-    this.#isBegun = true;
-    const [attempt] = this.known;
-    const contentType = attempt?.contentType || 'application/octet-stream';
-    this.response.writeHead(200, { ...this.headers(), ...more, 'content-type': contentType });
-  }
-}
-
-function bytesOf(events: readonly TurnEvent[]): Buffer {
-  return Buffer.concat(events.flatMap((event) => (event.type === 'passed' ? [event.bytes] : [])));
 }

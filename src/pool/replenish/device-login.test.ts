@@ -1,6 +1,5 @@
 import { expect, it } from 'vitest';
-import type { DeviceLogins, DevicePoll } from '../../core/provider.ts';
-import { TokenError } from '../../core/provider.ts';
+import { type DeviceLogins, type DevicePoll, TokenError } from '../../core/provider.ts';
 import { pass, settled, startTestPool } from '../testing/test-pool.ts';
 import { createDeviceLoginSource } from './device-login.ts';
 

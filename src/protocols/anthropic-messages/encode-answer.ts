@@ -12,35 +12,6 @@ import { shownArguments } from '../shared/calls.ts';
 import type { MessagesOptions } from './decode-request.ts';
 import { signatureOf } from './thinking-proof.ts';
 
-const stopReasons: Record<FinishReason, string> = {
-  stop: 'end_turn',
-  length: 'max_tokens',
-  'tool-calls': 'tool_use',
-  'content-filter': 'refusal',
-};
-
-/** How an answer ended. `refusal`: what the model said instead of one, which the dialect has no other place for than its text. */
-function endOf(
-  { reason, stopSequence = null }: { readonly reason: FinishReason; readonly stopSequence?: string | null },
-  refusal: string,
-) {
-  const isRefusal = refusal !== '' || reason === 'content-filter';
-  const otherwise = stopSequence === null ? stopReasons[reason] : 'stop_sequence';
-  return {
-    stop_reason: isRefusal ? 'refusal' : otherwise,
-    stop_sequence: stopSequence,
-    // No upstream tells the category.
-    stop_details: isRefusal ? { type: 'refusal', category: null, explanation: refusal || null } : null,
-    container: null,
-  };
-}
-
-/** As a search on the web would tell it. Only the provider could fill in the index. */
-function encodeCitation({ url, title }: Citation): object {
-  const type = 'web_search_result_location';
-  return { type, url, title: title ?? null, cited_text: '', encrypted_index: '' };
-}
-
 export function encodeMessagesError(error: AppError, requestId?: string): string {
   return JSON.stringify({
     type: 'error',
@@ -89,6 +60,35 @@ export function encodeMessagesAnswer(
     ...endOf({ reason, stopSequence }, refusal),
     usage: encodeUsage(answer.usage),
   });
+}
+
+const stopReasons: Record<FinishReason, string> = {
+  stop: 'end_turn',
+  length: 'max_tokens',
+  'tool-calls': 'tool_use',
+  'content-filter': 'refusal',
+};
+
+/** How an answer ended. `refusal`: what the model said instead of one, which the dialect has no other place for than its text. */
+function endOf(
+  { reason, stopSequence = null }: { readonly reason: FinishReason; readonly stopSequence?: string | null },
+  refusal: string,
+) {
+  const isRefusal = refusal !== '' || reason === 'content-filter';
+  const otherwise = stopSequence === null ? stopReasons[reason] : 'stop_sequence';
+  return {
+    stop_reason: isRefusal ? 'refusal' : otherwise,
+    stop_sequence: stopSequence,
+    // No upstream tells the category.
+    stop_details: isRefusal ? { type: 'refusal', category: null, explanation: refusal || null } : null,
+    container: null,
+  };
+}
+
+/** As a search on the web would tell it. Only the provider could fill in the index. */
+function encodeCitation({ url, title }: Citation): object {
+  const type = 'web_search_result_location';
+  return { type, url, title: title ?? null, cited_text: '', encrypted_index: '' };
 }
 
 function encodeUsage(usage: Usage | undefined) {
@@ -274,7 +274,8 @@ export function createMessagesStreamEncoder(
   }
 
   const encoder = {
-    // A ping is part of the dialect, but not before message_start. No getter: see the decoder of Warp's answers.
+    // A ping is part of the dialect, but not before message_start. No getter: V8 would give each of these objects a shape of
+    // its own, among old ones, which holds the answer until those are collected.
     keepAlive: ': keep-alive\n\n',
     encode(events: readonly TurnEvent[]): string {
       let text = '';

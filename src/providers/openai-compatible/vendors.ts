@@ -2,8 +2,7 @@ import type { Ability } from '../../core/capabilities.ts';
 import { newAbilities } from '../../protocols/openai-chat/capabilities.ts';
 import type { ChatVariant } from '../../protocols/openai-chat/outbound.ts';
 import { openaiModelLacks } from '../../protocols/shared/openai-models.ts';
-import type { ApiKeyProviderOptions } from '../api-key/index.ts';
-import { vendors as keyVendors } from '../api-key/index.ts';
+import { type ApiKeyProviderOptions, vendors as keyVendors } from '../api-key/index.ts';
 
 /** The dialects of OpenAI's that a server may speak. */
 export const openaiProtocols = ['chat', 'responses'] as const;
