@@ -66,8 +66,9 @@ export function isUsable(lease: Lease, now: number): boolean {
   return isLive(lease, now) && lease.freshUntil > now && lease.changing === undefined;
 }
 
-export function hasPlace({ turns, account }: Lease): boolean {
-  return turns < account.slots;
+/** Slots that were lent before the account's capacity was lowered carry no turn beyond it. */
+export function hasPlace({ turns, account: { slots, capacity } }: Lease): boolean {
+  return turns < Math.min(slots, capacity);
 }
 
 /** Which of two leases a turn takes: the lower tier, what would expire unspent sooner, the one with fewer turns. */

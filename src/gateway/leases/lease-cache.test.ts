@@ -287,6 +287,19 @@ describe('news of an account', () => {
     expect((await acquire()).account.team_uid).toBe('team-2');
   });
 
+  it('a lower capacity counts for the next turn, whatever is held', async () => {
+    await pool.add('one', { capacity: 4 });
+    for (const lease of await Promise.all([acquire(), acquire(), acquire()])) lease.release();
+    await pool.setCapacity('one', 1);
+    const changed = { account_id: 'one', provider: 'warp', status: 'active', free: false } as const;
+    pool.emit({ type: 'account-changed', ...changed });
+    await settled();
+    await acquire();
+    const second = start({ deadline: clock.monotonic() });
+    await settled();
+    expect(second.error).toMatchObject({ code: 'no_account_available' });
+  });
+
   it('is asked for when the events flow again', async () => {
     await pool.add('one');
     const lease = await acquire();

@@ -43,6 +43,7 @@ export interface LendingPool extends Pool {
   remove(id: string): Promise<void>;
   setState(id: string, state: AccountState, forMs?: number): Promise<void>;
   setTeam(id: string, teamUid: string): Promise<void>;
+  setCapacity(id: string, capacity: number): Promise<void>;
   /** Another bearer, which lapses then; without a time, never. */
   renewBearer(id: string, bearer: string, expiresAt: number): Promise<void>;
   account(id: string): Promise<StoredAccount>;
@@ -204,6 +205,7 @@ export async function startLendingPool(given: Clock, aheadMs = 0): Promise<Lendi
       });
     },
     setTeam: (id, teamUid) => change(id, { settings: { teamUid } }),
+    setCapacity: (id, capacity) => change(id, { settings: { capacity } }),
     async renewBearer(id, bearer, expiresAt) {
       const refreshToken = credentials.seal(id, 'warp', `refresh-token-of-${bearer}`);
       await change(id, { credential: { ...refreshToken, ...sealed(id, bearer, expiresAt) } });
