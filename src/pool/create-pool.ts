@@ -2,7 +2,7 @@ import type { Provider } from '../core/provider.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { Logger } from '../lib/log/logger.ts';
 import { KnownSecrets } from '../lib/secrets/known-secrets.ts';
-import { createLimit } from '../lib/tasks.ts';
+import { closeAll, createLimit } from '../lib/tasks.ts';
 import { PoolError } from '../pool-api/errors.ts';
 import type { Pool, PoolHealth } from '../pool-api/pool.ts';
 import { Accounts } from './accounts/accounts.ts';
@@ -172,14 +172,10 @@ export function createPool(options: PoolOptions) {
     },
     /** Ends waits and refuses new calls; leases can still be given back until `close`. */
     stopAccepting,
-    async close() {
+    close() {
       stopAccepting();
-      await housekeeper.stop();
-      await replenisher.stop();
-      await logins.stop();
-      await refresher.stop();
-      await lending.close();
-      await store.close();
+      const running = [housekeeper, replenisher, logins, refresher];
+      return closeAll([...running.map((part) => ({ close: () => part.stop() })), lending, store]);
     },
 
     asBorrower: (caller: Caller): Pool => ({
