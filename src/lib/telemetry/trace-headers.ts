@@ -1,9 +1,9 @@
 import type { IncomingHttpHeaders } from 'node:http';
-import type { FastifyInstance } from 'fastify';
-import type { Clock } from '../clock.ts';
-import type { Telemetry } from './telemetry.ts';
 
-/** The headers by which a trace goes on from one service to the next (W3C Trace Context). */
+/**
+ * The headers by which a trace goes on from one service to the next (W3C Trace Context). The types of the client library have
+ * them, which draw in nothing of the services.
+ */
 export interface TraceHeaders {
   readonly traceparent: string;
   readonly tracestate?: string;
@@ -13,32 +13,4 @@ export interface TraceHeaders {
 export function traceHeadersIn({ traceparent, tracestate }: IncomingHttpHeaders): TraceHeaders | undefined {
   if (typeof traceparent !== 'string') return undefined;
   return typeof tracestate === 'string' ? { traceparent, tracestate } : { traceparent };
-}
-
-/** A span for each call that comes with a trace: the others are of no turn. */
-export function recordCallSpans(app: FastifyInstance, telemetry: Telemetry, clock: Pick<Clock, 'now'>): void {
-  app.addHook('onResponse', ({ method, headers, routeOptions, id }, reply, done) => {
-    done();
-    const given = traceHeadersIn(headers);
-    const begun = given && telemetry.begin(given);
-    const { url } = routeOptions;
-    if (!begun?.isSampled || url === undefined) return;
-    const { statusCode } = reply;
-    const endedAt = clock.now();
-    telemetry.record(begun.parent, begun.context, {
-      name: `${method} ${url}`,
-      kind: 'server',
-      startedAt: endedAt - reply.elapsedTime,
-      endedAt,
-      attributes: {
-        'http.request.method': method,
-        'http.route': url,
-        'http.response.status_code': statusCode,
-        'warp2api.request.id': id,
-        ...(statusCode >= 500 && { 'error.type': String(statusCode) }),
-      },
-      events: [],
-      failure: statusCode >= 500 ? `HTTP ${statusCode}` : undefined,
-    });
-  });
 }
