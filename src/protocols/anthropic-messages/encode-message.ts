@@ -32,7 +32,8 @@ class MessageEncoder {
   readonly #model: string;
   /** Those that no call was found for yet. */
   readonly #results: ReadonlyMap<string, ToolResultPart[]>;
-  readonly #ids = new Set<string>();
+  /** Up to which number each was looked for. */
+  readonly #ids = new Map<string, number>();
   readonly #called = new Set<string>();
   readonly #system: Block[] = [];
   readonly #messages: EncodedMessage[] = [];
@@ -116,12 +117,14 @@ class MessageEncoder {
     };
   }
 
-  /** Ids have few characters to choose from, and none comes twice. */
+  /** Ids have few characters to choose from, and none comes twice. Very many may be alike. */
   #newId(given: string): string {
     const plain = given.replace(/[^A-Za-z0-9_-]/g, '_');
+    let count = this.#ids.get(plain) ?? 1;
     let id = plain;
-    for (let count = 2; this.#ids.has(id); count += 1) id = `${plain}_${count}`;
-    this.#ids.add(id);
+    for (; this.#ids.has(id); id = `${plain}_${count}`) count += 1;
+    this.#ids.set(id, 1);
+    if (id !== plain) this.#ids.set(plain, count);
     return id;
   }
 }

@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, onTestFinished } from 'vitest';
 import { pixel } from '../../core/testing/pixel.ts';
 import { plainTurn } from '../../core/testing/plain-turn.ts';
 import type { Message, TurnRequest } from '../../core/turn.ts';
@@ -93,6 +93,26 @@ describe('messages', () => {
     expect(sent.tools).toEqual([
       { name: 'get_time', description: 'Tells it.', input_schema: { type: 'object', properties: {} } },
     ]);
+  });
+
+  it('number ids that are alike without looking for each among those before it', () => {
+    const count = 500;
+    const calls = Array.from({ length: count }, (_, index) => call(String.fromCharCode(0x4e00 + index)));
+    let lookups = 0;
+    for (const { prototype } of [Set, Map]) {
+      const { has } = prototype;
+      onTestFinished(() => void Object.assign(prototype, { has }));
+      Object.assign(prototype, {
+        has(this: Set<unknown> & Map<unknown, unknown>, key: unknown) {
+          lookups += 1;
+          return has.call(this, key);
+        },
+      });
+    }
+    const { messages } = sent('claude-haiku-4-5', { messages: [{ role: 'assistant', parts: calls }] });
+    expect(lookups).toBeLessThan(20 * count);
+    const ids = messages[1].content.map(({ id }: { readonly id: string }) => id);
+    expect([...ids.slice(0, 3), ids.at(-1)]).toEqual(['_', '__2', '__3', '__500']);
   });
 
   it('with calls and no tools have the tools that were called, and none is to be called again', () => {
