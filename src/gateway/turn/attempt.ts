@@ -258,8 +258,10 @@ export class Attempt implements CallListener {
     try {
       return this.#take(events);
     } catch (thrown) {
-      this.#break(thrown);
       this.#call?.discard();
+      // What cannot be shown to the client still has its account, its figures and its record.
+      if (thrown instanceof AppError) this.#fail(thrown, [{ type: 'error', error: thrown }]);
+      else this.#break(thrown);
       return true;
     }
   }

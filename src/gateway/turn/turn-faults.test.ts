@@ -34,7 +34,10 @@ const faults = {
   'failed late': (call: UpstreamCallSeen) =>
     lines(call, 'say hel', 'usage 10 2', 'error upstream_unavailable'),
 } as const;
-type FaultName = keyof typeof faults;
+/** No fault where it answers first. */
+const reworded = (call: UpstreamCallSeen) => lines(call, 'say hey', 'usage 10 2', 'end');
+const answers = { ...faults, reworded };
+type FaultName = keyof typeof answers;
 
 interface Plan {
   readonly steps: readonly FaultName[];
@@ -64,7 +67,7 @@ async function play({ steps, accounts, delivery, isWhole, candidates }: Plan) {
     upstream.answer = (call, index) => {
       const fault = steps[index] ?? 'sound';
       calls.push({ upstream: call.bearer.replace('bearer-of-', '').split('-')[0] ?? '', fault });
-      faults[fault](call);
+      answers[fault](call);
     };
     class Output extends SeenOutput {
       override readonly isBuffered = isWhole;
@@ -152,3 +155,17 @@ it('any turn with any faults ends once, within its budget, and says nothing twic
     { numRuns: 150, interruptAfterTimeLimit: 40_000 },
   );
 }, 60_000);
+
+it('an attempt that goes on in other words is ended, and what it used is counted', async () => {
+  const plan = { accounts: [2, 0] as const, delivery: 'continue', isWhole: false, candidates: 1 } as const;
+  const { output, results, record } = await play({ ...plan, steps: ['cut', 'reworded'] });
+  expect(output.text).toBe('hel');
+  expect(results[0]?.error).toMatchObject({ code: 'upstream_protocol' });
+  expect(record.attempts.map(({ outcome }) => outcome)).toEqual([
+    'upstream_unavailable',
+    'upstream_protocol',
+  ]);
+  // One of the first attempt, by our own count.
+  expect(results[0]?.usage).toMatchObject({ outputTokens: 3 });
+  expect(record.attempts[1]?.usage).toMatchObject({ outputTokens: 2 });
+});

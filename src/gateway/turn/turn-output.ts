@@ -185,5 +185,6 @@ function differs(): AppError {
   return new AppError(
     'upstream_protocol',
     'The answer broke off, and another upstream began it in other words, so that it cannot be continued. Ask again.',
+    { fault: 'service', failover: 'no' },
   );
 }
