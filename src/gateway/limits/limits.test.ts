@@ -72,7 +72,8 @@ async function gateway(url: string, clock: ManualClock | typeof systemClock = sy
       return answer;
     },
   };
-  const limits = new Limits(watched, clock, logger());
+  // On a busy machine the database may take seconds.
+  const limits = new Limits(watched, clock, logger(), clock === systemClock ? 30_000 : undefined);
   let isClosed = false;
   /** As if it was killed: nothing is given back. */
   const die = async () => {

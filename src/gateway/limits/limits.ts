@@ -43,8 +43,6 @@ const idleAfterMs = 3_000;
 const readyBeforeMs = 2_000;
 /** Of several gateways, each says so often that it is there. */
 const heartbeatMs = 5_000;
-/** A turn waits so long for the database at most, and so long for what other gateways give back. */
-const patienceMs = 2_000;
 const lookAgainMs = 250;
 const mostLooks = 6;
 const tryAgainMs = 1_000;
@@ -58,6 +56,7 @@ export class Limits {
   readonly #database: LimitsDatabase;
   readonly #clock: Clock;
   readonly #logger: Logger;
+  readonly #patienceMs: number;
   readonly #id = `gw_${randomUUID()}`;
   readonly #keys = new Map<string, LimitedKey>();
   #queue: Slice[] = [];
@@ -76,7 +75,9 @@ export class Limits {
   /** Budgets of which so many percent were used. */
   readonly passed = new Map<number, number>(warnings.map((percent) => [percent, 0]));
 
-  constructor(database: LimitsDatabase, clock: Clock, logger: Logger) {
+  /** `patienceMs`: a turn waits so long for the database at most. */
+  constructor(database: LimitsDatabase, clock: Clock, logger: Logger, patienceMs = 2_000) {
+    this.#patienceMs = patienceMs;
     this.#database = database;
     this.#clock = clock;
     this.#logger = logger;
@@ -138,7 +139,7 @@ export class Limits {
         if (!slice.isOpen) this.#enqueue(slice);
       }
       try {
-        await within(this.#exchanged(), this.#clock, patienceMs, () => {
+        await within(this.#exchanged(), this.#clock, this.#patienceMs, () => {
           throw unreachable();
         });
       } finally {
