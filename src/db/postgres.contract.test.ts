@@ -44,7 +44,7 @@ const add = (id: number) => `UPDATE counts SET n = n + 1 WHERE id = ${id}`;
 describe('a PostgreSQL database', () => {
   it('lets calls wait through a restart of the server, none lost and none done twice', async () => {
     const server = await startServer();
-    // On a busy machine the restart may take so long that calls are told it is away.
+    // On a busy machine the restart may take so long that calls find it unreachable.
     let wasAway = false;
     const db = await openWithCount(server, { patienceMs: 60_000, onBack: () => (wasAway = true) });
     let done = 0;

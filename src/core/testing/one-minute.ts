@@ -2,7 +2,7 @@ const minuteNow = (): number => Math.floor(Date.now() / 60_000);
 
 /**
  * For what is counted by the calendar, all of whose borders lie between two minutes. What fails while a minute ends says
- * nothing and is done again: it has to begin anew each time.
+ * nothing and is done again: it has to begin again each time.
  */
 export async function inOneMinute(task: () => unknown): Promise<void> {
   for (;;) {

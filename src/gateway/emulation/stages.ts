@@ -176,7 +176,7 @@ const longestTail = 400;
  * At the limit a few letters may be held back: more text can still merge them into a token that fits.
  * Tool calls are left alone, and so is all that follows one: half a call, or one the client takes for cut off, is worse
  * than a long answer. Reasoning counts where the client asked for it; who
- * did not would otherwise get no answer at all from a model that thinks by itself.
+ * did not would otherwise get no answer at all from a model that thinks unasked.
  */
 export function createOutputLimit(maxTokens: number, countsReasoning = false): Stage {
   /** Tokens of the text before the tail, which no later text can change. */

@@ -84,7 +84,7 @@ describe('a change by mask', () => {
     expect(lastKept(memory).numbers).not.toContain(7);
   });
 
-  it('tells anew how long the cache of the model lasts, and keeps an explicit false', () => {
+  it('says again how long the cache of the model lasts, and keeps an explicit false', () => {
     const used = (at: number, ...more: readonly Field[]) =>
       message('m1', [25, raw(...more, [4, raw([1, at])])]);
     const { memory, anomalies } = answer(

@@ -220,7 +220,7 @@ export const Message = define('Message', {
     artifactEvent: bytes(22),
     invokeSkill: bytes(23),
     messagesReceivedFromAgents: bytes(24),
-    // Read whole: when its cache expires is told anew with each call of the model.
+    // Read whole: each call of the model says again when its cache expires.
     modelUsed: one(
       25,
       define('ModelUsed', {

@@ -16,7 +16,7 @@ export function createOzClients(options: {
 }): OzClients {
   const fetch = fetchOver(options.http);
   return async (apiKey) => {
-    // Loaded by whoever has such an account: most processes never do.
+    // Loaded where there is such an account: most processes never do.
     const sdk = await import('oz-agent-sdk');
     return new sdk.OzAPI({
       apiKey,
