@@ -18,6 +18,7 @@ export default defineConfig({
     testTimeout: 60_000,
     hookTimeout: 60_000,
     globalSetup: [
+      'test/support/own-environment.ts',
       'test/support/scratch.ts',
       'test/support/browser-setup.ts',
       'src/pool/store/testing/postgres-setup.ts',
