@@ -244,7 +244,10 @@ export class Limits {
     const begunAt = monotonic();
     this.#begunAt = begunAt;
     const slices = this.#queue.splice(0);
-    for (const slice of slices) slice.isQueued = false;
+    for (const slice of slices) {
+      slice.isQueued = false;
+      slice.isAsked = true;
+    }
     const share = shareOf(this.#database.isShared);
     const asks = slices.map((slice) => slice.ask(begunAt - slice.usedAt < idleAfterMs, share));
     const asked = slices.map(({ counted: { keyId, name, window, isBudget } }, at) => {
@@ -269,6 +272,8 @@ export class Limits {
       if (error instanceof DatabaseError) throw unreachable(error);
       this.#logger.error({ err: error }, 'the use of client keys could not be counted');
       throw error;
+    } finally {
+      for (const slice of slices) slice.isAsked = false;
     }
   }
 
@@ -324,8 +329,8 @@ export class Limits {
   }
 }
 
-function isOver({ isHolding, isUnsaid, reserved, waiting }: Slice): boolean {
-  return !isHolding && !isUnsaid && reserved === 0 && waiting === 0;
+function isOver({ isHolding, isDue, reserved, waiting }: Slice): boolean {
+  return !isHolding && !isDue && reserved === 0 && waiting === 0;
 }
 
 function unreachable(cause?: unknown): AppError {

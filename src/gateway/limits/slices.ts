@@ -130,6 +130,8 @@ export class Slice {
   /** Of the monotonic clock. */
   usedAt = Number.NEGATIVE_INFINITY;
   isQueued = false;
+  /** The database is being asked, and has not answered. */
+  isAsked = false;
 
   constructor(counted: CountedLimit, limit: number) {
     this.counted = counted;
@@ -186,6 +188,10 @@ export class Slice {
   get isUnsaid(): boolean {
     const { spent, unknown } = this.#said;
     return this.#hasGivenUp || this.#spent !== spent || this.#unknown !== unknown;
+  }
+  /** To be kept: no other slice of the same limit may be asked about beside it. */
+  get isDue(): boolean {
+    return this.isQueued || this.isAsked || this.isUnsaid;
   }
   get isHolding(): boolean {
     return this.#held > 0;
@@ -326,8 +332,8 @@ export class LimitedKey {
   /** Drops what is over. What is held of a window that goes on has to be given back first. */
   dropEnded(now: number): void {
     this.#ended = this.#ended.filter(
-      ({ isUnsaid, reserved, isHolding, counted: { window } }) =>
-        isUnsaid || reserved > 0 || (isHolding && window.endsAt > now),
+      ({ isDue, reserved, isHolding, counted: { window } }) =>
+        isDue || reserved > 0 || (isHolding && window.endsAt > now),
     );
   }
 
