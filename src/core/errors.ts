@@ -150,6 +150,8 @@ export interface AppErrorOptions {
   readonly isFinal?: boolean;
   /** The account cannot read the reasoning that is given back to it: another one's made it. */
   readonly isProofRejected?: boolean;
+  /** It wants reasoning with every answer of the history. */
+  readonly isReasoningMissing?: boolean;
   /** What the upstream answered, in a dialect of clients. */
   readonly vendorAnswer?: VendorAnswer;
   /** The limit that is used up until `resetAt`, where it is of the model alone and the account has others. */
@@ -182,6 +184,7 @@ export class AppError extends Error {
   readonly details: Readonly<Record<string, unknown>> | undefined;
   readonly isFinal: boolean;
   readonly isProofRejected: boolean;
+  readonly isReasoningMissing: boolean;
   readonly isUnreachable: boolean;
   readonly modelLimit: string | undefined;
   vendorAnswer: VendorAnswer | undefined;
@@ -199,6 +202,7 @@ export class AppError extends Error {
     this.details = options.details;
     this.isFinal = options.isFinal === true;
     this.isProofRejected = options.isProofRejected === true;
+    this.isReasoningMissing = options.isReasoningMissing === true;
     this.isUnreachable = options.isUnreachable === true;
     this.modelLimit = options.modelLimit;
     this.vendorAnswer = options.vendorAnswer;

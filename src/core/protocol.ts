@@ -23,6 +23,8 @@ export interface OutboundTurn {
   readonly cachesPrompts?: boolean;
   /** Names the client's session, for upstreams that cache by such a key: derived from the session's name without revealing it. */
   readonly cacheKey?: string;
+  /** The upstream wants reasoning in every answer of the history, known or not. */
+  readonly fillsReasoning?: boolean;
   /**
    * What the adapter gave back after the conversation's last turn, with the messages that came since.
    * Absent when nothing is remembered: then the whole history has to travel in the request.
@@ -126,6 +128,8 @@ export interface RelayedRequest {
   readonly maxOutputTokens?: number;
   /** The account cannot read the encrypted reasoning in the body. */
   readonly leavesProofsOut?: boolean;
+  /** The upstream wants reasoning in every answer of the history, known or not. */
+  readonly fillsReasoning?: boolean;
 }
 
 /** Passes requests on to an upstream of the same dialect, and their answers back: events `relayed` instead of the text. */

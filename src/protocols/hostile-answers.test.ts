@@ -12,7 +12,7 @@ const many = <Item>(count: number, make: (index: number) => Item) =>
   Array.from({ length: count }, (_, index) => make(index));
 
 const decoders = {
-  chat: () => new ChatDecoder(),
+  chat: () => new ChatDecoder('m'),
   responses: () => new ResponsesDecoder(),
   messages: () => new MessagesDecoder('model', new Map()),
   gemini: () => new GeminiDecoder('model', new Map()),

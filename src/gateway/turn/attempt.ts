@@ -181,14 +181,14 @@ export class Attempt implements CallListener {
       // The provider's own way to carry a turn.
       this.#call = provider.caller.start({ ...watched, request: turn.request, account });
     } else {
-      const { relayed, leavesProofsOut } = this.#path;
+      const { relayed, leavesProofsOut, fillsReasoning } = this.#path;
       const relaying = relayed && relayingOutbound(provider, relayed);
       const outbound = relaying ?? provider.outbound;
       this.#outbound = outbound;
       const answer =
         relayed && relaying
-          ? relaying.relay.open({ ...relayed, leavesProofsOut }, turn.request.model)
-          : outbound.open({ ...turn, ...this.#caching });
+          ? relaying.relay.open({ ...relayed, leavesProofsOut, fillsReasoning }, turn.request.model)
+          : outbound.open({ ...turn, fillsReasoning, ...this.#caching });
       this.#decoder = answer.decoder;
       this.#call = callUpstream({
         ...watched,

@@ -301,6 +301,8 @@ export interface Path extends Candidate {
   firstWordMs: number | undefined;
   /** The account cannot read what an upstream signed or encrypted of its reasoning. */
   leavesProofsOut: boolean;
+  /** The upstream wants reasoning with every answer of the history. */
+  fillsReasoning: boolean;
   /** An account of it has refused the turn: only those take it again that were limited before. */
   isRefused: boolean;
   /** No account of it is tried any more. */
@@ -357,6 +359,7 @@ export function pathTo(
     firstContentMs: undefined,
     firstWordMs: undefined,
     leavesProofsOut: false,
+    fillsReasoning: false,
     isRefused: false,
     isLeft: false,
     shortage: undefined,

@@ -342,6 +342,10 @@ class TurnRun {
       path.leavesProofsOut = true;
       logger.info(details, 'the account cannot read the reasoning given back; sending the turn without it');
       return 'other-account';
+    } else if (error.isReasoningMissing && !path.fillsReasoning) {
+      path.fillsReasoning = true;
+      logger.info(details, 'the upstream wants reasoning with every answer; sending the turn with it');
+      return 'other-account';
     } else if (error.code === 'invalid_request' && !error.isFinal && conversation.beginAnew()) {
       logger.info(details, 'the upstream rejected the conversation; resending the full history');
       return 'other-account';

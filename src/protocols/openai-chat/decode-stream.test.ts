@@ -7,7 +7,7 @@ const delta = (given: object, finish: string | null = null) =>
   data({ id: 'up', choices: [{ index: 0, delta: given, finish_reason: finish }] });
 
 function decode(text: string, pieceBytes = 5): TurnEvent[] {
-  const decoder = new ChatDecoder();
+  const decoder = new ChatDecoder('m');
   const bytes = Buffer.from(text);
   const events: TurnEvent[] = [];
   for (let at = 0; at < bytes.length; at += pieceBytes) {
@@ -29,6 +29,10 @@ it('reads text, reasoning, usage and the end, wherever the bytes are cut', () =>
     expect(decode(text, pieceBytes)).toEqual([
       { type: 'start', upstreamRequestId: 'up' },
       { type: 'reasoning-delta', text: 'hm' },
+      {
+        type: 'reasoning-proof',
+        proof: { protocol: 'openai-chat', data: '{"model":"m","reasoning_content":"hm"}' },
+      },
       { type: 'text-delta', text: 'Grüße 🎈' },
       { type: 'usage', usage: { inputTokens: 3, outputTokens: 2 } },
       { type: 'finish', reason: 'length', upstreamReason: 'length' },

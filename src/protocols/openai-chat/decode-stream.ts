@@ -1,11 +1,11 @@
 import { AppError } from '../../core/errors.ts';
-import type { FinishReason, TurnEnd } from '../../core/turn.ts';
+import type { FinishReason, ReasoningProof, TurnEnd } from '../../core/turn.ts';
 import { isJsonObject, type JsonObject, parseJsonObject } from '../../lib/parse-json.ts';
 import { AnswerDecoder } from '../shared/answer-stream.ts';
 import { errorIn, mostCalls, noEnd, tooManyCalls } from '../shared/failed-answer.ts';
 import { classifyNamed } from '../shared/openai-failure.ts';
 import { citationIn, objectsIn, readUsage, textIn } from '../shared/read-answer.ts';
-import { ReasoningDetails } from './reasoning-details.ts';
+import { contentProof, ReasoningDetails } from './reasoning-details.ts';
 
 const finishReasons: Readonly<Record<string, FinishReason>> = {
   stop: 'stop',
@@ -51,9 +51,16 @@ export class ChatDecoder extends AnswerDecoder {
   #end: TurnEnd | undefined;
   #hasUsage = false;
   #details: ReasoningDetails | undefined;
+  #hasDetails = false;
+  readonly #model: string;
+  /** All of the answer's `reasoning_content`. */
+  #thought = '';
+  #provenLength = 0;
 
-  constructor(toolNames?: ReadonlyMap<string, string>) {
+  /** `model`: as the upstream knows it. */
+  constructor(model: string, toolNames?: ReadonlyMap<string, string>) {
     super('call_', toolNames);
+    this.#model = model;
   }
 
   get isWhole(): boolean {
@@ -102,12 +109,16 @@ export class ChatDecoder extends AnswerDecoder {
 
   #readDelta(delta: JsonObject): void {
     const { answer } = this;
-    if (delta['reasoning_details'] !== undefined) {
+    const details = objectsIn(delta['reasoning_details']);
+    if (details.length > 0) {
       this.#details ??= new ReasoningDetails();
-      this.#details.add(delta['reasoning_details']);
+      this.#hasDetails = true;
+      this.#details.add(details);
     }
     const { said, thought } = readContent(delta['content']);
-    const reasoning = textIn(delta['reasoning_content']) || textIn(delta['reasoning']) || thought;
+    const named = textIn(delta['reasoning_content']);
+    this.#thought += named;
+    const reasoning = named || textIn(delta['reasoning']) || thought;
     if (reasoning) answer.add({ type: 'reasoning-delta', text: reasoning });
     const refusal = textIn(delta['refusal']);
     if (said || refusal) this.#prove();
@@ -154,9 +165,15 @@ export class ChatDecoder extends AnswerDecoder {
 
   /** The reasoning before is whole. */
   #prove(): void {
-    const proof = this.#details?.proof;
+    const proof = this.#details?.proof ?? this.#contentProof();
     if (proof) this.answer.add({ type: 'reasoning-proof', proof });
     this.#details = undefined;
+  }
+
+  #contentProof(): ReasoningProof | undefined {
+    if (this.#hasDetails || this.#thought.length === this.#provenLength) return undefined;
+    this.#provenLength = this.#thought.length;
+    return contentProof(this.#model, this.#thought);
   }
 
   #begin(call: OpenCall, sent: string): void {

@@ -19,11 +19,11 @@ import {
   withJsonRule,
 } from '../shared/openai-request.ts';
 import type { ChatVariant } from './outbound.ts';
-import { reasoningDetailsOf } from './reasoning-details.ts';
+import { reasoningContentOf, reasoningDetailsOf, unknownReasoning } from './reasoning-details.ts';
 
 /** The JSON body of one streamed turn. A field that the server lacks is not sent: it may refuse the request for the field alone. */
 export function encodeRequest(
-  { request, cacheKey }: OutboundTurn,
+  { request, cacheKey, fillsReasoning = false }: OutboundTurn,
   variant: ChatVariant,
   native: Capabilities,
 ): string {
@@ -31,7 +31,9 @@ export function encodeRequest(
   const ifNative = <Value>(ability: Ability, value: Value) => (native.has(ability) ? value : undefined);
   return JSON.stringify({
     model: request.model,
-    messages: new MessageEncoder(variant, native).encode(withJsonRule(request, native)),
+    messages: new MessageEncoder(request.model, variant, native, fillsReasoning).encode(
+      withJsonRule(request, native),
+    ),
     stream: true,
     ...(variant.lacksStreamOptions ? {} : { stream_options: { include_usage: true } }),
     ...(tools.length > 0 ? encodeTools(request, native) : {}),
@@ -69,14 +71,27 @@ function encodeTools(request: TurnRequest, native: Capabilities) {
 class MessageEncoder {
   readonly #markField: ChatVariant['cacheMarkField'];
   readonly #native: Capabilities;
+  readonly #model: string;
+  #fillsReasoning: boolean;
 
-  constructor({ cacheMarkField }: ChatVariant, native: Capabilities) {
+  constructor(
+    model: string,
+    { cacheMarkField, wantsReasoning = false }: ChatVariant,
+    native: Capabilities,
+    fillsReasoning: boolean,
+  ) {
+    this.#model = model;
     this.#markField = cacheMarkField;
     this.#native = native;
+    this.#fillsReasoning = fillsReasoning || wantsReasoning;
   }
 
   /** Servers want the results of calls right behind them. Elsewhere a person may get a word in between. */
   encode(messages: readonly Message[]): object[] {
+    // A model that gave it once may want it of every answer.
+    this.#fillsReasoning ||= messages.some(
+      (message) => message.role === 'assistant' && this.#reasoningIn(message.parts) !== undefined,
+    );
     const results = resultsByCall(messages);
     return messages.flatMap((message) => this.#message(message, results));
   }
@@ -97,6 +112,13 @@ class MessageEncoder {
       case 'tool':
         return this.#results(message.parts.filter((part) => results.get(part.callId)?.includes(part)));
     }
+  }
+
+  /** The last one holds all of the message's. */
+  #reasoningIn(parts: readonly AssistantPart[]): string | undefined {
+    return parts
+      .map((part) => (part.type === 'reasoning' ? reasoningContentOf(this.#model, part.proof) : undefined))
+      .findLast((content) => content !== undefined);
   }
 
   /** A message each, and their images and documents follow in one of the user: a tool message has text alone. */
@@ -155,12 +177,14 @@ class MessageEncoder {
     const details = parts
       .flatMap((part) => (part.type === 'reasoning' ? [reasoningDetailsOf(part.proof)] : []))
       .flatMap((given) => (Array.isArray(given) ? given : []));
+    const reasoning = this.#reasoningIn(parts) ?? (this.#fillsReasoning ? unknownReasoning : undefined);
     const isRefused = refusal !== '' && this.#native.has('refusals');
     return {
       role: 'assistant',
       content: content === '' && (calls.length > 0 || isRefused) ? null : content,
       ...(isRefused && { refusal }),
       ...(details.length > 0 && { reasoning_details: details }),
+      ...(reasoning !== undefined && { reasoning_content: reasoning }),
       ...(calls.length > 0 && { tool_calls: calls }),
     };
   }

@@ -76,7 +76,7 @@ export const chatParts = {
     'where there is no other text; as text to an upstream that knows no refusals',
   ),
   'reasoning_content, reasoning, reasoning_details in assistant messages': silent(
-    'what an upstream signed is sent back to it, from `reasoning_details` that the gateway has sent or as it remembers by the calls; all else is accepted and not sent',
+    'what an upstream signed, or gave as `reasoning_content`, is sent back to it, from `reasoning_details` that the gateway has sent or as it remembers by the calls; all else is accepted and not sent',
   ),
   'annotations in assistant messages': silent('no effect'),
   'audio in assistant messages': translated(

@@ -15,6 +15,8 @@ export interface ChatVariant {
   readonly lacksStreamOptions?: boolean;
   /** Where a part says that the request may be cached up to its end. */
   readonly cacheMarkField?: 'cache_control' | 'prompt_cache_breakpoint';
+  /** It refuses answers of the history without `reasoning_content`, of whichever model they are. */
+  readonly wantsReasoning?: boolean;
 }
 
 /** The server's own limit is not known; it refuses what is too much. */
@@ -39,13 +41,16 @@ export function createChatOutbound(
       const { request, toolNames } = withOpenaiNames(turn.request);
       const native = capabilitiesOf(request.model);
       const body = Buffer.from(encodeRequest({ ...turn, request }, variant, native));
-      return { request: { method: 'POST', path, headers, body }, decoder: new ChatDecoder(toolNames) };
+      return {
+        request: { method: 'POST', path, headers, body },
+        decoder: new ChatDecoder(request.model, toolNames),
+      };
     },
     relay: {
       dialect: 'chat',
-      open({ body, isStream, includeUsage, choices, leavesProofsOut = false }, model) {
+      open({ body, isStream, includeUsage, choices, ...how }, model) {
         const asksForUsage = isStream && !includeUsage && variant.lacksStreamOptions !== true;
-        const sent = relayRequest(body, model, asksForUsage, leavesProofsOut);
+        const sent = relayRequest(body, model, asksForUsage, how);
         const tap = new ChatTap(choices, asksForUsage);
         return relayedAnswer({ path, body: sent }, isStream, tap, readAnswer);
       },

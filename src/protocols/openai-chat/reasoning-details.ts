@@ -1,5 +1,5 @@
 import type { ReasoningProof } from '../../core/turn.ts';
-import { isJsonObject, type JsonObject, parseJson } from '../../lib/parse-json.ts';
+import { type JsonObject, parseJson, parseJsonObject } from '../../lib/parse-json.ts';
 import { readReasoning } from '../shared/reasoning.ts';
 
 const protocol = 'openai-chat';
@@ -13,9 +13,8 @@ const grown = ['text', 'summary', 'data'];
 export class ReasoningDetails {
   readonly #details: Record<string, unknown>[] = [];
 
-  add(pieces: unknown): void {
-    if (!Array.isArray(pieces)) return;
-    for (const piece of pieces) if (isJsonObject(piece)) this.#addPiece(piece);
+  add(pieces: readonly JsonObject[]): void {
+    for (const piece of pieces) this.#addPiece(piece);
   }
 
   #addPiece(piece: JsonObject): void {
@@ -42,6 +41,24 @@ export class ReasoningDetails {
 export function reasoningDetailsOf(proof: ReasoningProof | undefined): unknown {
   return proof?.protocol === protocol ? parseJson(proof.data) : undefined;
 }
+
+/**
+ * For a model that names its reasoning `reasoning_content`: DeepSeek and Kimi refuse calls that come back without it. Other models have
+ * no use for it. Sources: DeepSeek's guide "Thinking mode", Moonshot's "Use Kimi thinking models".
+ */
+export function contentProof(model: string, content: string): ReasoningProof {
+  return { protocol, data: JSON.stringify({ model, reasoning_content: content }) };
+}
+
+/** The `reasoning_content` that this model gave; undefined for any other proof. */
+export function reasoningContentOf(model: string, proof: ReasoningProof | undefined): string | undefined {
+  const given = proof?.protocol === protocol ? parseJsonObject(proof.data) : undefined;
+  const content = given?.['reasoning_content'];
+  return given?.['model'] === model && typeof content === 'string' ? content : undefined;
+}
+
+/** Stands for reasoning that is not known: where it is wanted, an empty text counts as missing. */
+export const unknownReasoning = ' ';
 
 const ours = 'warp2api';
 

@@ -1,11 +1,13 @@
 import { AppError } from '../../core/errors.ts';
+import type { RelayedRequest } from '../../core/protocol.ts';
 import type { FinishReason } from '../../core/turn.ts';
 import { isJsonObject, type JsonObject, parseJsonObject } from '../../lib/parse-json.ts';
 import { errorIn, noEnd } from '../shared/failed-answer.ts';
 import { classifyNamed } from '../shared/openai-failure.ts';
-import { objectsIn, readUsage } from '../shared/read-answer.ts';
+import { objectsIn, readUsage, textIn } from '../shared/read-answer.ts';
 import { editMembers, type ReadAnswer, type ReadEvent, type RelayTap, unreadable } from '../shared/relay.ts';
 import { finishOf } from './decode-stream.ts';
+import { unknownReasoning } from './reasoning-details.ts';
 
 /**
  * The body of a relayed request: the client's own text with another model name and, where `asksForUsage`, the wish for usage at the
@@ -15,19 +17,35 @@ export function relayRequest(
   body: string,
   model: string,
   asksForUsage: boolean,
-  leavesProofsOut = false,
+  { leavesProofsOut, fillsReasoning }: Pick<RelayedRequest, 'leavesProofsOut' | 'fillsReasoning'> = {},
 ): string {
   return editMembers(body, {
     model: () => JSON.stringify(model),
     ...(asksForUsage && { stream_options: withUsage }),
-    ...(leavesProofsOut && { messages: withoutDetails }),
+    ...((leavesProofsOut || fillsReasoning) && {
+      messages: (given = '[]') =>
+        JSON.stringify(
+          objectsIn(JSON.parse(given)).map((message) =>
+            fillsReasoning ? withReasoning(message) : withoutReasoning(message),
+          ),
+        ),
+    }),
   });
 }
 
-function withoutDetails(messages = '[]'): string {
-  return JSON.stringify(
-    objectsIn(JSON.parse(messages)).map(({ reasoning_details: _details, ...message }) => message),
-  );
+function withoutReasoning({
+  reasoning_details: _details,
+  reasoning_content: _content,
+  ...message
+}: JsonObject): JsonObject {
+  return message;
+}
+
+function withReasoning(message: JsonObject): JsonObject {
+  const { role, reasoning_content: content } = message;
+  return role !== 'assistant' || textIn(content) !== ''
+    ? message
+    : { ...message, reasoning_content: unknownReasoning };
 }
 
 function withUsage(options = '{}'): string {

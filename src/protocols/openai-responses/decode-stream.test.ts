@@ -202,3 +202,13 @@ it('takes nothing but its own last event for the end', () => {
   }
   expect(decode(created + completed().trimEnd()).at(-1)).toMatchObject({ type: 'finish' });
 });
+
+it('keeps reasoning that is not encrypted for the upstream that wants it back', () => {
+  const content = [{ type: 'reasoning_text', text: 'Hm.' }];
+  const item = { type: 'reasoning', id: 'rs_1', summary: [], content };
+  const events = decode(created + done(0, item) + done(1, call('a', '{}')) + completed());
+  const proofs = events.flatMap((event) => (event.type === 'reasoning-proof' ? [event.proof.data] : []));
+  expect(proofs.map((data) => JSON.parse(data))).toEqual([[{ item, callId: 'a' }]]);
+  const empty = decode(created + done(0, { ...item, content: [] }) + done(1, call('a', '{}')) + completed());
+  expect(empty.some(({ type }) => type === 'reasoning-proof')).toBe(false);
+});

@@ -1,11 +1,11 @@
 import type { AssistantPart, ReasoningPart, ReasoningProof } from '../../core/turn.ts';
 import { isJsonObject, type JsonObject, parseJson } from '../../lib/parse-json.ts';
-import { objectsIn } from '../shared/read-answer.ts';
+import { objectsIn, textIn } from '../shared/read-answer.ts';
 import { readReasoning } from '../shared/reasoning.ts';
 
 const protocol = 'openai-responses';
 
-/** An item of an answer that holds encrypted reasoning, and the call it led to; without one it led to text. */
+/** An item of an answer that holds its reasoning, encrypted or in plain words, and the call it led to; without one it led to text. */
 interface ProvenItem {
   readonly item: JsonObject;
   readonly callId?: string;
@@ -13,7 +13,7 @@ interface ProvenItem {
 
 /**
  * The reasoning of one answer as its upstream wants it given back: the items unchanged, each in front of what it led to. Source: OpenAI's
- * guide to reasoning models, "Keeping reasoning items in context".
+ * guide to reasoning models, "Keeping reasoning items in context". Other vendors encrypt nothing and want the words themselves.
  */
 export class ReasoningItems {
   readonly #items: ProvenItem[] = [];
@@ -21,14 +21,15 @@ export class ReasoningItems {
 
   add(item: JsonObject): void {
     const { id, summary, content, encrypted_content: encrypted } = item;
-    if (typeof encrypted !== 'string' || encrypted === '') return;
+    const isEncrypted = typeof encrypted === 'string' && encrypted !== '';
+    if (!isEncrypted && !objectsIn(content).some(({ text }) => textIn(text) !== '')) return;
     this.#items.push({
       item: {
         type: 'reasoning',
         ...(typeof id === 'string' && { id }),
         summary: objectsIn(summary),
         ...(objectsIn(content).length > 0 && { content }),
-        encrypted_content: encrypted,
+        ...(isEncrypted && { encrypted_content: encrypted }),
       },
     });
     this.#isWaiting += 1;
@@ -65,8 +66,8 @@ export function reasoningBefore(parts: readonly AssistantPart[]): ReadonlyMap<As
   for (const [index, part] of parts.entries()) {
     if (part.type !== 'reasoning') continue;
     for (const proven of itemsOf(part.proof)) {
-      const { encrypted_content: encrypted } = proven.item;
-      items.set(encrypted, { ...proven, at: items.get(encrypted)?.at ?? index });
+      const key = proven.item['encrypted_content'] ?? JSON.stringify(proven.item);
+      items.set(key, { ...proven, at: items.get(key)?.at ?? index });
     }
   }
   // Found once for all items, since a history may have very many of them.

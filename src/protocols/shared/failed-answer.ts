@@ -120,6 +120,7 @@ export function withVendorAnswer(
     cause: known.cause,
     ...(known.param !== undefined && { param: known.param }),
     isProofRejected: known.isProofRejected,
+    isReasoningMissing: known.isReasoningMissing,
     vendorAnswer: { dialect, status, body },
   });
 }
@@ -209,6 +210,11 @@ export function contextTooLong(message: string, options: AppErrorOptions): AppEr
 const rejectedProof =
   /invalid_encrypted_content|encrypted content.{0,200}could not be (verified|decrypted)|thought[_ ]signature|invalid .{0,2}signature|invalid .{0,2}data.{0,2} in .{0,2}redacted_thinking|thinking\S* blocks.{0,80}cannot be modified|thinking.{0,80}(another|different) (account|organi[sz]ation|workspace|model|conversation)/is;
 
+/** What servers say that know no `reasoning_content` in the history, and those that know none without it. */
+const unknownContent =
+  /reasoning_content.{0,200}(unsupported|not supported|not permitted|not allowed|unexpected|unrecogni[sz]ed|unknown)/is;
+const missingContent = /reasoning_content.{0,80}(must be passed back|is missing|is required)/is;
+
 /** The request's own fault, in the upstream's words. */
 export function refusedRequest(
   { message = '', param }: { readonly message?: string | undefined; readonly param?: string | undefined },
@@ -216,9 +222,11 @@ export function refusedRequest(
 ): AppError {
   const said = upstreamWords(message);
   const shown = said === '' ? 'The upstream refused the request; the log has its answer.' : said;
+  const evidence = `${message} ${options.cause}`;
   return new AppError('invalid_request', shown, {
     ...options,
-    isProofRejected: rejectedProof.test(`${message} ${options.cause}`),
+    isProofRejected: rejectedProof.test(evidence) || unknownContent.test(evidence),
+    isReasoningMissing: missingContent.test(evidence),
     ...(param !== undefined && { param }),
   });
 }

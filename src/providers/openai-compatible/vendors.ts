@@ -22,6 +22,7 @@ export interface Vendor {
   readonly maxTokensField?: 'max_tokens' | 'max_completion_tokens';
   readonly lacksStreamOptions?: true;
   readonly cacheMarkField?: ChatVariant['cacheMarkField'];
+  readonly wantsReasoning?: true;
   /** The first is what turns of other dialects are translated to. Chat Completions alone by default. */
   readonly protocols?: readonly OpenaiProtocol[];
   /** What it does beyond its protocol. */
@@ -58,7 +59,9 @@ export const vendors: Readonly<Record<string, Vendor>> = {
   mistral: { baseUrl: 'https://api.mistral.ai/v1', lacksStreamOptions: true, lacks: [...usual, 'seed'] },
   deepseek: {
     baseUrl: 'https://api.deepseek.com/v1',
-    lacks: [...usual, 'jsonSchema', 'seed', 'parallelToolCalls'],
+    // Its models think unless told not to, and then may not be made to call a tool.
+    lacks: [...usual, 'jsonSchema', 'seed', 'parallelToolCalls', 'toolChoice'],
+    wantsReasoning: true,
   },
   xai: { baseUrl: 'https://api.x.ai/v1', lacks: usual },
   together: { baseUrl: 'https://api.together.xyz/v1', lacks: usual },
