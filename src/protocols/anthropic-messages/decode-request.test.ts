@@ -136,6 +136,19 @@ it('names what has no effect here', () => {
   ]);
 });
 
+it("leaves out Claude Code's line for Anthropic's billing, which differs from request to request", () => {
+  const rulesOf = (system: unknown) => {
+    const [first] = decode({ system }).request.messages;
+    return first?.role === 'system' ? first.parts.map(({ text }) => text) : [];
+  };
+  const line = 'x-anthropic-billing-header: cc_version=2.1.177.01c; cc_entrypoint=cli; cch=36ee5;';
+  const block = (text: string) => ({ type: 'text', text });
+  expect(rulesOf([block(line), block('Be brief.')])).toEqual(['Be brief.']);
+  expect(rulesOf(`${line}\n\nBe brief.`)).toEqual(['Be brief.']);
+  expect(rulesOf([block(line)])).toEqual([]);
+  expect(rulesOf([block(`Say ${line}`)])).toEqual([`Say ${line}`]);
+});
+
 it('shows thinking as asked', () => {
   const shows = (thinking: unknown) => decode({ thinking }).options.showsThinking;
   expect(shows({ type: 'enabled', budget_tokens: 1_024 })).toBe(true);

@@ -8,6 +8,7 @@ import type {
   Cacheable,
   Message,
   ResponseFormat,
+  TextPart,
   Wish,
 } from '../../core/turn.ts';
 import type { JsonObject } from '../../lib/parse-json.ts';
@@ -121,7 +122,8 @@ function decodeCommon(chat: CountRequest): {
   readonly ignored: readonly string[];
 } {
   const { tools, toolChoice, leftOut } = offeredTools(chat);
-  const system: Message[] = chat.system ? [{ role: 'system', parts: textParts(chat.system) }] : [];
+  const rules = chat.system ? textParts(chat.system).flatMap(withoutBillingNote) : [];
+  const system: Message[] = rules.length > 0 ? [{ role: 'system', parts: rules }] : [];
   const effort = chat.output_config?.effort;
   const choice = chat.tool_choice;
   const isParallelOff =
@@ -146,6 +148,16 @@ function decodeCommon(chat: CountRequest): {
     ...allWishes(wishes),
   };
   return { request, ignored: [...leftOutNames(leftOut), ...ignored] };
+}
+
+/**
+ * Claude Code begins its rules with a line for Anthropic's billing, another one for each conversation or request. To other models it says
+ * nothing, and no cache of prompts or conversation would ever be found behind it.
+ */
+function withoutBillingNote(part: TextPart): TextPart[] {
+  if (!part.text.startsWith('x-anthropic-billing-header:')) return [part];
+  const text = part.text.replace(/^[^\n]*\n*/, '');
+  return text === '' ? [] : [{ ...part, text }];
 }
 
 /** A mark of the whole request is one of its last part. */

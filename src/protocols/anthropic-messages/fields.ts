@@ -12,7 +12,9 @@ import {
 export const messagesFields = {
   model: honoured('a model or an alias of one; an unknown name is a 404 with near names'),
   messages: honoured('as the blocks below tell'),
-  system: honoured('as rules of the upstream'),
+  system: honoured(
+    'as rules of the upstream, but for the line with which Claude Code tells Anthropic whom to bill',
+  ),
   max_tokens: honoured('kept by counting tokens (o200k_base)'),
   stop_sequences: honoured('the answer is cut before the first of them'),
   stream: honoured('server-sent events'),
