@@ -112,7 +112,9 @@ describe('the candidates of a route', () => {
     expect(await answeredBy(userTurn('careful', 'x'.repeat(8_000)))).toBe('two/chat-text');
     const refused = await chat(userTurn('careful', 'x'.repeat(40_000)));
     expect(refused.status).toBe(400);
-    expect(await refused.json()).toMatchObject({ error: { code: 'context_length_exceeded' } });
+    expect(await refused.json()).toMatchObject({
+      error: { code: 'context_length_exceeded', message: expect.stringMatching(/^The prompt is too long/) },
+    });
   });
 });
 

@@ -59,6 +59,23 @@ it.each([
   expect(classify(status, body)).toMatchObject({ code, fault });
 });
 
+it.each([
+  'messages.1.content.0: Invalid `signature` in `thinking` block',
+  'messages.1.content.0.thinking.signature: Field required',
+  'messages.1.content.0.thinking: each thinking block must contain thinking',
+  'messages.1.content.0.type: Expected `thinking` or `redacted_thinking`, but found `tool_use`. When `thinking` is enabled, a final `assistant` message must start with a thinking block',
+])('knows a refusal of the thinking that was given back: %s', (message) => {
+  expect(classify(400, error('invalid_request_error', message)).isProofRejected).toBe(true);
+});
+
+it('says that a prompt is too long in the words that agents look for', () => {
+  const { message } = classify(
+    400,
+    error('invalid_request_error', 'Too many tokens for this context window.'),
+  );
+  expect(message).toMatch(/^The prompt is too long .* Too many tokens/);
+});
+
 it("keeps Anthropic's own answer for what is the request's fault alone", () => {
   const refusal = error('invalid_request_error', 'temperature: Extra inputs are not permitted');
   expect(classify(400, refusal)).toMatchObject({

@@ -200,15 +200,21 @@ const byStatus: Readonly<Record<number, typeof notTaken>> = {
   529: overloaded,
 };
 
-/** `message`: the upstream's own. */
+/**
+ * `message`: the upstream's own. Agents such as Claude Code, opencode and pi shorten their conversation when they read that a prompt is
+ * too long, in these words: all errors of this code begin with them.
+ */
 export function contextTooLong(message: string, options: AppErrorOptions): AppError {
-  const shown = `The conversation is longer than the model takes: shorten it. ${upstreamWords(message)}`;
+  const shown = `The prompt is too long for the model: shorten the conversation. ${upstreamWords(message)}`;
   return new AppError('context_too_long', shown.trim(), options);
 }
 
-/** What vendors say of reasoning that they signed or encrypted and do not accept, also where another server passes their words on. */
+/**
+ * What vendors say of reasoning that they signed or encrypted and do not accept, or that a client has lost, also where another server
+ * passes their words on.
+ */
 const rejectedProof =
-  /invalid_encrypted_content|encrypted content.{0,200}could not be (verified|decrypted)|thought[_ ]signature|invalid .{0,2}signature|invalid .{0,2}data.{0,2} in .{0,2}redacted_thinking|thinking\S* blocks.{0,80}cannot be modified|thinking.{0,80}(another|different) (account|organi[sz]ation|workspace|model|conversation)/is;
+  /invalid_encrypted_content|encrypted content.{0,200}could not be (verified|decrypted)|thought[_ ]signature|invalid .{0,2}signature|invalid .{0,2}data.{0,2} in .{0,2}redacted_thinking|thinking\S* blocks.{0,80}cannot be modified|thinking\.signature\S* field required|thinking block must contain|expected \S*thinking\S* or \S*redacted_thinking|thinking.{0,80}(another|different) (account|organi[sz]ation|workspace|model|conversation)/is;
 
 /** What servers say that know no `reasoning_content` in the history, and those that know none without it. */
 const unknownContent =

@@ -108,7 +108,7 @@ export function outOfCredits(
 export function contextTooLong(options: AppErrorOptions = {}): AppError {
   return new AppError(
     'context_too_long',
-    "The conversation is longer than the model's context. Shorten it, or choose a model with a larger one.",
+    "The prompt is too long for the model's context. Shorten the conversation, or choose a model with a larger one.",
     options,
   );
 }

@@ -26,6 +26,8 @@ it.each([
 ])('is a context that is too long: %s', (_name, text) => {
   const error = internalErrorOf(text);
   expect(error).toMatchObject({ code: 'context_too_long', failover: 'no', outcome: undefined });
+  // Agents shorten their conversation when they read these words.
+  expect(error.message).toMatch(/^The prompt is too long/);
 });
 
 it.each([
