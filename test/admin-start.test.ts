@@ -18,8 +18,14 @@ test.skipIf(withoutBrowser)(
     await services.addAccount(key('one'));
     await page.getByText('1 in all.').waitFor();
     await services.chat(userTurn('auto', 'hello'));
-    await page.getByText('The gateway has answered a client since it started.').waitFor();
+    await page.getByText('The gateway has answered a client.').waitFor();
     await page.getByText('Everything is in place.').waitFor();
+    // What it counts is one page of them.
+    await page.route('**/api/keys?*', (route) =>
+      route.fulfill({ json: { keys: Array.from({ length: 100 }, () => ({})), next_before: 7 } }),
+    );
+    await page.reload();
+    await page.getByText('100+ made.').waitFor();
   },
 );
 

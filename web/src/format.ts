@@ -1,4 +1,5 @@
 import { signal } from '@preact/signals';
+import { language } from './preferences.ts';
 import { locale } from './text.ts';
 
 /** Numbers, times and money as a person reads them in the chosen language. */
@@ -53,14 +54,22 @@ export function shownCents(cents: number): string {
   }).format(cents / 100);
 }
 
+const symbols = { millisecond: 'ms', second: 's', minute: 'min', hour: 'h', day: 'd' } as const;
+type Unit = keyof typeof symbols;
+
 /** 950 ms, 1.2 s, 3 min 20 s, 2 h 5 min, 4 d 3 h. */
 export function shownDuration(ms: number): string {
-  const unit = (value: number, name: string, digits = 0) =>
-    numbers({ style: 'unit', unit: name, unitDisplay: 'short', maximumFractionDigits: digits }).format(value);
+  // The short units of English are words: 3 mins 20 secs.
+  const unit = (value: number, name: Unit, digits = 0) =>
+    language.value === 'en'
+      ? `${shownNumber(value, digits)}\u00a0${symbols[name]}`
+      : numbers({ style: 'unit', unit: name, unitDisplay: 'short', maximumFractionDigits: digits }).format(
+          value,
+        );
   if (ms < 1_000) return unit(Math.round(ms), 'millisecond');
   const seconds = ms / 1_000;
   if (seconds < 60) return unit(seconds, 'second', seconds < 10 ? 1 : 0);
-  const parts = (value: number, size: number, large: string, small: string) => {
+  const parts = (value: number, size: number, large: Unit, small: Unit) => {
     const rest = Math.floor(value % size);
     return rest === 0
       ? unit(Math.floor(value / size), large)

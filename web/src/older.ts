@@ -25,6 +25,7 @@ export function useOlder<Item, Place>(
 
   /** `first`: where the pages begin. */
   async function more(first: Place): Promise<void> {
+    running.current?.abort();
     const abort = new AbortController();
     running.current = abort;
     try {

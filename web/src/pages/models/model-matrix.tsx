@@ -31,7 +31,9 @@ export function ModelMatrix({ shown }: { readonly shown: ShownModels }) {
   if (shown.models.length === 0) return <Empty title={text.noModels}>{text.noModelsHint}</Empty>;
   return (
     <>
-      <SearchField label={text.search} value={search} />
+      <div class="filters">
+        <SearchField label={text.search} value={search} />
+      </div>
       <Table
         label={text.models}
         columns={columnsFor(shown.providers, text)}

@@ -1,5 +1,7 @@
 import type { z } from 'zod';
+import type { ShownKeys } from '../../../../src/core/shown-key.ts';
 import type { ShownTurn } from '../../../../src/core/shown-turn.ts';
+import type { UsageTurn } from '../../../../src/core/shown-usage.ts';
 import type { healthAnswer } from '../../../../src/gateway/http/api-answers.ts';
 import type { StatusAnswer } from '../../../../src/pool-api/owner-schema.ts';
 import { ApiError, api, useLoaded } from '../../api.ts';
@@ -26,7 +28,9 @@ interface Found {
   /** Undefined where the pool could not be asked; `fault` says why. */
   readonly status: StatusAnswer | undefined;
   readonly fault: string | undefined;
+  /** Of the first page. */
   readonly keys: number | undefined;
+  readonly hasMoreKeys: boolean;
   readonly hasTurn: boolean;
   readonly gateway: string | undefined;
 }
@@ -34,16 +38,14 @@ interface Found {
 const everyMs = 15_000;
 
 async function find(isGateway: boolean, abort: AbortSignal): Promise<Found> {
-  const [health, pool, keys, turns, front] = await Promise.all([
+  const [health, pool, keys, hasTurn, front] = await Promise.all([
     isGateway ? api.get<Health>('/health', {}, abort) : undefined,
     api.get<StatusAnswer>('/api/accounts/status', {}, abort).catch((error: unknown) => {
       if (error instanceof ApiError && error.code !== 'unreachable') return error.message;
       throw error;
     }),
-    isGateway ? api.get<{ keys: readonly unknown[] }>('/api/keys', { limit: 100 }, abort) : undefined,
-    isGateway
-      ? api.get<{ turns: readonly ShownTurn[] }>('/api/turns', { outcome: 'success', limit: 1 }, abort)
-      : undefined,
+    isGateway ? api.get<ShownKeys>('/api/keys', { limit: 100 }, abort) : undefined,
+    isGateway && hasAnswered(abort),
     isGateway ? undefined : api.get<{ gateway?: string }>('/', {}, abort),
   ]);
   return {
@@ -51,9 +53,19 @@ async function find(isGateway: boolean, abort: AbortSignal): Promise<Found> {
     status: typeof pool === 'string' ? undefined : pool,
     fault: typeof pool === 'string' ? pool : undefined,
     keys: keys?.keys.length,
-    hasTurn: (turns?.turns.length ?? 0) > 0,
+    hasMoreKeys: (keys?.next_before ?? null) !== null,
+    hasTurn,
     gateway: front?.gateway,
   };
+}
+
+/** In the memory of the gateway, else in its ledger, which outlives a restart. */
+async function hasAnswered(abort: AbortSignal): Promise<boolean> {
+  const query = { outcome: 'success', limit: 1 };
+  const recent = await api.get<{ turns: readonly ShownTurn[] }>('/api/turns', query, abort);
+  if (recent.turns.length > 0) return true;
+  const ever = { ...query, from: '1970-01-01T00:00:00Z' };
+  return (await api.get<{ turns: readonly UsageTurn[] }>('/api/usage/turns', ever, abort)).turns.length > 0;
 }
 
 export interface FoundSteps {
@@ -82,7 +94,7 @@ export function useSteps(): FoundSteps {
 }
 
 function* stepsOf(
-  { health, status, fault, keys, hasTurn, gateway }: Found,
+  { health, status, fault, keys, hasMoreKeys, hasTurn, gateway }: Found,
   isGateway: boolean,
 ): Generator<Step> {
   const text = startText();
@@ -116,7 +128,7 @@ function* stepsOf(
     yield {
       id: 'keys',
       title: text.keys,
-      detail: keys ? text.keysDone(shownNumber(keys)) : text.keysTodo,
+      detail: keys ? text.keysDone(`${shownNumber(keys)}${hasMoreKeys ? '+' : ''}`) : text.keysTodo,
       state: keys ? 'done' : 'optional',
       action: { label: text.makeKey, page: 'keys' },
     };

@@ -1,5 +1,5 @@
 import './turns.css';
-import { useRef } from 'preact/hooks';
+import { useEffect, useRef } from 'preact/hooks';
 import type { ShownTurn } from '../../../../src/core/shown-turn.ts';
 import { api, useLoaded } from '../../api.ts';
 import { Button } from '../../components/button.tsx';
@@ -66,11 +66,17 @@ function AllTurns() {
     everyMs,
     () => turnChanges.value,
   );
+  // A gateway that has just started remembers none: its ledger does.
+  const latestTurns = loaded.value.value;
+  const isBare = latestTurns?.length === 0 && !hasFilters(place.value.filters);
+  useEffect(() => {
+    if (isBare && !older.pages.peek()) void older.more('');
+  }, [isBare]);
   return (
     <>
       <PageHead title={frameText().turns} lead={text.lead} />
       <div class="stack">
-        <TurnFilters turns={loaded.value.value ?? []} />
+        <TurnFilters turns={latestTurns ?? []} />
         <Shown of={loaded}>
           {(turns) => {
             const pages = older.pages.value;

@@ -168,6 +168,7 @@ function Totals({
     const [now, then] = [of(total), before ? of(before) : null];
     if (now === null || !then) return undefined;
     const share = now / then - 1;
+    if (Math.abs(share) < 0.005) return text.unchanged;
     return text.change(`${share < 0 ? '−' : '+'}${shownPercent(Math.abs(share))}`);
   };
   const tokens = total.input_tokens + total.output_tokens;
