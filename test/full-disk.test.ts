@@ -87,12 +87,16 @@ describe.skipIf(process.platform !== 'linux')('services whose disk takes nothing
       { status: 'degraded', keep: { store: 'sqlite', reachable: true, writable: false } },
       { status: 'degraded', store: { writable: false } },
     ]);
+    const isDegraded = async () =>
+      /^warp2api_gateway_degraded (\d)$/m.exec(await (await fetch(`${service.url}/metrics`)).text())?.[1];
+    expect(await isDegraded()).toBe('1');
 
     limitFiles(service, 'unlimited');
     await eventually('all is well again', async () => {
       const [gateway, pool] = await services.health();
       return gateway?.['status'] === 'ok' && pool?.['status'] === 'ok';
     });
+    expect(await isDegraded()).toBe('0');
     expect((await services.add('wk-1.three')).status).toBe(201);
     expect(await services.countAccounts()).toBe(3);
     expect((await services.turn('And now?')).status).toBe(200);

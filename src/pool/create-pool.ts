@@ -149,10 +149,10 @@ export function createPool(options: PoolOptions) {
     refreshTokens: refreshTokens.bind(undefined, basics, refresher),
     trail: (query: unknown) => auditTrail(store, query),
     health,
-    async metrics() {
+    async metrics(isDiskLow = false) {
       const stats = await options.store.stats(clock.now()).catch(() => null);
       const lendingStats = lending.isSandbox ? await lending.current.stats(clock.now()) : stats;
-      const figures = { stats, sessions: lendingStats?.sessions ?? 0 };
+      const figures = { stats, sessions: lendingStats?.sessions ?? 0, isDiskLow };
       return metrics.text({ ...figures, waiting: room.size, eventReaders: events.readers });
     },
     /** The processes that have its database open now, as far as there can be several. */

@@ -178,6 +178,7 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
 
   const meter = new LoadMeter();
   const admission = new Admission(options.readLoad ?? meter.read, collectGarbage, logger);
+  const health = () => healthOf({ ...options, disks, admission });
   const metrics = createGatewayMetrics({
     admission,
     limits: options.limits,
@@ -188,6 +189,7 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
     bodyBytes: () => options.bodies.heldBytes,
     isPoolReachable: () => poolWatch.isReachable,
     isDatabaseReachable: () => options.database.isReachable,
+    health,
     providers: () => dependencies.reach.all,
     openCircuits: () => dependencies.circuits.open,
     keep: options.keep,
@@ -266,7 +268,7 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
     idempotency,
     answerTurn,
     follow,
-    health: () => healthOf({ ...options, disks, admission }),
+    health,
     settings: async () => gatewaySettings(await options.facts(), options),
     metrics: metrics.text,
     poolAddress: (address) => options.poolAddress?.(address),

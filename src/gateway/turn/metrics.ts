@@ -29,6 +29,8 @@ export function createGatewayMetrics(options: {
   /** Of request bodies. */
   bodyBytes(): number;
   isPoolReachable(): boolean;
+  /** What `/health` answers. */
+  health(): { readonly status: string; readonly disk: { readonly low: boolean } };
   /** That of client keys and usage. */
   isDatabaseReachable(): boolean;
   /** Every provider a turn has gone to, and whether it can be reached. */
@@ -212,6 +214,12 @@ export function createGatewayMetrics(options: {
   gauge('leases', 'Accounts borrowed from the pool.', options.leases);
   gauge('pool_up', '1 when the pool answers.', options.isPoolReachable);
   gauge('database_up', '1 when the database of client keys and usage answers.', options.isDatabaseReachable);
+  gauge(
+    'degraded',
+    '1 while /health says degraded, with the reason.',
+    () => options.health().status === 'degraded',
+  );
+  gauge('disk_low', '1 while a disk it writes to is nearly full.', () => options.health().disk.low);
 
   return {
     turnEnded(

@@ -97,10 +97,11 @@ describe('GET /metrics', () => {
     expect((await call('GET', '/metrics', undefined, { authorization: 'Bearer borrow' })).status).toBe(403);
   });
 
-  it('says that the store is gone instead of failing', async () => {
-    const figures = { stats: null, sessions: 0, waiting: 0, eventReaders: 2 };
+  it('says that the store is gone instead of failing, and that a disk is nearly full', async () => {
+    const figures = { stats: null, sessions: 0, waiting: 0, eventReaders: 2, isDiskLow: true };
     const text = await createPoolMetrics().text(figures);
     expect(text).toContain('warp2api_pool_store_up 0');
+    expect(text).toContain('warp2api_pool_disk_low 1');
     expect(text).toContain('warp2api_pool_event_readers 2');
   });
 });

@@ -12,6 +12,7 @@ export interface PoolFigures {
   readonly sessions: number;
   readonly waiting: number;
   readonly eventReaders: number;
+  readonly isDiskLow: boolean;
 }
 
 export type PoolMetrics = ReturnType<typeof createPoolMetrics>;
@@ -75,10 +76,12 @@ export function createPoolMetrics(minPoolSize = 0) {
   const waiting = gauge('waiting', 'Callers that wait for an account.', []);
   const readers = gauge('event_readers', 'Readers of events.', []);
   const isUp = gauge('store_up', '1 when the store answers.', []);
+  const diskLow = gauge('disk_low', '1 while a disk it writes to is nearly full.', []);
 
   const collect = ({ stats, ...now }: PoolFigures): void => {
     waiting.set(now.waiting);
     readers.set(now.eventReaders);
+    diskLow.set(Number(now.isDiskLow));
     for (const one of [accounts, available, inUse]) one.reset();
     // What cannot be had is not shown; that it cannot be had is.
     isUp.set(stats === null ? 0 : 1);

@@ -336,7 +336,8 @@ const routes: readonly Route<PoolHttp>[] = [
     summary: 'Figures for Prometheus',
     access: 'adminKey',
     answers: { 200: { description: 'The text exposition format.', contentType: 'text/plain' } },
-    handle: async ({ pool }, _request, reply) => reply.type(metricsType).send(await pool.metrics()),
+    handle: async ({ pool, disks }, _request, reply) =>
+      reply.type(metricsType).send(await pool.metrics(disks().disk.low)),
   },
   frontRoute('/', {
     title,
