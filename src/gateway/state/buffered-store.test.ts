@@ -225,6 +225,46 @@ it('forgets the oldest when more waits to be written than memory may hold', asyn
   expect(await store.get('key 199')).toBeDefined();
 });
 
+describe('memory that was given', () => {
+  it('goes back once it is written; what was read of it before stays', async () => {
+    const store = await open();
+    const given = value.slice();
+    await store.put('key', given, hour, { isGiven: true });
+    const read = await store.get('key');
+    expect([...given]).toEqual([...value]);
+    await clock.advance(1_000);
+    expect([writes, given.length]).toEqual([1, 0]);
+    expect(read).toEqual(value);
+  });
+
+  it('stays where a write has failed, until the next one', async () => {
+    const store = await open();
+    const given = value.slice();
+    mood = 'broken';
+    await store.put('key', given, hour, { isGiven: true });
+    await clock.advance(1_000);
+    expect(await store.get('key')).toEqual(value);
+    mood = 'well';
+    await clock.advance(10_000);
+    expect([writes, given.length]).toEqual([1, 0]);
+  });
+
+  it('is the claimant’s, also of an entry that is being written', async () => {
+    const store = await open();
+    await store.put('held', value.slice(), hour, { isGiven: true });
+    const held = await store.claim('held');
+    mood = 'slow';
+    await store.put('written', value.slice(), hour, { isGiven: true });
+    await clock.advance(1_000);
+    const written = await store.claim('written');
+    mood = 'well';
+    hurry();
+    await clock.advance(10_000);
+    expect([held, written]).toEqual([value, value]);
+    expect(stored.size).toBe(0);
+  });
+});
+
 describe('a short-lived entry', () => {
   it('is written once it has waited some seconds, and at the end', async () => {
     const store = await open();

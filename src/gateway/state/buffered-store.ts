@@ -4,6 +4,7 @@ import { errorMessage } from '../../lib/errors.ts';
 import { type Logger, onceAMinute } from '../../lib/log/logger.ts';
 import {
   type Change,
+  freeMemory,
   maxEntryBytes,
   type PutOptions,
   type StateFigures,
@@ -32,6 +33,8 @@ interface Held {
    * under the same key, going on from that one is as good.
    */
   readonly isNew: boolean;
+  /** Its memory goes back as soon as it is written. */
+  readonly isGiven: boolean;
 }
 
 /** How long changes are gathered before they are written in one transaction. */
@@ -122,7 +125,7 @@ export class BufferedStore implements StateStore {
   /** Where others read the storage it resolves when the entry is written there, or that has failed. */
   async put(key: string, value: Uint8Array, ttlMs: number, options: PutOptions = {}): Promise<void> {
     const { maxBytes, storage } = this.#options;
-    const { isShortLived = false } = options;
+    const { isShortLived = false, isGiven = false } = options;
     const largest = Math.min(this.#storage?.maxEntryBytes ?? maxEntryBytes, maxBytes);
     const isTaken = value.length <= maxEntryBytes && sizeOf(value) <= largest;
     if (!storage && !isTaken) return this.#release(key);
@@ -133,6 +136,7 @@ export class BufferedStore implements StateStore {
       expiresAt: now + ttlMs,
       dueAt: now + (isShared ? 0 : isShortLived ? shortLifeMs : batchMs),
       isNew: this.#held.get(key)?.isNew ?? (isShortLived && !this.#batch.has(key)),
+      isGiven,
     });
     this.#bound();
     if (!isShared) return;
@@ -248,7 +252,9 @@ export class BufferedStore implements StateStore {
     const isExpired = known.expiresAt <= this.#clock.now();
     if (isClaimed || isExpired) this.#remove(key, known, held !== undefined);
     else if (held && !this.#options.storage) this.#hold(key, held);
-    return isExpired ? { value: undefined } : known;
+    if (isExpired) return { value: undefined };
+    const staysHere = !isClaimed || held === undefined;
+    return known.value && known.isGiven && staysHere ? { value: known.value.slice() } : known;
   }
 
   #remove(key: string, known: Held, isHeld: boolean): void {
@@ -342,6 +348,7 @@ export class BufferedStore implements StateStore {
     try {
       await storage.write(changes);
       if (this.#clock.monotonic() >= (this.#writesAgainAt ?? 0)) this.#writesAgainAt = undefined;
+      for (const { value, isGiven } of batch.values()) if (value && isGiven) freeMemory(value);
     } catch (error) {
       this.#writesAgainAt = this.#clock.monotonic() + restMs;
       this.#failed(error);

@@ -4,7 +4,7 @@ import { connectVerbs } from '../../db/verbs.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { maxEntryBytesIn } from './sqlite-entries.ts';
 import type { ThreadVerbs } from './sqlite-thread.ts';
-import { type Storage, type StorageEvents, sealingOf, type Totals } from './state-store.ts';
+import { freeMemory, type Storage, type StorageEvents, sealingOf, type Totals } from './state-store.ts';
 
 /** Entries in a file of this process alone, whose work runs on its own thread. Throws DatabaseError. */
 export async function openSqliteStorage(
@@ -46,14 +46,23 @@ export async function openSqliteStorage(
     read: (secret) => opened(secret, 'read'),
     take: (secret) => opened(secret, 'take'),
     async write(changes) {
-      const values = changes.map(([, entry]) => entry?.value ?? new Uint8Array());
-      totals = await thread.write(clock.now(), {
+      const lengths = changes.map(([, entry]) => entry?.value.length ?? 0);
+      // Not from the pool, which would go along as a whole.
+      const values = Buffer.allocUnsafeSlow(lengths.reduce((sum, length) => sum + length, 0));
+      let end = 0;
+      for (const [index, [, entry]] of changes.entries()) {
+        if (entry) values.set(entry.value, end);
+        end += lengths[index] ?? 0;
+      }
+      const written = thread.write(clock.now(), {
         secrets: changes.map(([secret]) => secret),
         expiresAt: changes.map(([, entry]) => entry?.expiresAt ?? 0),
-        lengths: values.map(({ length }) => length),
-        // Not from the pool, which would go along as a whole.
-        values: new Uint8Array(Buffer.concat(values)),
+        lengths,
+        values,
       });
+      // The thread has a copy.
+      freeMemory(values);
+      totals = await written;
     },
     close: () => thread.close(),
   };

@@ -1,7 +1,7 @@
 import { workerData } from 'node:worker_threads';
 import { serveVerbs } from '../../db/verbs.ts';
 import { openSqliteEntries } from './sqlite-entries.ts';
-import { type Change, sealingOf, type Totals } from './state-store.ts';
+import { type Change, freeMemory, sealingOf, type Totals } from './state-store.ts';
 
 /** Changes as they go to the thread: all values in one piece of memory. */
 export interface Batch {
@@ -39,7 +39,10 @@ function open() {
           expiry === 0 ? undefined : { value: seal(values.subarray(start, end)), expiresAt: expiry },
         ];
       });
-      return apply(at, changes);
+      freeMemory(values);
+      const totals = apply(at, changes);
+      for (const [, entry] of changes) if (entry) freeMemory(entry.value);
+      return totals;
     },
     close,
   };

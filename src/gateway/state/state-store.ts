@@ -28,6 +28,8 @@ export interface PutOptions {
   readonly clientId?: string;
   /** Probably claimed within seconds, and then never written. A process that is killed loses it until then. */
   readonly isShortLived?: boolean;
+  /** All of the memory in which the value lies is the store's from the call on: nobody else may look at it. */
+  readonly isGiven?: boolean;
 }
 
 /** What a store holds now, as far as it knows without looking. */
@@ -110,4 +112,12 @@ export function sealingOf(secret: string) {
     /** Throws when the bytes were changed, or sealed for another place. */
     unseal: (sealed: Uint8Array): Buffer => unsealBytes(key, sealed),
   };
+}
+
+/**
+ * Gives the memory that the bytes lie in back at once: all of it, also what of it others look at. V8 takes each byte outside
+ * of its heap that has grown old for a reason to collect that heap as a whole.
+ */
+export function freeMemory({ buffer }: Uint8Array): void {
+  if (buffer instanceof ArrayBuffer) buffer.transfer(0);
 }

@@ -78,7 +78,7 @@ export class Conversations {
 
   put(clientId: string, key: string, { accountId, memory }: Remembered): void {
     this.#taken.delete(key);
-    const options = { clientId, isShortLived: true };
+    const options = { clientId, isShortLived: true, isGiven: true };
     this.#store.put(key, pack(accountId, memory), ttlMs, options).catch(() => {});
   }
 
@@ -192,7 +192,7 @@ function keyOf(history: HistoryHash): string {
   return `conversation:${history.digest()}`;
 }
 
-/** Two bytes with the length of the account's id, the id, the memory. */
+/** Two bytes with the length of the account's id, the id, the memory; in memory of its own, which is given away. */
 function pack(accountId: string, memory: Uint8Array): Uint8Array {
   const idLength = Buffer.byteLength(accountId);
   const packed = Buffer.allocUnsafeSlow(2 + idLength + memory.length);
