@@ -66,6 +66,8 @@ function boundGarbage() {
   setFlagsFromString('--heap-growing-percent=100');
   // What a turn makes lives as long as the turn. V8 would make some of it among old objects, from where it keeps what comes after it.
   setFlagsFromString('--no-allocation-site-pretenuring');
+  // Little survives of what is young: to wake threads that share the work costs more than it saves.
+  setFlagsFromString('--no-parallel-scavenge');
 }
 
 function environment() {
