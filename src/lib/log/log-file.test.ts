@@ -159,6 +159,34 @@ it('lines close upon another are written together, in order, and a warning immed
   expect(written.at(-1)).toBe(line('info', 'seven'));
 });
 
+it('a line may be made when its batch is written, in its place among the others', () => {
+  vi.useFakeTimers();
+  onTestFinished(() => void vi.useRealTimers());
+  const written: string[] = [];
+  const made: string[] = [];
+  const lines = gatherLines({ write: (text) => written.push(text), isWritable: true });
+  const writeLater = (msg: string) =>
+    lines.writeLater?.(() => {
+      made.push(msg);
+      return `{"level":"info","msg":"${msg}"}\n`;
+    });
+  const messages = () => written.map((text) => [...text.matchAll(/"msg":"(\w+)"/g)].map(([, msg]) => msg));
+  writeLater('one');
+  expect(messages()).toEqual([['one']]);
+  writeLater('two');
+  lines.write('{"level":"info","msg":"three"}\n');
+  writeLater('four');
+  expect(made).toEqual(['one']);
+  lines.write('{"level":"warn","msg":"five"}\n');
+  expect(messages().slice(1)).toEqual([['two', 'three', 'four', 'five']]);
+  writeLater('six');
+  process.emit('exit', 0);
+  expect(messages().slice(2)).toEqual([['six']]);
+  // What waits has a bound, made or not.
+  for (let n = 0; n < 300; n += 1) writeLater('more');
+  expect(written.length).toBeGreaterThan(4);
+});
+
 it.skipIf(process.platform !== 'linux')('each line of several that are lost is counted', () => {
   const file = newFile();
   let fd = openFile('/dev/full');

@@ -18,6 +18,8 @@ import { closeFile, makeFolder } from '../files.ts';
 export interface LineWriter extends DestinationStream {
   /** Returns how many bytes were written. */
   write(line: string): number;
+  /** The same for a line of information that is made when it is written: many after another cost half of what each costs alone. */
+  writeLater?(make: () => string): void;
   /** False from a line that could not be written to the next one that could. */
   readonly isWritable: boolean;
 }
@@ -81,6 +83,8 @@ export function createLineWriter(fd: () => number): LineWriter {
 /** Lines that come that soon after a write are written together. */
 const gatherMs = 50;
 const mostGathered = 64 * 1024;
+/** About as many characters has a line that is not made yet. */
+const usualLine = 512;
 
 /**
  * Gathers JSON lines, since a system call for each costs more than all else about it. The first one after a pause and
@@ -88,26 +92,35 @@ const mostGathered = 64 * 1024;
  * killed loses its last 50 ms.
  */
 export function gatherLines(lines: LineWriter): LineWriter {
-  let gathered = '';
+  let gathered: (string | (() => string))[] = [];
+  let length = 0;
   let timer: NodeJS.Timeout | undefined;
 
   function flush(): void {
     clearTimeout(timer);
     timer = undefined;
-    const text = gathered;
-    gathered = '';
+    const taken = gathered;
+    gathered = [];
+    length = 0;
+    let text = '';
+    for (const line of taken) text += typeof line === 'string' ? line : line();
     if (text !== '') lines.write(text);
   }
   process.once('exit', flush);
 
+  function gather(line: string | (() => string), characters: number, isUrgent: boolean): void {
+    gathered.push(line);
+    length += characters;
+    if (isUrgent || timer === undefined || length > mostGathered) flush();
+    timer ??= setTimeout(flush, gatherMs).unref();
+  }
+
   return {
     write(line) {
-      gathered += line;
-      const isFirst = timer === undefined;
-      if (isFirst || !isInformation.test(line) || gathered.length > mostGathered) flush();
-      timer ??= setTimeout(flush, gatherMs).unref();
+      gather(line, line.length, !isInformation.test(line));
       return line.length;
     },
+    writeLater: (make) => gather(make, usualLine, false),
     get isWritable() {
       return lines.isWritable;
     },

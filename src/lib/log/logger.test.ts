@@ -1,8 +1,9 @@
 import { Writable } from 'node:stream';
-import { expect, it, test } from 'vitest';
+import { expect, it, onTestFinished, test, vi } from 'vitest';
 import { BodyBudget } from '../http/body-budget.ts';
 import { createHttpServer } from '../http/http-server.ts';
 import { KnownSecrets } from '../secrets/known-secrets.ts';
+import { gatherLines } from './log-file.ts';
 import { createLogger, debugLog, logOwn, onceAMinute } from './logger.ts';
 
 function collect(): { text: () => string; lines: () => Record<string, unknown>[]; stream: Writable } {
@@ -150,6 +151,25 @@ it('writes a line of its own as it writes any, and searches what came from outsi
   expect({ ...own, time: usual?.['time'] }).toEqual(usual);
   expect(clean?.['model']).not.toContain('4f9a1c2d');
   expect(more).toEqual([]);
+});
+
+it('makes a line of its own when its batch is written, with the time it was logged at, and cleans it then', () => {
+  vi.useFakeTimers({ now: 1_700_000_000_000 });
+  onTestFinished(() => void vi.useRealTimers());
+  const written: string[] = [];
+  const lines = gatherLines({ write: (text) => written.push(text), isWritable: true });
+  const secrets = new KnownSecrets();
+  secrets.add('4f9a1c2d3e5b6a79-a-key');
+  const logger = createLogger('INFO', lines, secrets);
+  logger.info('begun');
+  vi.advanceTimersByTime(20);
+  const model = 'my-4f9a1c2d3e5b6a79-a-key';
+  logOwn(logger, { model, sign: '\u001b' }, 'turn', [model]);
+  expect(written).toHaveLength(1);
+  vi.advanceTimersByTime(30);
+  expect(JSON.parse(written[1] ?? '')).toMatchObject({ time: '2023-11-14T22:13:20.020Z', msg: 'turn' });
+  expect(written[1]).not.toContain('4f9a1c2d');
+  expect(written[1]).not.toContain('\u001b');
 });
 
 test('the first occurrence is reported immediately, those of the next minute together with the one after it', () => {

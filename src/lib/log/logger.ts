@@ -3,7 +3,7 @@ import { type Clock, isoTime } from '../clock.ts';
 import { parseJson } from '../parse-json.ts';
 import type { KnownSecrets } from '../secrets/known-secrets.ts';
 import { beginningOf, plainJson } from '../shown-text.ts';
-import { createLineWriter } from './log-file.ts';
+import { createLineWriter, type LineWriter } from './log-file.ts';
 
 export type { Logger } from 'pino';
 
@@ -77,17 +77,26 @@ class CleanedLines implements DestinationStream {
   }
 
   write(line: string): void {
+    this.#destination.write(this.#cleaned(line));
+  }
+
+  #cleaned(line: string): string {
     const secrets = this.#secrets;
     // A cut between words leaves secrets whole or removes them, and no line of megabytes is searched.
     const short = line.length > longestLine ? shortenedLine(line) : line;
-    this.#destination.write(plainJson(secrets?.isIn(short) ? redactedLine(short, secrets) : short));
+    return plainJson(secrets?.isIn(short) ? redactedLine(short, secrets) : short);
   }
 
   /** `texts` are all that came from outside: the rest of the line is not searched. */
-  writeOwn(line: string, texts: readonly string[]): void {
-    const isClean = line.length <= longestLine && !texts.some((text) => this.#secrets?.isIn(text));
-    if (isClean) this.#destination.write(plainJson(line));
-    else this.write(line);
+  writeOwn(make: () => string, texts: readonly string[]): void {
+    const cleaned = (): string => {
+      const line = make();
+      const isClean = line.length <= longestLine && !texts.some((text) => this.#secrets?.isIn(text));
+      return isClean ? plainJson(line) : this.#cleaned(line);
+    };
+    const destination: DestinationStream & Pick<LineWriter, 'writeLater'> = this.#destination;
+    if (destination.writeLater) destination.writeLater(cleaned);
+    else destination.write(cleaned());
   }
 
   get isWritable(): boolean {
@@ -108,10 +117,12 @@ export function logOwn(
   const lines: unknown = Reflect.get(logger, pino.symbols.streamSym);
   if (!(lines instanceof CleanedLines)) logger.info(fields, msg);
   else if (logger.isLevelEnabled('info')) {
-    const time = isoTime(Date.now());
+    const at = Date.now();
     const bound = String(Reflect.get(logger, pino.symbols.chindingsSym));
-    const own = JSON.stringify(fields).slice(1, -1);
-    lines.writeOwn(`{"level":"info","time":"${time}"${bound},${own},"msg":"${msg}"}\n`, texts);
+    lines.writeOwn(() => {
+      const own = JSON.stringify(fields).slice(1, -1);
+      return `{"level":"info","time":"${isoTime(at)}"${bound},${own},"msg":"${msg}"}\n`;
+    }, texts);
   }
 }
 
