@@ -9,6 +9,7 @@ import {
   type PendingRequest,
   type PooledConnection,
 } from './exchange.ts';
+import { headerName } from './header-names.ts';
 import { Http1Reader } from './http1-reader.ts';
 import { proxyAuthorization } from './proxy-rules.ts';
 import { ConnectionLostError, closedBefore, isSurelyUnsent } from './transport-errors.ts';
@@ -255,12 +256,13 @@ function headOf(
   let others = '';
   for (const [name, values] of Object.entries(headers ?? {})) {
     if (values === undefined || values === null) continue;
-    const lower = name.toLowerCase();
+    const lower = headerName(name);
     const isHost = lower === 'host';
-    if (lower === 'content-length' || (connectionHeaders.has(lower) && !isHost)) continue;
+    if (!isHost && lower !== undefined && (lower === 'content-length' || connectionHeaders.has(lower)))
+      continue;
     for (const value of Array.isArray(values) ? values : [values]) {
-      if (!token.test(name) || !headerValue.test(value))
-        throw new TypeError(`The header ${lower} of the request cannot be sent.`);
+      if (lower === undefined || !headerValue.test(value))
+        throw new TypeError(`The header ${name.toLowerCase()} of the request cannot be sent.`);
       if (isHost) host = value;
       else others += `${name}: ${value}\r\n`;
     }

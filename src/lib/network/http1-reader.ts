@@ -1,5 +1,6 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import { mostAnnouncements } from './exchange.ts';
+import { headerName } from './header-names.ts';
 
 /** Hears what one answer over HTTP/1.1 says. */
 export interface Http1Listener {
@@ -24,8 +25,8 @@ const mostChunkLineBytes = 4 * 1024;
 const mostChunkBytes = 2 ** 48;
 
 const statusLine = /^HTTP\/1\.([01]) ([1-9]\d\d)(?: [\t\x20-\x7e\x80-\xff]*)?$/;
-/** Space around the value is in it: a pattern that leaves it out takes the cube of the length of a line of spaces. */
-const headerLine = /^([!#$%&'*+.^_`|~0-9A-Za-z-]+):([\t\x20-\x7e\x80-\xff]*)$/;
+/** What no line of headers holds. */
+const notInHeaders = /[^\t\x20-\x7e\x80-\xff]/;
 const chunkExtension = /^[\t ]*(?:;[\t\x20-\x7e\x80-\xff]*)?$/;
 
 /**
@@ -147,9 +148,11 @@ export class Http1Reader {
       this.#listener.onHead(status, headers);
       return;
     }
-    const connection = String(headers['connection'] ?? '').toLowerCase();
-    const options = connection.split(',').map((option) => option.trim());
-    const { 'transfer-encoding': coding, 'content-length': length } = headers;
+    const { connection = '', 'transfer-encoding': coding, 'content-length': length } = headers;
+    const options = String(connection)
+      .toLowerCase()
+      .split(',')
+      .map((option) => option.trim());
     const keeps = minor === '1' || (options.includes('keep-alive') && coding === undefined);
     this.isKept = keeps && !options.includes('close');
     this.keepAlive = headers['keep-alive']?.toString();
@@ -231,11 +234,11 @@ function hexDigit(byte: number): number {
 function headersIn(lines: readonly string[]): IncomingHttpHeaders {
   const headers: Record<string, string | string[]> = Object.create(null);
   for (const line of lines) {
-    const [, given, text] = headerLine.exec(line) ?? [];
-    if (given === undefined || text === undefined)
+    const colon = line.indexOf(':');
+    const name = headerName(line.slice(0, Math.max(0, colon)));
+    if (name === undefined || notInHeaders.test(line))
       throw new UnreadableAnswerError('a line of its head is no header');
-    const name = given.toLowerCase();
-    const value = withoutSpaceAround(text);
+    const value = withoutSpaceAround(line, colon + 1);
     const known = headers[name];
     if (typeof known === 'object') known.push(value);
     else headers[name] = known === undefined ? value : [known, value];
@@ -244,8 +247,8 @@ function headersIn(lines: readonly string[]): IncomingHttpHeaders {
 }
 
 /** Not `trim`, which takes characters of Latin-1 for space. */
-function withoutSpaceAround(text: string): string {
-  let start = 0;
+function withoutSpaceAround(text: string, from: number): string {
+  let start = from;
   let end = text.length;
   while (isSpace(text.charCodeAt(start))) start += 1;
   while (end > start && isSpace(text.charCodeAt(end - 1))) end -= 1;
