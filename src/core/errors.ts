@@ -187,9 +187,10 @@ export class AppError extends Error {
   readonly isReasoningMissing: boolean;
   readonly isUnreachable: boolean;
   readonly modelLimit: string | undefined;
-  vendorAnswer: VendorAnswer | undefined;
   readonly fault: Fault;
   readonly #failover: Failover;
+  /** No field of its own: a log shows all of those, and vendors quote whole requests. */
+  #vendorAnswer: VendorAnswer | undefined;
 
   constructor(code: ErrorCode, message: string, options: AppErrorOptions = {}) {
     super(shortened(message, longestMessage), options);
@@ -205,11 +206,17 @@ export class AppError extends Error {
     this.isReasoningMissing = options.isReasoningMissing === true;
     this.isUnreachable = options.isUnreachable === true;
     this.modelLimit = options.modelLimit;
-    this.vendorAnswer = options.vendorAnswer;
+    this.#vendorAnswer = options.vendorAnswer;
     this.fault = options.fault ?? table[code].fault;
     this.#failover = options.failover ?? table[code].failover;
   }
 
+  get vendorAnswer(): VendorAnswer | undefined {
+    return this.#vendorAnswer;
+  }
+  set vendorAnswer(answer: VendorAnswer) {
+    this.#vendorAnswer = answer;
+  }
   get status(): number {
     return table[this.code].status;
   }

@@ -1,4 +1,5 @@
 import { expect, it } from 'vitest';
+import { createLogger } from '../../lib/log/logger.ts';
 import { classifyFailure } from './openai-failure.ts';
 
 const classify = (status: number, body: unknown, headers: Record<string, string> = {}) =>
@@ -146,4 +147,14 @@ it.each([
 it('says of a whole answer in the place of a stream what it is', () => {
   const { code, message } = classify(200, { object: 'chat.completion', choices: [] });
   expect([code, message]).toEqual(['upstream_protocol', expect.stringContaining('a stream was asked for')]);
+});
+
+it('says to the log how an answer begins, and not the request that it quotes', () => {
+  const quoted = [{ role: 'user', content: `${'word '.repeat(800)}the end of the prompt` }];
+  const error = classify(422, { detail: [{ loc: ['body', 'x'], msg: 'too long', input: quoted }] });
+  let line = '';
+  createLogger('INFO', { write: (text) => (line = text) }).warn({ err: error }, 'turn');
+  expect(line).toContain('status 422: ');
+  expect(line).not.toContain('the end of the prompt');
+  expect(error.vendorAnswer?.body).toContain('the end of the prompt');
 });
