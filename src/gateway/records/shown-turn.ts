@@ -2,7 +2,7 @@ import type { AppError } from '../../core/errors.ts';
 import type { Dialect, LimitReading } from '../../core/protocol.ts';
 import type { ShownTurn } from '../../core/shown-turn.ts';
 import type { Usage } from '../../core/turn.ts';
-import { plainLine, shortened } from '../../lib/shown-text.ts';
+import { plainLine, plainText, shortened } from '../../lib/shown-text.ts';
 import type { ClientKey } from '../keys/client-key.ts';
 import { costOf } from '../models/catalogue.ts';
 import type { Route } from '../models/route.ts';
@@ -108,12 +108,12 @@ function shownKept(kept: KeptTurn): ShownTurn {
     trace_id: traceId ?? null,
     at: new Date(at).toISOString(),
     dialect,
-    model,
+    model: plainLine(model),
     stream: isStream,
     client_key: clientKey,
     key_name: keyName ?? null,
     outcome: outcome ?? 'running',
-    message: message ?? null,
+    message: message === undefined ? null : plainText(message),
     status: status ?? null,
     duration_ms: durationMs ?? null,
     first_content_ms: firstContentMs ?? null,
@@ -122,7 +122,7 @@ function shownKept(kept: KeptTurn): ShownTurn {
     usage: usage ? shownUsage(usage) : null,
     candidates: candidates.map(([provider, model, atMs, skipped]) => ({
       provider,
-      model,
+      model: plainLine(model),
       at_ms: atMs,
       skipped,
     })),
@@ -164,7 +164,7 @@ function shownAttempt(kept: ReturnType<typeof keptAttempt>): ShownTurn['attempts
   const [connectedMs, firstContentMs, endedMs, status, outcome, message, accountStatus] = rest;
   return {
     provider,
-    model,
+    model: plainLine(model),
     account_id: accountId,
     choice,
     from: wasHeld ? 'held' : 'pool',
@@ -175,7 +175,7 @@ function shownAttempt(kept: ReturnType<typeof keptAttempt>): ShownTurn['attempts
     ended_ms: endedMs ?? null,
     status: status ?? null,
     outcome: outcome ?? null,
-    message: message ?? null,
+    message: message === undefined ? null : plainText(message),
     account_status: accountStatus ?? null,
   };
 }

@@ -36,7 +36,8 @@ const given = (one: Route, accountId: string) =>
   ({ route: one, accountId, choice: 'free', wasHeld: true, waitedMs: 0.4 }) as const;
 const idsIn = (records: TurnRecords, before?: number) =>
   [...records.newest(before)].map((one) => one.asked.requestId);
-const begin = (records: TurnRecords, requestId: string) => records.begin({ ...asked, requestId });
+const begin = (records: TurnRecords, requestId: string, model = asked.model) =>
+  records.begin({ ...asked, requestId, model });
 
 describe('the latest records', () => {
   it('come newest first, and page by page', () => {
@@ -274,6 +275,23 @@ describe('a record', () => {
     for (let at = 0; at < 100; at += 1)
       plain.skipped(plain.candidate(route('p', 'm'.repeat(900))), { kind: 'field', message: 'x' });
     expect(routeSummary(plain).length).toBeLessThanOrEqual(1_000);
+  });
+
+  it('is shown without characters that turn text around or hide it', () => {
+    const records = new TurnRecords(clock);
+    const record = begin(records, 'r', 'gpt\u202e5-\u200bx');
+    const { route: odd } = record.candidate(route('p', 'm\u001b[2J\n\u2066'));
+    const error = new AppError('upstream_unavailable', 'no\u202eon');
+    record.attemptEnded(
+      record.attempt(given(odd, 'acc_11111111-1')),
+      { connectedAt: 2, firstContentAt: undefined, status: 500 },
+      error,
+    );
+    records.end(record, { ...ended, outcome: error.code, message: error.message });
+    const { model, message, candidates, attempts } = shownTurn(record);
+    expect([model, message]).toEqual(['gpt\\u{202e}5-\\u{200b}x', 'no\\u{202e}on']);
+    for (const shown of [candidates[0], attempts[0]]) expect(shown?.model).toBe('m\\u{1b}[2J \\u{2066}');
+    expect(attempts[0]?.message).toBe(message);
   });
 
   it('has the first error of its choices, and the usage of all', () => {
