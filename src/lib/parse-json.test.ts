@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
-import { JsonLimitError, JsonScan, jsonLimits } from './parse-json.ts';
+import { JsonLimitError, JsonScan, jsonLimits, withWholeCharacters } from './parse-json.ts';
 
 /** How a text ends that comes in pieces of that size; undefined where it may be parsed. */
 function faultOf(text: string, pieceBytes = text.length): string | undefined {
@@ -73,3 +73,34 @@ function depthOf(value: unknown): number {
   if (typeof value !== 'object' || value === null) return 0;
   return 1 + Math.max(0, ...Object.values(value).map(depthOf));
 }
+
+it.each([
+  ['"\\ud83d"', '"\\ufffd"'],
+  ['"a\\uDE00b"', '"a\\ufffdb"'],
+  ['"\\ud83d\\uDE00"', '"\\ud83d\\uDE00"'],
+  ['"\\ud83d\\ud83d\\ude00\\ude00"', '"\\ufffd\\ud83d\\ude00\\ufffd"'],
+  ['"\\ud83d\\n\\ude00"', '"\\ufffd\\n\\ufffd"'],
+  ['"\\\\ud83d \\\\\\ud83d"', '"\\\\ud83d \\\\\\ufffd"'],
+  ['"\\ud7ff \\ue000 \\u00e4"', '"\\ud7ff \\ue000 \\u00e4"'],
+])('%s has whole characters as %s', (json, expected) => {
+  expect(withWholeCharacters(json)).toBe(expected);
+  expect(JSON.parse(expected).isWellFormed()).toBe(true);
+});
+
+it('leaves whole characters in any JSON, and every other escape', () => {
+  fc.assert(
+    fc.property(fc.string({ unit: 'binary' }), fc.string(), (text, other) => {
+      const value = [text, other, { [other]: text }];
+      const json = JSON.stringify(value).replace(
+        /[^ -~]/g,
+        (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`,
+      );
+      const whole = (one: string) => one.toWellFormed();
+      expect(JSON.parse(withWholeCharacters(json))).toEqual([
+        whole(text),
+        whole(other),
+        { [whole(other)]: whole(text) },
+      ]);
+    }),
+  );
+});

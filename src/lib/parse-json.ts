@@ -132,3 +132,31 @@ export function ownValue<Value>(table: Readonly<Record<string, Value>>, word: st
 export function amount(value: number, most = Number.MAX_VALUE): number {
   return Number.isFinite(value) && value > 0 ? Math.min(value, most) : 0;
 }
+
+/**
+ * A JSON text without halves of characters, as clients leave them that cut texts: servers refuse the whole text for one, again and again
+ * while it stands in a history. Each becomes U+FFFD.
+ */
+export function withWholeCharacters(json: string): string {
+  if (!json.includes('\\ud') && !json.includes('\\uD')) return json;
+  let text = '';
+  let taken = 0;
+  for (let at = json.indexOf('\\'); at !== -1; ) {
+    const half = halfAt(json, at);
+    let next = at + (half === undefined ? 2 : 6);
+    if (half === 'high' && halfAt(json, next) === 'low') next += 6;
+    else if (half !== undefined) {
+      text += `${json.slice(taken, at)}\\ufffd`;
+      taken = next;
+    }
+    at = json.indexOf('\\', next);
+  }
+  return text + json.slice(taken);
+}
+
+/** Which half of a character an escape is; undefined for any other escape. */
+function halfAt(json: string, at: number): 'high' | 'low' | undefined {
+  const isHalf = json[at] === '\\' && json[at + 1] === 'u' && (json[at + 2] === 'd' || json[at + 2] === 'D');
+  const digit = isHalf ? Number.parseInt(json[at + 3] ?? '', 16) : 0;
+  return digit < 8 ? undefined : digit < 12 ? 'high' : 'low';
+}

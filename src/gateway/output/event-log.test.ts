@@ -155,7 +155,7 @@ it('looks away when the client has gone, and keeps a quiet stream alive', () => 
 });
 
 it.each([
-  [true, ': keep-alive\n\n'],
+  [true, ': keep-alive\n'],
   [false, '\n'],
 ])(
   'keeps a quiet stream alive that follows a recording whose events have ids: %s',

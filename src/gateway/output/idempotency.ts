@@ -340,9 +340,12 @@ export class RecordedAnswer extends Writable {
   get isStream(): boolean {
     return isEventStream(this.headers);
   }
-  /** What keeps a stream alive that follows it: clients that take no more than data break on comments, too. */
-  get keepAlive(): string | undefined {
-    return this.#isNumbered ? undefined : '\n';
+  /**
+   * What keeps a stream alive that follows it: clients that take no more than data break on comments, too, and some take an empty line
+   * for an event once they have seen an id.
+   */
+  get keepAlive(): string {
+    return this.#isNumbered ? numberedKeepAlive : '\n';
   }
   get record(): AnswerRecord {
     const { statusCode: status, headers, log } = this;
@@ -368,12 +371,14 @@ export class RecordedAnswer extends Writable {
   override _write(chunk: string | Uint8Array, _encoding: string, done: () => void): void {
     const text = typeof chunk === 'string' ? chunk : Buffer.from(chunk).toString('utf8');
     for (const piece of this.isStream ? eventsOf(text) : [text]) {
-      const hasId = this.#isNumbered && this.isStream && !piece.startsWith(':');
-      this.log.append(hasId ? `id: ${this.log.next}\n${piece}` : piece);
+      const numbered = piece.startsWith(':') ? numberedKeepAlive : `id: ${this.log.next}\n${piece}`;
+      this.log.append(this.#isNumbered && this.isStream ? numbered : piece);
     }
     done();
   }
 }
+
+const numberedKeepAlive = ': keep-alive\n';
 
 function isEventStream(headers: AnswerRecord['headers']): boolean {
   return String(headers['content-type'] ?? '').startsWith('text/event-stream');

@@ -197,3 +197,17 @@ it('an answer said to call that has no call is a plain one', () => {
     upstreamReason: 'tool_calls',
   });
 });
+
+it.each([
+  ['tool_calls', '', '{}'],
+  ['stop', null, '{}'],
+  ['length', '', ''],
+])('a call that ends with %s and the arguments %j has the arguments "%s"', (finish, given, expected) => {
+  const start = { index: 0, id: 'a', type: 'function', function: { name: 'f', arguments: given } };
+  const events = decode([delta({ tool_calls: [start] }), delta({}, finish), 'data: [DONE]\n\n'].join(''));
+  expect(events.filter(({ type }) => type.startsWith('tool-call'))).toEqual([
+    { type: 'tool-call-start', index: 0, id: 'a', name: 'f' },
+    ...(expected === '' ? [] : [{ type: 'tool-call-delta', index: 0, arguments: expected }]),
+    { type: 'tool-call-end', index: 0 },
+  ]);
+});

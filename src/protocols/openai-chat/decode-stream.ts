@@ -40,6 +40,7 @@ interface OpenCall {
   index: number | undefined;
   /** What came of it before its name. */
   early: string;
+  hasPieces: boolean;
 }
 
 export class ChatDecoder extends AnswerDecoder {
@@ -137,6 +138,7 @@ export class ChatDecoder extends AnswerDecoder {
     const name = textIn(givenName);
     const call = this.#callOf(fragment['index'], textIn(fragment['id']), name);
     const piece = isJsonObject(given) ? JSON.stringify(given) : textIn(given);
+    call.hasPieces ||= piece !== '';
     if (call.index === undefined) {
       call.early += piece;
       if (name !== '') this.#begin(call, name);
@@ -155,7 +157,7 @@ export class ChatDecoder extends AnswerDecoder {
     const known = key !== undefined ? this.#callsByKey.get(key) : name === '' ? calls.at(-1) : undefined;
     const isAnother = known !== undefined && name !== '' && id !== '' && known.id !== '' && id !== known.id;
     if (known && !isAnother) return known;
-    const call = { id, index: undefined, early: '' };
+    const call = { id, index: undefined, early: '', hasPieces: false };
     this.#callsByKey.set(key ?? calls.length, call);
     calls.push(call);
     // Those without a name count, too.
@@ -192,7 +194,11 @@ export class ChatDecoder extends AnswerDecoder {
       return;
     }
     this.#prove();
-    for (let index = 0; index < this.calls; index += 1) answer.add({ type: 'tool-call-end', index });
+    const { reason } = this.#end;
+    const isWhole = reason === 'stop' || reason === 'tool-calls';
+    for (const { index, hasPieces } of this.#open) {
+      if (index !== undefined) this.endCall(index, isWhole && !hasPieces);
+    }
     const metadata = this.#metadata;
     if (Object.keys(metadata).length > 0) answer.add({ type: 'metadata', metadata: { openai: metadata } });
     this.finish(this.#end);

@@ -212,3 +212,19 @@ it('keeps reasoning that is not encrypted for the upstream that wants it back', 
   const empty = decode(created + done(0, { ...item, content: [] }) + done(1, call('a', '{}')) + completed());
   expect(empty.some(({ type }) => type === 'reasoning-proof')).toBe(false);
 });
+
+it.each([
+  ['completed', '{}'],
+  ['incomplete', ''],
+])('a call without arguments that is %s has the arguments "%s"', (status, expected) => {
+  const item = { ...call('a', ''), status };
+  const end = { response: { status, incomplete_details: { reason: 'max_output_tokens' }, usage } };
+  for (const last of [done(0, item), '']) {
+    const events = decode(created + added(0, call('a', '')) + last + sse(`response.${status}`, end));
+    const given = events.map((event) => (event.type === 'tool-call-delta' ? event.arguments : ''));
+    expect([given.join(''), events.filter(({ type }) => type === 'tool-call-end').length]).toEqual([
+      expected,
+      1,
+    ]);
+  }
+});

@@ -141,7 +141,7 @@ export class ResponsesDecoder extends AnswerDecoder {
     const open = this.#itemAt(index);
     this.#open.delete(index);
     this.#done.add(index);
-    if (open.call !== undefined) this.#endCall(open, open.call, textIn(item['arguments']));
+    if (open.call !== undefined) this.#endCall(open, open.call, item);
     else if (item['type'] === 'message') this.#endMessage(open, item);
     else if (item['type'] === 'reasoning') {
       if (!this.#hasThought)
@@ -167,11 +167,12 @@ export class ResponsesDecoder extends AnswerDecoder {
   }
 
   /** Arguments of which a piece was lost are not run. */
-  #endCall(open: OpenItem, index: number, whole: string): void {
+  #endCall(open: OpenItem, index: number, { arguments: given, status }: JsonObject): void {
+    const whole = textIn(given);
     const came = open.came.get(0) ?? '';
     if (whole.startsWith(came)) this.#callPiece(open, whole.slice(came.length));
     else if (!parseJsonObject(came)) this.answer.fail(noEnd());
-    if (!this.answer.isOver) this.answer.add({ type: 'tool-call-end', index });
+    if (!this.answer.isOver) this.endCall(index, status !== 'incomplete' && came === '' && whole === '');
   }
 
   #finish(response: JsonObject, isCompleted: boolean): void {
@@ -182,7 +183,7 @@ export class ResponsesDecoder extends AnswerDecoder {
       if (open.call === undefined || answer.isOver) continue;
       const came = open.came.get(0) ?? '';
       if (isCompleted && came !== '' && !parseJsonObject(came)) answer.fail(noEnd());
-      else answer.add({ type: 'tool-call-end', index: open.call });
+      else this.endCall(open.call, isCompleted && came === '');
     }
     if (answer.isOver) return;
     this.#prove();

@@ -142,6 +142,12 @@ export abstract class AnswerDecoder implements TurnDecoder {
     return index;
   }
 
+  /** `isEmpty`: servers send no arguments for a call that has none. Clients parse them as JSON. */
+  protected endCall(index: number, isEmpty: boolean): void {
+    if (isEmpty) this.answer.add({ type: 'tool-call-delta', index, arguments: '{}' });
+    this.answer.add({ type: 'tool-call-end', index });
+  }
+
   /** Servers have one word for an answer that says something and one that calls. */
   protected finish(end: TurnEnd): void {
     const { reason, stopSequence } = end;
