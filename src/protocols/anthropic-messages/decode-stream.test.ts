@@ -127,6 +127,23 @@ it.each([
   });
 });
 
+it('says where its thinking was, unless all of it was in front', () => {
+  const thought = (index: number, signature: string) =>
+    start(index, { type: 'thinking', thinking: '', signature: '' }) +
+    delta(index, { type: 'signature_delta', signature }) +
+    stop(index);
+  const frames = [thought(0, 'a'), text(1, 'Hm.'), thought(2, 'b'), end('end_turn')];
+  const proofs = decode([begin, ...frames].join('')).filter(({ type }) => type === 'reasoning-proof');
+  const data = proofs.map((event) => JSON.parse('proof' in event ? event.proof.data : '{}').places);
+  expect(data).toEqual([
+    undefined,
+    [
+      [0, 0],
+      [3, 0],
+    ],
+  ]);
+});
+
 it('a refusal is shown in the words it is explained with', () => {
   const events = decode(
     begin + end('refusal', { stop_details: { type: 'refusal', category: 'bio', explanation: 'Not this.' } }),

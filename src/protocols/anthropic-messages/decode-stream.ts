@@ -4,7 +4,7 @@ import { AnswerDecoder } from '../shared/answer-stream.ts';
 import { errorIn } from '../shared/failed-answer.ts';
 import { citationIn, countIn, textIn } from '../shared/read-answer.ts';
 import { classifyNamed } from './classify-failure.ts';
-import { type ThinkingBlock, thinkingProof } from './thinking-proof.ts';
+import { type ThinkingBlock, type ThinkingPlace, thinkingProof } from './thinking-proof.ts';
 
 /** A block that has begun and not ended. */
 interface OpenBlock {
@@ -24,6 +24,9 @@ export class MessagesDecoder extends AnswerDecoder {
   readonly #model: string;
   readonly #open = new Map<unknown, OpenBlock>();
   readonly #thinking: ThinkingBlock[] = [];
+  readonly #places: ThinkingPlace[] = [];
+  /** Characters of the text so far. */
+  #said = 0;
   #firstUsage: unknown;
   #end: Partial<TurnEnd> = {};
 
@@ -115,6 +118,7 @@ export class MessagesDecoder extends AnswerDecoder {
   }
 
   #say(text: string): void {
+    this.#said += text.length;
     if (text !== '') this.answer.add({ type: 'text-delta', text });
   }
 
@@ -144,7 +148,9 @@ export class MessagesDecoder extends AnswerDecoder {
 
   #prove(block: ThinkingBlock): void {
     this.#thinking.push(block);
-    this.answer.add({ type: 'reasoning-proof', proof: thinkingProof(this.#model, this.#thinking) });
+    this.#places.push([this.#said, this.calls]);
+    const proof = thinkingProof(this.#model, this.#thinking, this.#places);
+    this.answer.add({ type: 'reasoning-proof', proof });
   }
 
   #readEnd(delta: unknown, usage: unknown): void {

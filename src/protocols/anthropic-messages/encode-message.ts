@@ -9,7 +9,7 @@ import type {
   ToolResultPart,
 } from '../../core/turn.ts';
 import { argumentsObject, resultsByCall } from '../shared/calls.ts';
-import { thinkingBlocks } from './thinking-proof.ts';
+import { givenThinking, type PlacedThinking } from './thinking-proof.ts';
 
 /** A block of content. A mark says that the request may be cached up to its end. */
 export type Block = { readonly type: string; cache_control?: object; readonly [field: string]: unknown };
@@ -86,21 +86,24 @@ class MessageEncoder {
   }
 
   #addAnswer(parts: readonly AssistantPart[]): void {
-    const thinking = thinkingBlocks(
+    const thinking = givenThinking(
       this.#model,
       parts.filter((part) => part.type === 'reasoning'),
     );
+    const said = new SaidBlocks(thinking);
     const results: Block[] = [];
-    const said = parts.flatMap((part): Block[] => {
-      if (part.type === 'reasoning') return [];
-      if (part.type !== 'tool-call') return textBlocks({ ...part, type: 'text' });
-      const { call, answer } = this.#call(part);
-      results.push(...answer);
-      return [call];
-    });
+    for (const part of parts) {
+      if (part.type === 'reasoning') continue;
+      if (part.type !== 'tool-call') said.addText({ ...part, type: 'text' });
+      else {
+        const { call, answer } = this.#call(part);
+        results.push(...answer);
+        said.addCall(call);
+      }
+    }
     // Thinking alone would be an answer that says nothing.
-    if (said.length === 0) return;
-    this.#push('assistant', [...(thinking as readonly object[] as Block[]), ...said]);
+    if (said.isEmpty) return;
+    this.#push('assistant', said.ended());
     this.#push('user', results);
     if (thinking.length > 0) this.#hasThinking = true;
     if (results.length > 0) this.#lacksThinking = thinking.length === 0;
@@ -126,6 +129,66 @@ class MessageEncoder {
     this.#ids.set(id, 1);
     if (id !== plain) this.#ids.set(plain, count);
     return id;
+  }
+}
+
+/** The blocks of an answer with its thinking where it was: Anthropic refuses thinking that has moved. */
+class SaidBlocks {
+  readonly #blocks: Block[] = [];
+  /** What has its place further on. */
+  readonly #thinking: PlacedThinking[];
+  isEmpty = true;
+  /** So far. */
+  #characters = 0;
+  #calls = 0;
+
+  constructor(thinking: readonly PlacedThinking[]) {
+    this.#thinking = [...thinking];
+  }
+
+  addText(part: TextPart): void {
+    const start = this.#characters;
+    const end = start + part.text.length;
+    let from = start;
+    for (let next = this.#nextUpTo(end); next; next = this.#nextUpTo(end)) {
+      const to = Math.max(from, Math.min(next.place[0], end));
+      this.#put(textBlocks({ type: 'text', text: part.text.slice(from - start, to - start) }));
+      this.#blocks.push({ ...next.block });
+      from = to;
+    }
+    this.#put(textBlocks({ ...part, text: part.text.slice(from - start) }));
+    this.#characters = end;
+  }
+
+  addCall(call: Block): void {
+    this.#addThinking();
+    this.#put([call]);
+    this.#calls += 1;
+  }
+
+  ended(): readonly Block[] {
+    this.#calls = Number.POSITIVE_INFINITY;
+    this.#addThinking();
+    return this.#blocks;
+  }
+
+  #nextUpTo(characters: number): PlacedThinking | undefined {
+    const [next] = this.#thinking;
+    const isNext = next && next.place[1] <= this.#calls && next.place[0] < characters;
+    return isNext ? this.#thinking.shift() : undefined;
+  }
+
+  /** All that comes before another call. */
+  #addThinking(): void {
+    for (let [next] = this.#thinking; next && next.place[1] <= this.#calls; [next] = this.#thinking) {
+      this.#blocks.push({ ...next.block });
+      this.#thinking.shift();
+    }
+  }
+
+  #put(blocks: readonly Block[]): void {
+    if (blocks.length > 0) this.isEmpty = false;
+    this.#blocks.push(...blocks);
   }
 }
 

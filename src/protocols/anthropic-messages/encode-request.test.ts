@@ -251,6 +251,29 @@ describe('thinking that is given back', () => {
     expect(body.thinking).toEqual({ type: 'enabled', budget_tokens: 1_024 });
   });
 
+  it('stands where it was between texts and calls', () => {
+    const model = 'claude-opus-4-6';
+    const blocks = [0, 1, 2, 3].map((at) => ({ ...signed, signature: `s${at}` }));
+    const proof = thinkingProof(model, blocks, [
+      [0, 0],
+      [5, 0],
+      [11, 0],
+      [11, 1],
+    ]);
+    const parts = [
+      { type: 'reasoning' as const, text: 'Hm.', proof },
+      text('I see. Now'),
+      text('!'),
+      call('a'),
+      call('b'),
+    ];
+    const messages = [user('Go.'), { role: 'assistant' as const, parts }, result('a'), result('b')];
+    const given = sent(model, { ...ask, messages }).messages[1].content as { [field: string]: unknown }[];
+    expect(given.map(({ signature, text: said, id }) => signature ?? said ?? id)).toEqual([
+      ...['s0', 'I see', 's1', '. Now', '!', 's2', 'a', 's3', 'b'],
+    ]);
+  });
+
   it('of another model, of another protocol or without a signature is left out, and a budget with it', () => {
     const other = { type: 'reasoning' as const, text: 'Hm.', proof: { protocol: 'gemini', data: '{}' } };
     for (const part of [

@@ -10,22 +10,45 @@ export type ThinkingBlock =
   | { readonly type: 'thinking'; readonly thinking: string; readonly signature: string }
   | { readonly type: 'redacted_thinking'; readonly data: string };
 
-/** Of all thinking of an answer so far. Another model could not read it. */
-export function thinkingProof(model: string, blocks: readonly ThinkingBlock[]): ReasoningProof {
-  return { protocol, data: JSON.stringify({ model, blocks }) };
+/** What of the answer stands before a block of thinking: so many characters of its text, and so many calls. */
+export type ThinkingPlace = readonly [characters: number, calls: number];
+
+export interface PlacedThinking {
+  readonly block: ThinkingBlock;
+  readonly place: ThinkingPlace;
 }
 
-/** What this model thought before the rest of a message, in order: a proof may hold what the one before it held. */
-export function thinkingBlocks(model: string, parts: readonly ReasoningPart[]): ThinkingBlock[] {
-  const blocks = new Map<string, ThinkingBlock>();
+const inFront: ThinkingPlace = [0, 0];
+
+/** Of all thinking of an answer so far. Another model could not read it. `places`: one for each block, where not all are in front. */
+export function thinkingProof(
+  model: string,
+  blocks: readonly ThinkingBlock[],
+  places: readonly ThinkingPlace[] = [],
+): ReasoningProof {
+  const areInFront = places.every(([characters, calls]) => characters === 0 && calls === 0);
+  return { protocol, data: JSON.stringify({ model, blocks, ...(!areInFront && { places }) }) };
+}
+
+/** What this model thought in a message, in order: a proof may hold what the one before it held. */
+export function givenThinking(model: string, parts: readonly ReasoningPart[]): PlacedThinking[] {
+  const thinking = new Map<string, PlacedThinking>();
   for (const { proof } of parts) {
     const given = proof?.protocol === protocol ? parseJsonObject(proof.data) : undefined;
     if (given?.['model'] !== model || !Array.isArray(given['blocks'])) continue;
-    for (const block of given['blocks']) {
-      if (isThinkingBlock(block)) blocks.set(block.type === 'thinking' ? block.signature : block.data, block);
+    const places: readonly unknown[] = Array.isArray(given['places']) ? given['places'] : [];
+    for (const [at, block] of given['blocks'].entries()) {
+      if (!isThinkingBlock(block)) continue;
+      const key = block.type === 'thinking' ? block.signature : block.data;
+      thinking.set(key, { block, place: placeIn(places[at]) });
     }
   }
-  return [...blocks.values()];
+  return [...thinking.values()];
+}
+
+function placeIn(value: unknown): ThinkingPlace {
+  const [characters, calls]: readonly unknown[] = Array.isArray(value) ? value : [];
+  return typeof characters === 'number' && typeof calls === 'number' ? [characters, calls] : inFront;
 }
 
 /** Clients carry it, and may send anything. */
