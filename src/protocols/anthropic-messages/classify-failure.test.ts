@@ -48,6 +48,12 @@ it.each([
   [425, error('too_early'), 'upstream_unavailable', 'upstream'],
   [429, error('rate_limit_error'), 'upstream_rate_limited', 'account'],
   [429, 'Too many', 'upstream_rate_limited', 'account'],
+  [
+    429,
+    error('rate_limit_error', 'Extra usage is required for long context requests.'),
+    'context_too_long',
+    'request',
+  ],
   [500, error('api_error'), 'upstream_unavailable', 'upstream'],
   [504, error('timeout_error'), 'upstream_unavailable', 'upstream'],
   [529, error('overloaded_error'), 'model_unavailable', 'model'],

@@ -16,6 +16,8 @@ import { spentUntil } from './limits.ts';
 
 const tooLong =
   /prompt is too long|exceeds? (the )?context|context (window|limit|length)|too many total text bytes/i;
+/** Of a plan whose accounts take a shorter context: every one of them would rest for one long request. */
+const longContext = /\blong context\b/i;
 /** Anthropic says so under status 400. */
 const spentCredit = /credit balance|usage limits?|billing/i;
 
@@ -50,6 +52,7 @@ const words: FailureWords = {
   statusOf: ({ type = '' }) => statuses[type] ?? 500,
   classify(status, { message = '' }, options) {
     if (status === 404 && !/model/i.test(message)) return noTurn(options.cause);
+    if (status === 429 && longContext.test(message)) return contextTooLong(message, { cause: options.cause });
     return failedBy(status, options) ?? refusedFor(message, options);
   },
 };
