@@ -1,5 +1,5 @@
 import { AppError } from '../../core/errors.ts';
-import type { Inbound, Outbound } from '../../core/protocol.ts';
+import type { FailedResponse, Inbound, Outbound } from '../../core/protocol.ts';
 import { isJsonObject, type JsonObject } from '../../lib/parse-json.ts';
 import { holdsOurSignature } from '../shared/reasoning.ts';
 import { type ReadAnswer, unreadable, WholeRelay } from '../shared/relay.ts';
@@ -29,8 +29,30 @@ export const countTokensInbound: Inbound<CountOptions> = {
 };
 
 function noTranslation(): never {
-  throw new AppError('model_not_found', 'No account that was asked can count the tokens of this model.', {
-    param: 'model',
+  throw notCounted();
+}
+
+function notCounted(cause?: unknown): AppError {
+  const message = 'No account that was asked can count the tokens of this model.';
+  return new AppError('model_not_found', message, { cause, param: 'model', failover: 'no' });
+}
+
+/** Where the answer names no wait. */
+const usualRestMs = 5_000;
+
+/** Turns have limits of their own: one of counting says nothing about the account. */
+function classifyCount(response: FailedResponse, now: number): AppError {
+  const error = classifyFailure(response, now);
+  const { code, message, cause, retryAfterMs = usualRestMs } = error;
+  if (response.status === 404 && code === 'upstream_protocol') return notCounted(cause);
+  if (code !== 'upstream_rate_limited') return error;
+  const resetAt = new Date(now + retryAfterMs);
+  return new AppError(code, message, {
+    cause,
+    retryAfterMs,
+    resetAt,
+    fault: 'model',
+    modelLimit: 'count_tokens',
   });
 }
 
@@ -57,7 +79,8 @@ export function createCountOutbound(now: () => number): Outbound {
         decoder: new WholeRelay(readCount),
       }),
     },
-    classifyFailure: (response) => classifyFailure(response, now()),
+    limitFamily: (model) => `${dialect} ${model}`,
+    classifyFailure: (response) => classifyCount(response, now()),
   };
 }
 

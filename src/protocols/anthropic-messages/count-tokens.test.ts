@@ -1,0 +1,35 @@
+import { expect, it } from 'vitest';
+import { createCountOutbound } from './count-tokens.ts';
+
+const now = Date.parse('2026-01-01T00:00:00Z');
+const outbound = createCountOutbound(() => now);
+
+function classify(status: number, type: string, message: string, headers: Record<string, string> = {}) {
+  const body = Buffer.from(JSON.stringify({ type: 'error', error: { type, message } }));
+  return outbound.classifyFailure({ status, headers, body });
+}
+
+it('a limit of counting rests no account: turns have limits of their own', () => {
+  const limited = classify(429, 'rate_limit_error', 'Slow down.', { 'retry-after': '30' });
+  expect(limited).toMatchObject({
+    code: 'upstream_rate_limited',
+    outcome: undefined,
+    modelLimit: 'count_tokens',
+    resetAt: new Date(now + 30_000),
+    retryAfterMs: 30_000,
+    isModelRefusedToAccount: false,
+  });
+  expect(classify(429, 'rate_limit_error', 'Slow down.').retryAfterMs).toBe(5_000);
+  expect(outbound.limitFamily?.('claude-opus-5-5')).not.toBe('opus');
+});
+
+it('a server that does not count says so to its client, and is asked once', () => {
+  expect(classify(404, 'not_found_error', 'Not Found')).toMatchObject({
+    code: 'model_not_found',
+    anthropicStatus: 404,
+    failover: 'no',
+    outcome: undefined,
+  });
+  expect(classify(404, 'not_found_error', 'model: claude-9')).toMatchObject({ failover: 'yes' });
+  expect(classify(401, 'authentication_error', 'invalid x-api-key').outcome).toBe('unauthorized');
+});
