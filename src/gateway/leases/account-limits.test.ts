@@ -83,6 +83,26 @@ describe('the limits of an account', () => {
       expect(noted?.barredUntil).toBe(clock.now() + 60_000);
     });
 
+    it('are those of the model where the error says so, unless they pass soon', () => {
+      const told = (retryAfterMs: number) =>
+        new AppError('upstream_rate_limited', 'x', {
+          retryAfterMs,
+          resetAt: new Date(clock.now() + retryAfterMs),
+          fault: 'model',
+          modelLimit: 'PerMinutePerModel',
+        });
+      expect(judge(told(5_000))).toMatchObject({
+        fault: 'account',
+        modelLimit: undefined,
+        retryAfterMs: 5_000,
+        outcome: 'rate_limited',
+      });
+      expect(spent('gpt-5')).toEqual([]);
+      expect(judge(told(45_000))).toMatchObject({ modelLimit: 'PerMinutePerModel', outcome: undefined });
+      expect(spent('gpt-5')).toEqual(['one']);
+      expect(spent('gpt-4')).toEqual([]);
+    });
+
     it.each([
       ['no limit is used up', () => answered('gpt-5', { name: 'requests', remaining: 1 }, 20_000)],
       ['it is that of another model', () => answered('gpt-4', { name: 'requests', remaining: 0 }, 20_000)],

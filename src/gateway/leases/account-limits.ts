@@ -66,8 +66,8 @@ export class AccountLimits {
   }
 
   /**
-   * The error of a rate limit as it is for the rest: where the headers with it say that a limit of the model's family is used up, and
-   * none of the account's, the account goes on with its other models.
+   * The error of a rate limit as it is for the rest: where it or the headers with it say that a limit of the model's family is used up,
+   * and none of the account's, the account goes on with its other models.
    */
   judged(
     error: AppError,
@@ -79,17 +79,16 @@ export class AccountLimits {
     const now = this.#clock.now();
     if (error.code !== 'upstream_rate_limited' || this.#longest(account.provider, account.id, now))
       return error;
+    const { code, message, cause, retryAfterMs = 0, resetAt, modelLimit } = error;
+    const told = resetAt && modelLimit;
     const spent = this.#longest(family, account.id, now);
-    const restMs = Math.max(error.retryAfterMs ?? 0, (spent?.until ?? 0) - now);
-    if (!spent || restMs <= shortRestMs) return error;
-    this.#bar(family, account.id, spent.reading, now + restMs);
-    const { code, message, cause } = error;
-    return new AppError(code, message, {
-      cause,
-      retryAfterMs: restMs,
-      fault: 'model',
-      modelLimit: spent.reading.name,
-    });
+    const name = told ?? spent?.reading.name;
+    const restMs = Math.max(retryAfterMs, (spent?.until ?? 0) - now);
+    if (name === undefined) return error;
+    if (restMs <= shortRestMs)
+      return told === undefined ? error : new AppError(code, message, { cause, retryAfterMs });
+    this.#bar(family, account.id, spent?.reading ?? { name, remaining: 0 }, now + restMs);
+    return new AppError(code, message, { cause, retryAfterMs: restMs, fault: 'model', modelLimit: name });
   }
 
   #bar(family: string, accountId: string, reading: LimitReading, resetAt: number): void {

@@ -15,12 +15,10 @@ it('a limit of counting rests no account: turns have limits of their own', () =>
     code: 'upstream_rate_limited',
     outcome: undefined,
     modelLimit: 'count_tokens',
-    resetAt: new Date(now + 30_000),
     retryAfterMs: 30_000,
     isModelRefusedToAccount: false,
   });
   expect(classify(429, 'rate_limit_error', 'Slow down.').retryAfterMs).toBe(5_000);
-  expect(outbound.limitFamily?.('claude-opus-5-5')).not.toBe('opus');
 });
 
 it('a server that does not count says so to its client, and is asked once', () => {

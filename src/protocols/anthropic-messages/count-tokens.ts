@@ -46,14 +46,7 @@ function classifyCount(response: FailedResponse, now: number): AppError {
   const { code, message, cause, retryAfterMs = usualRestMs } = error;
   if (response.status === 404 && code === 'upstream_protocol') return notCounted(cause);
   if (code !== 'upstream_rate_limited') return error;
-  const resetAt = new Date(now + retryAfterMs);
-  return new AppError(code, message, {
-    cause,
-    retryAfterMs,
-    resetAt,
-    fault: 'model',
-    modelLimit: 'count_tokens',
-  });
+  return new AppError(code, message, { cause, retryAfterMs, fault: 'model', modelLimit: dialect });
 }
 
 export function createCountOutbound(now: () => number): Outbound {
@@ -79,7 +72,6 @@ export function createCountOutbound(now: () => number): Outbound {
         decoder: new WholeRelay(readCount),
       }),
     },
-    limitFamily: (model) => `${dialect} ${model}`,
     classifyFailure: (response) => classifyCount(response, now()),
   };
 }

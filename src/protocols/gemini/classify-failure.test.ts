@@ -30,7 +30,17 @@ it('a limit of a minute is a rate limit with the wait that Google names', () => 
     violation('GenerateRequestsPerMinutePerProjectPerModel-FreeTier'),
     retry,
   ]);
-  expect(error).toMatchObject({ code: 'upstream_rate_limited', retryAfterMs: 45_200 });
+  expect(error).toMatchObject({
+    code: 'upstream_rate_limited',
+    retryAfterMs: 45_200,
+    modelLimit: 'GenerateRequestsPerMinutePerProjectPerModel-FreeTier',
+    outcome: undefined,
+  });
+  const ofAccount = failed(429, 'RESOURCE_EXHAUSTED', quota, [
+    violation('GenerateRequestsPerMinutePerProject'),
+    retry,
+  ]);
+  expect(ofAccount).toMatchObject({ modelLimit: undefined, outcome: 'rate_limited' });
 });
 
 it('a limit of a day is a used-up quota until midnight in California', () => {

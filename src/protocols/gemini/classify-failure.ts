@@ -126,15 +126,23 @@ function exhausted(
   const isNeverGiven = /\blimit: 0\b/.test(words) || violations.some(({ quotaValue }) => quotaValue === '0');
   if (isNeverGiven) return modelBarred(options);
   const { retryAfterMs, ...others } = options;
-  const ofDay = violations.map(({ quotaId }) => String(quotaId)).find((id) => /PerDay/i.test(id));
-  if (ofDay !== undefined) {
-    const resetAt = nextPacificMidnight(now);
-    // Most quotas are of one model, and the account goes on with its others.
-    const isOfModel = /PerModel/i.test(ofDay);
-    return outOfQuota({ ...others, resetAt, ...(isOfModel && { modelLimit: ofDay, fault: 'model' }) });
-  }
+  const quotas = violations.map(({ quotaId }) => String(quotaId));
+  const ofDay = quotas.find((id) => /PerDay/i.test(id));
+  if (ofDay !== undefined)
+    return outOfQuota({ ...others, resetAt: nextPacificMidnight(now), ...limitOf(ofDay) });
   if (retryAfterMs === undefined && spentMoney.test(words)) return outOfQuota(others);
-  return rateLimited(options);
+  const [ofMinute] = quotas;
+  if (retryAfterMs === undefined || !quotas.every(isOfModel)) return rateLimited(options);
+  return rateLimited({ ...options, resetAt: new Date(now + retryAfterMs), ...limitOf(ofMinute) });
+}
+
+function isOfModel(quota: string): boolean {
+  return /PerModel/i.test(quota);
+}
+
+/** Most quotas are of one model, and the account goes on with its others. */
+function limitOf(quota = ''): AppErrorOptions {
+  return isOfModel(quota) ? { modelLimit: quota, fault: 'model' } : {};
 }
 
 /** When quotas of a day are given again; an hour off in the two nights when clocks are changed. */
