@@ -365,7 +365,7 @@ async function measureIdle(gateway: Program): Promise<void> {
   const later = residentKib(gateway.pid, 'now');
   const cpuPerSecond = ((cpuUs(gateway.pid) - cpuBefore) * 1000) / laterMs;
   streams.close();
-  console.log(`${count} open streams that say nothing. The budget: 120 MB for 1,000, and flat.\n`);
+  console.log(`${count} open streams that say nothing. The budget: 25 MB more for 1,000, and flat.\n`);
   console.log(
     `${table(
       [
