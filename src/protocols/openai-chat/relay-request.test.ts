@@ -17,6 +17,7 @@ it.each([
 it.each([
   ['{"model":"a","n":1}', '{"model":"m","n":1}'],
   ['{"model":"a","x":{"model":"in"},"model":"b"}', '{"model":"m","x":{"model":"in"},"model":"m"}'],
+  ['{"model":"a","models":["x"],"model":"b"}', '{"model":"m","models":["x"],"model":"m"}'],
   ['{"model":"a","mo\\u0064el":"b"}', '{"model":"m","mo\\u0064el":"m"}'],
   ['{"model":7,"n":"model"}', '{"model":"m","n":"model"}'],
 ])('%s names the model first', (body, sent) => {

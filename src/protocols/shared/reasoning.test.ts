@@ -1,6 +1,13 @@
 import { expect, it } from 'vitest';
 import { openaiEffort } from './openai-models.ts';
-import { askedBudget, askedEffort, budgetOf, effortOf } from './reasoning.ts';
+import {
+  askedBudget,
+  askedEffort,
+  budgetOf,
+  effortOf,
+  holdsOurSignature,
+  ownSignature,
+} from './reasoning.ts';
 
 it('every effort is worth a budget that is worth the effort', () => {
   const efforts = ['none', 'minimal', 'low', 'medium', 'high', 'xhigh', 'max'];
@@ -57,4 +64,13 @@ it.each([
   expect(openaiEffort(model, { budgetTokens: 0 }) ?? '-').toBe(
     model === 'my-own' ? '-' : taken.split(' ').at(-1),
   );
+});
+
+it('a signature of ours is found in the text of a request, and no other is taken for one', () => {
+  const signature = ownSignature('some reasoning');
+  const bodyWith = (text: string) => JSON.stringify({ messages: [{ thinking: 'so', signature: text }] });
+  const found = [signature, signature.slice(2), 'EqQBCkYIBxgCKkA', ''].map((text) =>
+    holdsOurSignature(bodyWith(text)),
+  );
+  expect(found).toEqual([true, false, false, false]);
 });

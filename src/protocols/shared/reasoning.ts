@@ -71,7 +71,10 @@ export function contentOfSignature(signature: string): string | undefined {
   return Buffer.from(signature, 'base64').toString().slice(ours.length);
 }
 
+/** Six of its characters, seldom seen elsewhere: V8 finds no more than that at the speed of a search for one. */
+const rare = oursEncoded.slice(2, 8);
+
 /** Whether the text of a request holds a signature of ours: a vendor would refuse it. */
 export function holdsOurSignature(text: string): boolean {
-  return text.includes(`"${oursEncoded}`);
+  return text.includes(rare) && text.includes(`"${oursEncoded}`);
 }
