@@ -27,6 +27,8 @@ export interface SqliteEntries {
   close(): void;
 }
 
+/** SQLite keeps that much of the file in memory: a batch and what its keys touch, or it writes pages more than once. */
+const cacheKib = 4_096;
 const mostExpired = 500;
 const mostOldest = 100;
 /** Uses within this time are one. */
@@ -172,6 +174,7 @@ export function openSqliteEntries(
   }
 
   pragma(`wal_autocheckpoint = ${Math.floor(bounds.checkpoint / pageBytes)}`);
+  pragma(`cache_size = -${cacheKib}`);
   pragma(`journal_size_limit = ${Math.floor(bounds.checkpoint)}`);
   try {
     shrink();
@@ -196,7 +199,8 @@ export function openSqliteEntries(
       removeExpired(at);
       for (const portion of portions(changes)) {
         counted(() => {
-          for (const [key] of portion) remove('DELETE FROM entries WHERE key = ? RETURNING size', key);
+          const keys = JSON.stringify(portion.map(([key]) => key));
+          remove('DELETE FROM entries WHERE key IN (SELECT value FROM json_each(?)) RETURNING size', keys);
           makeRoom(portion.reduce((sum, change) => sum + addedBy(change), 0));
           for (const change of portion) if (addedBy(change) > 0) insert(change[0], change[1] as Entry, at);
         });
