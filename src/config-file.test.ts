@@ -191,6 +191,9 @@ test('faults of every section have a place, and more than one is named', () => {
   expect(() => load('routes:\n  - model: fast-*\n    candidates: *x\n')).toThrow(
     /line 3, column 17 is not valid YAML: put quotes/,
   );
+  expect(() => load('aliases:\n\tfast: auto\n')).toThrow(
+    'line 2, column 1 is not valid YAML (TAB_AS_INDENT): indent with spaces, not with tabs.',
+  );
   const two = '  - { model: a, candidates: [{ provider: openai, model: x }] }\n';
   expect(() => load(`routes:\n${two}${two}`)).toThrow(/line 3, column 14.*another route is for "a"/);
   const named = two.replace('model: a', 'model: openai/a');

@@ -23,6 +23,17 @@ import { resolveSources, type SourceSettings, sourcesSchema, sourceTypes } from 
 const require = createRequire(import.meta.url);
 const yaml = () => require('yaml') as typeof import('yaml');
 
+/** What mostly helps, by the code of the parser, whose own words quote the file. */
+const yamlAdvice: Readonly<Record<string, string>> = {
+  TAB_AS_INDENT: ': indent with spaces, not with tabs',
+  BAD_INDENT: ': the lines of one section or list begin in the same column',
+  DUPLICATE_KEY: ': this name stands there twice',
+  MISSING_CHAR: ': a quote, a bracket, a comma or a colon is missing',
+  BLOCK_AS_IMPLICIT_KEY: ': put quotes around a value that has a colon and a space in it',
+  MULTILINE_IMPLICIT_KEY: ': a colon and a space are missing after a name, or quotes are not closed',
+  BAD_SCALAR_START: ': put quotes around a value that begins with @ or a backtick',
+};
+
 /** Its text, and where in it a value stands. */
 class ConfigDocument {
   readonly #document: ReturnType<ReturnType<typeof yaml>['parseDocument']>;
@@ -37,7 +48,7 @@ class ConfigDocument {
     this.#document = parseDocument(text, { prettyErrors: false, lineCounter: this.#lines });
     const [error] = this.#document.errors;
     if (error) {
-      this.fault = `${this.#placeOf(error.pos[0])} is not valid YAML (${error.code}).`;
+      this.fault = `${this.#placeOf(error.pos[0])} is not valid YAML (${error.code})${yamlAdvice[error.code] ?? ''}.`;
       return;
     }
     let lost: number | undefined;

@@ -3,7 +3,7 @@ import { homedir, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, onTestFinished, test, vi } from 'vitest';
 import { loadConfig } from './config.ts';
-import { ConfigError, nearSettings, readEnvironment, unreadTelemetry } from './environment.ts';
+import { ConfigError, misspeltSettings, readEnvironment, unreadTelemetry } from './environment.ts';
 import { makeCertificate } from './lib/network/testing/certificate.ts';
 import { checkRunMode } from './run-mode.ts';
 
@@ -311,12 +311,23 @@ test('names of .env that are nearly those of settings are found', () => {
     'https_proxy=http://p:1',
     'HTTPS_PROXY=http://p:1',
     'OTHER=1',
+    'LOG_LEVLE=DEBUG',
+    'ADMIN_KY=z',
+    'SANDBOXX=on',
+    'POST=1',
+    'XAI_API_KEY=k',
   ];
   writeFileSync(join(folder, '.env'), lines.join('\n'));
-  expect(nearSettings(folder)).toEqual([
-    { name: 'CORS_ORIGIN', meant: 'CORS_ORIGINS' },
-    { name: 'api_keys', meant: 'API_KEYS' },
-  ]);
+  const found = Object.entries({
+    ADMIN_KY: 'ADMIN_KEY',
+    CORS_ORIGIN: 'CORS_ORIGINS',
+    LOG_LEVLE: 'LOG_LEVEL',
+    SANDBOXX: 'SANDBOX',
+    api_keys: 'API_KEYS',
+  });
+  expect(misspeltSettings(folder).sort()).toEqual(
+    found.map(([name, meant]) => `${name} in .env is no setting and changes nothing: did you mean ${meant}?`),
+  );
 });
 
 test('a protocol of OpenTelemetry that is not spoken is refused for each signal, and names that are not read are found', () => {

@@ -87,18 +87,33 @@ function lostLines(text: string): string[] {
   });
 }
 
-/** Names in the `.env` file of a folder that are nearly those of settings, and so set nothing. */
-export function nearSettings(
-  folder = process.cwd(),
-): readonly { readonly name: string; readonly meant: string }[] {
+/** Of each name in the `.env` file of a folder that is nearly that of a setting, and so sets nothing. */
+export function misspeltSettings(folder = process.cwd()): string[] {
   const plain = (name: string): string => name.toUpperCase().replace(/_|S$/g, '');
   const known = new Map(Object.keys(settings).map((name) => [plain(name), name]));
   return Object.keys(variablesIn(join(folder, '.env'))).flatMap((name) => {
-    const meant = known.get(plain(name));
+    const meant = known.get(plain(name)) ?? Object.keys(settings).find((one) => isMistyped(name, one));
     const isMeant =
       meant === undefined || meant === name || (isReadLowerCase(meant) && name === meant.toLowerCase());
-    return isMeant ? [] : [{ name, meant }];
+    return isMeant ? [] : [`${name} in .env is no setting and changes nothing: did you mean ${meant}?`];
   });
+}
+
+const shortestMistyped = 6;
+
+/** Whether one letter was left out, added, replaced, or put before the one that it follows. */
+function isMistyped(name: string, meant: string): boolean {
+  if (Object.hasOwn(settings, name) || Math.min(name.length, meant.length) < shortestMistyped) return false;
+  let at = 0;
+  while (at < name.length && name[at] === meant[at]) at += 1;
+  const [rest, wanted] = [name.slice(at), meant.slice(at)];
+  const isSwapped = rest[0] === wanted[1] && rest[1] === wanted[0] && rest.slice(2) === wanted.slice(2);
+  return [
+    rest.slice(1) === wanted,
+    rest === wanted.slice(1),
+    rest.slice(1) === wanted.slice(1),
+    isSwapped,
+  ].includes(true);
 }
 
 /** Variables of OpenTelemetry that are set and change nothing here, each with the setting that is most like it. */

@@ -6,7 +6,7 @@ import type { CliActions } from './cli/actions.ts';
 import { runProgram } from './cli/program.ts';
 import type { RunningServices } from './compose.ts';
 import { type Config, loadConfig, settingsForStop } from './config.ts';
-import { nearSettings, readEnvironment, unreadTelemetry } from './environment.ts';
+import { misspeltSettings, readEnvironment, unreadTelemetry } from './environment.ts';
 import { localUrl } from './lib/addresses/loopback.ts';
 import { decodeText } from './lib/files.ts';
 import { isSameFile } from './lib/log/log-file.ts';
@@ -53,8 +53,7 @@ const actions: CliActions = {
       import('./compose/open-log.ts'),
     ]);
     const logger = await openLog(config);
-    for (const { name, meant } of nearSettings())
-      logger.warn(`${name} in .env is no setting and changes nothing: did you mean ${meant}?`);
+    for (const warning of misspeltSettings()) logger.warn(warning);
     for (const { name, near } of unreadTelemetry(readEnvironment()))
       logger.warn(
         `${name} is not read${near ? `: did you mean ${near}?` : '; docs/tracing.md says which are'}`,
@@ -107,6 +106,7 @@ const actions: CliActions = {
     const { examine } = await import('./doctor/doctor.ts');
     const { createLogger } = await import('./lib/log/logger.ts');
     return await examine({
+      misspeltSettings,
       loadConfig: configure,
       logger: createLogger('FATAL'),
       wantsAnswer,

@@ -1,4 +1,4 @@
-import { chmodSync, mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -9,6 +9,7 @@ import { startOpenaiSandbox } from '../sandbox/openai-chat/server.ts';
 import { loadConfig } from '../src/config.ts';
 import { findFreePort } from '../src/core/testing/free-port.ts';
 import { examine } from '../src/doctor/doctor.ts';
+import { misspeltSettings } from '../src/environment.ts';
 import { createLogger } from '../src/lib/log/logger.ts';
 import { runCommand, startProcess } from './support/process.ts';
 
@@ -32,6 +33,7 @@ async function installation(more: Record<string, string> = {}) {
   const doctor = async (wantsAnswer = false, change: Record<string, string> = {}, clientKey?: string) => {
     const findings = await examine({
       loadConfig: () => loadConfig({ ...environment, ...change }, folder),
+      misspeltSettings: () => misspeltSettings(folder),
       logger: createLogger('FATAL'),
       wantsAnswer,
       clientKey,
@@ -159,6 +161,9 @@ it('says what to do about each thing that is wrong', async () => {
     /^problem: .* cannot be reached \(ECONNREFUSED\)/,
   );
   expect((await doctor(false, { PORT: 'x' }))['configuration']).toMatch(/^problem: PORT=x: must be/);
+  writeFileSync(join(folder, '.env'), 'LOG_LEVLE=DEBUG\n');
+  expect((await doctor())['settings']).toMatch(/^skipped: LOG_LEVLE in \.env .* did you mean LOG_LEVEL\?/);
+  rmSync(join(folder, '.env'));
   expect((await doctor(false, { SANDBOX: 'off' }))['accounts']).toMatch(/^problem: there is none yet/);
   mkdirSync(join(folder, 'broken'));
   writeFileSync(join(folder, 'broken', 'accounts.db'), 'this is no database'.repeat(100));

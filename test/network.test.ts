@@ -238,6 +238,7 @@ it('sends token requests through the proxy too, each over its own tunnel', async
 it('doctor names the proxy and the HTTP version, and what to do', async () => {
   const look = async (environment: Record<string, string>) => {
     const findings = await examine({
+      misspeltSettings: () => [],
       loadConfig: () =>
         loadConfig({ DATA_DIR: '/tmp/warp2api-none', PORT: '0', POOL_SERVICE_PORT: '0', ...environment }),
       logger: createLogger('FATAL'),

@@ -243,6 +243,9 @@ test.skipIf(withoutBrowser)('a turn opened by its address is there after a resta
   await page.getByRole('heading', { name: 'Timeline' }).waitFor();
   // A gateway that remembers none lists those of the ledger.
   await page.getByRole('link', { name: /All turns/ }).click();
+  await row(page, 'auto').getByText('no key').waitFor();
+  await page.getByLabel('Client key').fill('no key');
+  await page.getByRole('button', { name: 'Show older turns' }).click();
   await row(page, 'auto').waitFor();
   await page.goto(`${services.gatewayUrl}/admin#/start`);
   await page.getByText('The gateway has answered a client.').waitFor();

@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { keylessClient } from '../core/keyless-client.ts';
 import { type UsageReport, type UsageRow, usageColumns, usageReport } from '../core/shown-usage.ts';
 import { csvLine } from '../lib/csv.ts';
 import { plainLine } from '../lib/shown-text.ts';
@@ -92,7 +93,7 @@ function describe(report: UsageReport): string {
 }
 
 function nameIn(row: UsageRow, group: string): string {
-  if (group === 'key') return plainLine(row.key_name ?? row.key ?? '');
+  if (group === 'key') return row.key === keylessClient ? '(none)' : plainLine(row.key_name ?? row.key ?? '');
   const value = group === 'hour' || group === 'day' ? row.start : row[group as 'model'];
   return plainLine(value || '(none)');
 }
@@ -100,7 +101,9 @@ function nameIn(row: UsageRow, group: string): string {
 function costOf({ cost_cents: cents, credits }: UsageRow): string {
   const parts = [
     ...(cents === null ? [] : [`$${(cents / 100).toFixed(cents < 100 ? 4 : 2)}`]),
-    ...(credits === null ? [] : [`${Number(credits.toPrecision(6))} credits`]),
+    ...(credits === null
+      ? []
+      : [`${Number(credits.toPrecision(6))} ${credits === 1 ? 'credit' : 'credits'}`]),
   ];
   return parts.join(' + ') || 'unknown';
 }

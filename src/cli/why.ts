@@ -1,4 +1,5 @@
 import { type Command, Option } from 'commander';
+import { keylessClient } from '../core/keyless-client.ts';
 import { type ExplainedTurn, explainedTurn } from '../core/shown-models.ts';
 import { type ShownTurn, shownTurn } from '../core/shown-turn.ts';
 import { plainLine } from '../lib/shown-text.ts';
@@ -74,7 +75,7 @@ function describe(turn: ShownTurn): string {
     ['request', turn.request_id],
     ['at', turn.at],
     ['asked for', `${turn.model} (${turn.dialect}${turn.stream ? ', streamed' : ''})`],
-    ['client key', turn.key_name ?? turn.client_key],
+    ['client key', turn.key_name ?? (turn.client_key === keylessClient ? 'none' : turn.client_key)],
     ['outcome', outcomeWords(turn)],
     [
       'answered by',

@@ -22,6 +22,8 @@ import { type Finding, findingOf, ok, problem, skipped } from './report.ts';
 export interface DoctorOptions {
   /** Throws ConfigError. */
   loadConfig(): Config;
+  /** A warning for each name in the `.env` file that is nearly a setting's. */
+  misspeltSettings(): readonly string[];
   readonly logger: Logger;
   /** Asks the gateway for an answer even if that costs an account's quota. */
   readonly wantsAnswer: boolean;
@@ -39,6 +41,7 @@ export async function examine(options: DoctorOptions): Promise<Finding[]> {
     return [problem('configuration', errorMessage(error))];
   }
   const findings: Finding[] = [ok('configuration', `warp2api ${version}, Node ${process.version}`)];
+  findings.push(...options.misspeltSettings().map((warning) => skipped('settings', warning)));
   findings.push(...keyWarnings(config, 'both').map((warning) => problem('keys', warning)));
   // Our own services are never reached through a proxy, whatever the environment says.
   const direct = createNetwork({ proxies: noProxies, clock: systemClock, userAgent });

@@ -54,7 +54,7 @@ function lookAtTurns({ accounts }: PoolHealth, answering: readonly string[]): Fi
   if (accounts === undefined) return [];
   const verdict = judge(accounts, answering);
   if (verdict.isReady) return [ok('turns', 'the gateway has accounts to answer them with')];
-  return [verdict.isPassing ? ok('turns', verdict.reason) : problem('turns', verdict.reason)];
+  return [verdict.isPassing ? skipped('turns', verdict.reason) : problem('turns', verdict.reason)];
 }
 
 /** Whether the pool knows a gateway of this configuration, whose process may be another, as one. */

@@ -47,6 +47,18 @@ it('keeps the values of secret fields out, wherever they stand', () => {
   expect(JSON.stringify(lines())).not.toMatch(/"[ab]"/);
 });
 
+it('says once what an error quotes of its cause, and what its causes say beyond that', () => {
+  const { lines, stream } = collect();
+  const socket = new Error('connect ECONNREFUSED 127.0.0.1:1');
+  const network = new Error('nothing listens at 127.0.0.1:1', { cause: socket });
+  const quoted = new Error('The upstream was not reached: nothing listens at 127.0.0.1:1', {
+    cause: network,
+  });
+  socket.cause = quoted;
+  createLogger('DEBUG', stream).warn({ err: quoted });
+  expect(lines()[0]?.['err']).toMatchObject({ message: `${quoted.message}: ${socket.message}` });
+});
+
 it('takes known secrets out of every text of a line, also of errors and their causes, and leaves it valid', () => {
   const { text, lines, stream } = collect();
   const secrets = new KnownSecrets();

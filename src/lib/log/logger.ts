@@ -45,7 +45,7 @@ export function createLogger(
       log: (fields: object) => withoutSecretFields(fields, fieldDepth),
     },
     serializers: {
-      err: (error: unknown) => (error instanceof Error ? pino.stdSerializers.err(error) : error),
+      err: (error: unknown) => (error instanceof Error ? shownError(error) : error),
     },
     hooks: {
       logMethod(this: Logger, values: Parameters<LogFn>, method: LogFn, level: number) {
@@ -57,12 +57,23 @@ export function createLogger(
   return pino(options, new CleanedLines(destination, secrets));
 }
 
+/** With what its causes say beyond what it says itself: an error that was made of another one often quotes it. */
+function shownError(error: Error) {
+  const said = [error.message];
+  const seen = new Set<unknown>([error]);
+  for (let { cause } = error; cause instanceof Error && !seen.has(cause); { cause } = cause) {
+    seen.add(cause);
+    if (!said.some((text) => text.includes(cause.message))) said.push(cause.message);
+  }
+  return { ...pino.stdSerializers.err(error), message: said.join(': ') };
+}
+
 /** Below an error the program went on as it should: what happened says enough, and where in the code is for developers. */
 function withoutStack(values: unknown[]): void {
   const [fields] = values;
   if (typeof fields !== 'object' || fields === null || !('err' in fields) || !(fields.err instanceof Error))
     return;
-  const { stack: _stack, ...err } = pino.stdSerializers.err(fields.err);
+  const { stack: _stack, ...err } = shownError(fields.err);
   values[0] = { ...fields, err };
 }
 

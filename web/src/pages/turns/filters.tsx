@@ -4,7 +4,7 @@ import { SelectField, TextField } from '../../components/field.tsx';
 import { shownNumber } from '../../format.ts';
 import { filter, place, setFilters } from '../../navigation.ts';
 import { turnsText } from '../../texts/turns.ts';
-import { shownOutcome } from './shown-names.ts';
+import { keylessClient, shownOutcome } from './shown-names.ts';
 
 const names = ['outcome', 'provider', 'model', 'account', 'client_key', 'min_duration_ms'] as const;
 type FilterName = (typeof names)[number];
@@ -19,7 +19,9 @@ export function hasFilters(filters: URLSearchParams): boolean {
 export function turnQuery(filters: URLSearchParams): Partial<Record<FilterName, string>> {
   const given = names.flatMap((name) => {
     const value = (filters.get(name) ?? '').trim();
-    return value === '' || (name === 'account' && value.length < 4) ? [] : [[name, value] as const];
+    if (value === '' || (name === 'account' && value.length < 4)) return [];
+    const isKeyless = name === 'client_key' && value === turnsText().noKey;
+    return [[name, isKeyless ? keylessClient : value] as const];
   });
   return Object.fromEntries(given);
 }

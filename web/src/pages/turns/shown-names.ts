@@ -1,5 +1,7 @@
-import type { ShownTurn } from '../../../../src/core/shown-turn.ts';
+import type { KeylessClient } from '../../../../src/core/keyless-client.ts';
 import { turnsText } from '../../texts/turns.ts';
+
+export const keylessClient: KeylessClient = '47DEQpj8HBSa';
 
 /** As commands name an account. */
 export function accountName(id: string): string {
@@ -7,8 +9,8 @@ export function accountName(id: string): string {
 }
 
 /** The name of a managed key, else what tells clients apart. */
-export function keyName({ key_name, client_key }: ShownTurn): string {
-  return key_name ?? client_key;
+export function keyName(name: string | null | undefined, id: string): string {
+  return name ?? (id === keylessClient ? turnsText().noKey : id);
 }
 
 /** A word where there is one, else the code of the error as it is. */

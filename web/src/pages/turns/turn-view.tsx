@@ -65,7 +65,7 @@ export function TurnView({ id }: { readonly id: string }) {
           <span class="row">
             <Badge tone={outcomeTone(turn.outcome)}>{shownOutcome(turn.outcome)}</Badge>
             <Time at={turn.at} />
-            <span>{keyName(turn)}</span>
+            <span>{keyName(turn.key_name, turn.client_key)}</span>
           </span>
         }
       >

@@ -4,6 +4,7 @@ import { type Column, Table } from '../../components/table.tsx';
 import { shownCents, shownCompact, shownDuration, shownNumber, shownPercent } from '../../format.ts';
 import { filter } from '../../navigation.ts';
 import { usageText } from '../../texts/usage.ts';
+import { keyName } from '../turns/shown-names.ts';
 import { type Group, groupOf } from './usage-choice.ts';
 
 /** What was used by each model, key, provider or account. A press on one shows it alone. */
@@ -133,6 +134,6 @@ export function Cost({
 export function nameIn(by: Group, row: UsageRow | undefined): string {
   const value = row?.[by];
   if (!value) return usageText().none;
-  if (by === 'key') return row.key_name ?? value;
+  if (by === 'key') return keyName(row.key_name, value);
   return by === 'account' ? value.slice(0, 12) : value;
 }
