@@ -45,11 +45,13 @@ export interface ModelNamesOptions {
 /** What the names of models mean at the providers: listed models, aliases, stand-ins. */
 export class ModelNames {
   readonly #options: ModelNamesOptions;
+  readonly #byName: ReadonlyMap<string, UpstreamProvider>;
   /** Names of the owner's, and what they stand for; replaced when the configuration file is read again. */
   aliases: Readonly<Record<string, string>>;
 
   constructor(options: ModelNamesOptions, aliases: Readonly<Record<string, string>>) {
     this.#options = options;
+    this.#byName = new Map(options.providers.map((provider) => [provider.name, provider]));
     this.aliases = aliases;
   }
 
@@ -60,6 +62,12 @@ export class ModelNames {
 
   firstInService(reach?: KeyReach): UpstreamProvider | undefined {
     return this.#options.providers.find((provider) => this.#serves(provider, reach));
+  }
+
+  /** Whether any provider has accounts: mostly the one that the name means has, and no other is looked at. */
+  isServed(name: string): boolean {
+    const named = this.namedBy(name);
+    return (named && this.#serves(named)) === true || this.firstInService() !== undefined;
   }
 
   #serves({ name }: UpstreamProvider, reach?: KeyReach): boolean {
@@ -74,8 +82,7 @@ export class ModelNames {
   /** The provider that the name says it means. */
   namedBy(name: string): UpstreamProvider | undefined {
     const slash = name.indexOf('/');
-    if (slash <= 0) return undefined;
-    return this.#options.providers.find((provider) => provider.name === name.slice(0, slash));
+    return slash <= 0 ? undefined : this.#byName.get(name.slice(0, slash));
   }
 
   addressOf(name: string, reach?: KeyReach): Address {

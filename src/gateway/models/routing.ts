@@ -315,9 +315,7 @@ export class Routes {
 
   /** The first account of all may have come just now. */
   #isWithoutAccount(name: string): boolean {
-    return this.#options.poolWatch.isSandbox
-      ? !isSandboxName(bareName(name))
-      : this.#names.firstInService() === undefined;
+    return this.#options.poolWatch.isSandbox ? !isSandboxName(bareName(name)) : !this.#names.isServed(name);
   }
 
   /** A model as clients see it, with what is known of it. */
