@@ -4,6 +4,7 @@ import {
   type CountedLimit,
   type Grant,
   grantOf,
+  LimitedKey,
   limitUnits,
   Slice,
   type SliceAsk,
@@ -280,4 +281,23 @@ it.each([
   [Number.POSITIVE_INFINITY, 100_000_000_000_000],
 ])('an upstream that says %s cents is counted with %s millionths', (given, units) => {
   expect(unitsOf('cost_cents', given)).toBe(units);
+});
+
+it('windows of a key that gets another time zone end where its days do, and what was used stays', () => {
+  const now = Date.parse('2026-11-27T07:10:00Z');
+  const keyIn = (time_zone?: string) => ({
+    keyId: 'key_1',
+    name: 'key',
+    limits: {
+      budgets: [{ meter: 'requests', window: 'day', limit: 5 } as const],
+      ...(time_zone !== undefined && { time_zone }),
+    },
+  });
+  const key = new LimitedKey(keyIn());
+  key.use(now, 0);
+  key.current[0]?.settle(0, 2);
+  key.configure(keyIn('Asia/Tokyo'), now);
+  const [today] = key.current;
+  expect(today?.spent).toBe(2);
+  expect(new Date(today?.counted.window.endsAt ?? 0).toISOString()).toBe('2026-11-27T15:00:00.000Z');
 });

@@ -113,7 +113,7 @@ export interface CountedLimit {
 
 /** A gateway's part of one limit in one window: what it took from the database, and what its turns did with it. */
 export class Slice {
-  readonly counted: CountedLimit;
+  counted: CountedLimit;
   #limit: number;
   /** Taken and not spent. Negative where turns took more than was reserved for them. */
   #held = 0;
@@ -354,6 +354,8 @@ export class LimitedKey {
       const slice = known.get(name) ?? this.#sliceOf(limit, window);
       known.delete(name);
       slice.limit = limit.units;
+      // The day that it is may end at another moment in another time zone.
+      if (slice.counted.window.endsAt !== window.endsAt) slice.counted = { ...slice.counted, window };
       return slice;
     });
     this.#ended = [...known.values()];
