@@ -63,6 +63,27 @@ it('puts the pieces of calls that are mixed together where they belong', () => {
   ]);
 });
 
+it('ends a call when another begins, once its arguments are whole', () => {
+  const first = (given: string) =>
+    delta(call({ index: 0, id: 'a', function: { name: 'f', arguments: '' } })) +
+    delta(call({ index: 0, function: { arguments: given } }));
+  const rest =
+    delta(call({ index: 1, id: 'b', function: { name: 'g', arguments: '{}' } })) +
+    delta({}, 'tool_calls') +
+    data('[DONE]');
+  const order = (given: string) =>
+    decode(first(given) + rest).flatMap((event) =>
+      event.type === 'tool-call-start' || event.type === 'tool-call-end'
+        ? [`${event.type.slice(10)} ${event.index}`]
+        : [],
+    );
+  expect(order('{"x":{}}')).toEqual(['start 0', 'end 0', 'start 1', 'end 1']);
+  // It may go on behind the other's pieces.
+  for (const given of ['', '{"x":{}', '{"x":"}']) {
+    expect(order(given)).toEqual(['start 0', 'start 1', 'end 0', 'end 1']);
+  }
+});
+
 it('takes whole calls of servers that give no index and no id, and arguments as an object', () => {
   const events = decode(
     delta(call({ function: { name: 'f', arguments: { a: 1 } } })) +

@@ -40,7 +40,8 @@ interface OpenCall {
   index: number | undefined;
   /** What came of it before its name. */
   early: string;
-  hasPieces: boolean;
+  arguments: string;
+  isEnded: boolean;
 }
 
 export class ChatDecoder extends AnswerDecoder {
@@ -138,11 +139,11 @@ export class ChatDecoder extends AnswerDecoder {
     const name = textIn(givenName);
     const call = this.#callOf(fragment['index'], textIn(fragment['id']), name);
     const piece = isJsonObject(given) ? JSON.stringify(given) : textIn(given);
-    call.hasPieces ||= piece !== '';
     if (call.index === undefined) {
       call.early += piece;
       if (name !== '') this.#begin(call, name);
     } else if (piece !== '') {
+      call.arguments += piece;
       this.answer.add({ type: 'tool-call-delta', index: call.index, arguments: piece });
     }
   }
@@ -157,12 +158,21 @@ export class ChatDecoder extends AnswerDecoder {
     const known = key !== undefined ? this.#callsByKey.get(key) : name === '' ? calls.at(-1) : undefined;
     const isAnother = known !== undefined && name !== '' && id !== '' && known.id !== '' && id !== known.id;
     if (known && !isAnother) return known;
-    const call = { id, index: undefined, early: '', hasPieces: false };
+    this.#endWhole(calls.at(-1));
+    const call = { id, index: undefined, early: '', arguments: '', isEnded: false };
     this.#callsByKey.set(key ?? calls.length, call);
     calls.push(call);
     // Those without a name count, too.
     if (calls.length > mostCalls) this.answer.fail(tooManyCalls());
     return call;
+  }
+
+  /** Nothing marks the end of a call before the answer's; where its arguments are whole, clients need not wait for that. */
+  #endWhole(call: OpenCall | undefined): void {
+    if (call?.index === undefined || !call.arguments.trimEnd().endsWith('}')) return;
+    if (parseJsonObject(call.arguments) === undefined) return;
+    call.isEnded = true;
+    this.answer.add({ type: 'tool-call-end', index: call.index });
   }
 
   /** The reasoning before is whole. */
@@ -182,6 +192,7 @@ export class ChatDecoder extends AnswerDecoder {
     this.#prove();
     const index = this.beginCall(this.callId(call.id), sent);
     call.index = index;
+    call.arguments = call.early;
     if (call.early !== '') this.answer.add({ type: 'tool-call-delta', index, arguments: call.early });
     call.early = '';
   }
@@ -196,8 +207,9 @@ export class ChatDecoder extends AnswerDecoder {
     this.#prove();
     const { reason } = this.#end;
     const isWhole = reason === 'stop' || reason === 'tool-calls';
-    for (const { index, hasPieces } of this.#open) {
-      if (index !== undefined) this.endCall(index, isWhole && !hasPieces);
+    for (const call of this.#open) {
+      if (call.index !== undefined && !call.isEnded)
+        this.endCall(call.index, isWhole && call.arguments === '');
     }
     const metadata = this.#metadata;
     if (Object.keys(metadata).length > 0) answer.add({ type: 'metadata', metadata: { openai: metadata } });

@@ -10,6 +10,7 @@ import {
   type Usage,
 } from '../../core/turn.ts';
 import { callItem, isWholeOnly } from './call-item.ts';
+import { CallsInTurn } from './calls-in-turn.ts';
 import { summaryItem } from './compaction.ts';
 import {
   type ContentPart,
@@ -65,7 +66,7 @@ const partEvents = {
 
 /**
  * Events in the dialect's order: created, in_progress, one item after another with its parts, then completed,
- * incomplete or failed. A call's pieces may come while another call is open; each is an item of its own.
+ * incomplete or failed.
  */
 export class ResponseEvents {
   readonly #identity: AnswerIdentity;
@@ -73,6 +74,7 @@ export class ResponseEvents {
   readonly #target: ResponseEventsTarget;
   readonly #output: OutputItem[] = [];
   readonly #calls = new Map<number, OpenCall>();
+  readonly #inTurn = new CallsInTurn((event) => this.#pushOne(event));
   #sequence = 0;
   #isCreated = false;
   #isStarted = false;
@@ -94,7 +96,7 @@ export class ResponseEvents {
     for (const event of events) {
       if (!beginsNothing(event) || event.type === 'error') this.#start();
       if (this.#options.compaction) this.#pushSummary(event, this.#options.compaction);
-      else this.#pushOne(event);
+      else this.#inTurn.push(event);
     }
   }
 
