@@ -16,7 +16,6 @@ import { decodeCountRequest } from '../../protocols/anthropic-messages/decode-re
 import { anthropicMessagesInbound } from '../../protocols/anthropic-messages/inbound.ts';
 import { countRequest, messagesRequest } from '../../protocols/anthropic-messages/schema.ts';
 import { generateRequest } from '../../protocols/gemini/schema.ts';
-import { openaiChatInbound } from '../../protocols/openai-chat/inbound.ts';
 import { chatRequest } from '../../protocols/openai-chat/schema.ts';
 import { responsesRequest } from '../../protocols/openai-responses/schema.ts';
 import { parseFields } from '../../protocols/shared/request.ts';
@@ -24,6 +23,7 @@ import { countInputTokens } from '../emulation/token-count.ts';
 import { effortsOf } from '../models/model-choice.ts';
 import type { ListedModel, Routes } from '../models/routing.ts';
 import { answeredHeaders, modelsOf } from '../output/answer-head.ts';
+import { chatInboundFor } from '../responses/responses-in-chat.ts';
 import * as answers from './api-answers.ts';
 import { endpointRequest, endpointRoutes, modellessRequest } from './endpoint-routes.ts';
 import { explainRequest, explainRoutes } from './explain-routes.ts';
@@ -124,7 +124,9 @@ const routes: readonly GatewayRoute[] = [
         contentType: 'text/event-stream',
       },
     },
-    handle: onceByKey(({ answerTurn }, request, reply) => answerTurn(openaiChatInbound, request, reply)),
+    handle: onceByKey(({ answerTurn }, request, reply) =>
+      answerTurn(chatInboundFor(request.body), request, reply),
+    ),
   },
   {
     method: 'POST',

@@ -1,6 +1,7 @@
 import { refused } from '../../core/errors.ts';
 import type { DecodedTurn } from '../../core/protocol.ts';
 import type { AskedRequest, ResponseFormat, Tool } from '../../core/turn.ts';
+import { isJsonObject, type JsonObject } from '../../lib/parse-json.ts';
 import { createFieldCheck } from '../shared/field-table.ts';
 import {
   affinityKey,
@@ -52,8 +53,9 @@ const isPlain = plainBodies(chatRequest, {
 });
 
 export function decodeChatRequest(body: unknown): DecodedTurn<ChatOptions> {
-  const chat = parseBody(chatRequest, body, '"model" and "messages"', isPlain);
-  const fields = checkFields(body as object);
+  const nested = withNestedTools(body);
+  const chat = parseBody(chatRequest, nested, '"model" and "messages"', isPlain);
+  const fields = checkFields(nested as object);
   const { tools, toolChoice, customTools, leftOut } = offeredTools(chat);
   const { messages, ignored: notShown, wishes } = decodeMessages(chat.messages);
   const request: AskedRequest = {
@@ -79,6 +81,31 @@ export function decodeChatRequest(body: unknown): DecodedTurn<ChatOptions> {
     options: { includeUsage: chat.stream_options?.include_usage ?? false, customTools },
     ignored: [...leftOutNames(leftOut), ...notShown, ...fields.ignored],
     ...affinityKey(chat['prompt_cache_key']),
+  };
+}
+
+/** Cursor sends tools in the form that Responses have for them, among others. */
+function withNestedTools(body: unknown): unknown {
+  const tools = isJsonObject(body) ? body['tools'] : undefined;
+  if (!isJsonObject(body) || !Array.isArray(tools) || !tools.some(isFlat)) return body;
+  return { ...body, tools: tools.map((tool) => (isFlat(tool) ? nestedTool(tool) : tool)) };
+}
+
+function isFlat(tool: unknown): tool is JsonObject {
+  if (!isJsonObject(tool) || typeof tool['name'] !== 'string') return false;
+  const { type } = tool;
+  return (type === 'function' || type === 'custom') && tool[type] === undefined;
+}
+
+function nestedTool({ type, format, ...tool }: JsonObject): JsonObject {
+  const grammar =
+    isJsonObject(format) && format['grammar'] === undefined && format['definition'] !== undefined;
+  return {
+    type,
+    [String(type)]: {
+      ...tool,
+      ...(format !== undefined && { format: grammar ? { type: 'grammar', grammar: format } : format }),
+    },
   };
 }
 
