@@ -152,6 +152,8 @@ export interface AppErrorOptions {
   readonly isProofRejected?: boolean;
   /** It wants reasoning with every answer of the history. */
   readonly isReasoningMissing?: boolean;
+  /** The longest answer that the upstream takes, in tokens, where a shorter one would have been no fault. */
+  readonly mostOutputTokens?: number;
   /** What the upstream answered, in a dialect of clients. */
   readonly vendorAnswer?: VendorAnswer;
   /** The limit that is used up until `resetAt`, where it is of the model alone and the account has others. */
@@ -185,6 +187,7 @@ export class AppError extends Error {
   readonly isFinal: boolean;
   readonly isProofRejected: boolean;
   readonly isReasoningMissing: boolean;
+  readonly mostOutputTokens: number | undefined;
   readonly isUnreachable: boolean;
   readonly modelLimit: string | undefined;
   readonly fault: Fault;
@@ -204,6 +207,7 @@ export class AppError extends Error {
     this.isFinal = options.isFinal === true;
     this.isProofRejected = options.isProofRejected === true;
     this.isReasoningMissing = options.isReasoningMissing === true;
+    this.mostOutputTokens = options.mostOutputTokens;
     this.isUnreachable = options.isUnreachable === true;
     this.modelLimit = options.modelLimit;
     this.#vendorAnswer = options.vendorAnswer;

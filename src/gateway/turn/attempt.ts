@@ -145,7 +145,9 @@ export class Attempt implements CallListener {
   }
 
   #prepare(): PreparedTurn | Promise<PreparedTurn> {
-    const { request, route, images, leavesProofsOut } = this.#path;
+    const { request: asked, route, images, leavesProofsOut, mostOutputTokens: most } = this.#path;
+    const request =
+      most === undefined ? asked : { ...asked, limits: { ...asked.limits, maxOutputTokens: most } };
     const { client, signal } = this.#turn;
     const limits = (route.provider.caller ?? route.provider.outbound).images;
     const takesDocuments = this.handling.native.has('documents');

@@ -303,6 +303,8 @@ export interface Path extends Candidate {
   leavesProofsOut: boolean;
   /** The upstream wants reasoning with every answer of the history. */
   fillsReasoning: boolean;
+  /** The longest answer that the upstream takes, in tokens, where it has refused a longer one. */
+  mostOutputTokens: number | undefined;
   /** An account of it has refused the turn: only those take it again that were limited before. */
   isRefused: boolean;
   /** No account of it is tried any more. */
@@ -360,6 +362,7 @@ export function pathTo(
     firstWordMs: undefined,
     leavesProofsOut: false,
     fillsReasoning: false,
+    mostOutputTokens: undefined,
     isRefused: false,
     isLeft: false,
     shortage: undefined,

@@ -342,6 +342,10 @@ class TurnRun {
       path.leavesProofsOut = true;
       logger.info(details, 'the account cannot read the reasoning given back; sending the turn without it');
       return 'other-account';
+    } else if (takesShorter(error, path)) {
+      path.mostOutputTokens = error.mostOutputTokens;
+      logger.info(details, 'the upstream takes no answer as long as was asked for; asking for a shorter one');
+      return 'other-account';
     } else if (error.isReasoningMissing && !path.fillsReasoning) {
       path.fillsReasoning = true;
       logger.info(details, 'the upstream wants reasoning with every answer; sending the turn with it');
@@ -377,4 +381,10 @@ class TurnRun {
         firstContentAt === undefined ? undefined : Math.round(firstContentAt - this.#failover.startedAt),
     };
   }
+}
+
+/** An answer as long as was asked for is refused, and one that is not would be taken. A client that is relayed judges that itself. */
+function takesShorter({ mostOutputTokens: most }: AppError, path: Path): boolean {
+  if (most === undefined || path.mostOutputTokens !== undefined || path.relayed) return false;
+  return most < (path.request.limits.maxOutputTokens ?? Number.POSITIVE_INFINITY);
 }

@@ -2,6 +2,7 @@ import { AppError, type AppErrorOptions, type ErrorCode } from '../../core/error
 import type { Dialect, FailedResponse } from '../../core/protocol.ts';
 import { isJsonObject, type JsonObject, parseJsonObject } from '../../lib/parse-json.ts';
 import { beginningOf } from '../../lib/shown-text.ts';
+import { mostOutputIn } from './told-limits.ts';
 
 /** One event may be this long, and one whole answer that long. */
 export const maxEventBytes = 32 * 1024 * 1024;
@@ -121,6 +122,7 @@ export function withVendorAnswer(
     ...(known.param !== undefined && { param: known.param }),
     isProofRejected: known.isProofRejected,
     isReasoningMissing: known.isReasoningMissing,
+    ...mostOutput(known.mostOutputTokens),
     vendorAnswer: { dialect, status, body },
   });
 }
@@ -206,7 +208,11 @@ const byStatus: Readonly<Record<number, typeof notTaken>> = {
  */
 export function contextTooLong(message: string, options: AppErrorOptions): AppError {
   const shown = `The prompt is too long for the model: shorten the conversation. ${upstreamWords(message)}`;
-  return new AppError('context_too_long', shown.trim(), options);
+  return new AppError('context_too_long', shown.trim(), { ...options, ...mostOutput(mostOutputIn(message)) });
+}
+
+function mostOutput(mostOutputTokens: number | undefined): Pick<AppErrorOptions, 'mostOutputTokens'> {
+  return mostOutputTokens === undefined ? {} : { mostOutputTokens };
 }
 
 /**
@@ -233,6 +239,7 @@ export function refusedRequest(
     ...options,
     isProofRejected: rejectedProof.test(evidence) || unknownContent.test(evidence),
     isReasoningMissing: missingContent.test(evidence),
+    ...mostOutput(mostOutputIn(message)),
     ...(param !== undefined && { param }),
   });
 }

@@ -1,0 +1,55 @@
+// Clients that always ask for the same long answer, as Claude Code does, at models that give no such answer.
+import Anthropic from '@anthropic-ai/sdk';
+import { describe, expect, it } from 'vitest';
+import { type ScriptedSetup, sendJson, withScripted } from './support/scripted-vendor.ts';
+import { userTurn } from './support/services.ts';
+
+const refusals = {
+  'a model': 'max_tokens is too large: 32000. This model supports at most 16384 completion tokens.',
+  'a window':
+    "This model's maximum context length is 40960 tokens. However, you requested 48402 tokens (16402 in the messages, 32000 in the completion).",
+};
+
+/** A server that takes `most` tokens of an answer at most, and says `refusal` otherwise. */
+function withLimit(most: number, refusal: string): Promise<ScriptedSetup> {
+  return withScripted(({ json }, response) => {
+    const asked = Number(json['max_tokens']);
+    if (asked > most) {
+      sendJson(response, { error: { message: refusal, type: 'invalid_request_error', param: null } }, 400);
+      return;
+    }
+    const chunk = (choice: object) => `data: ${JSON.stringify({ id: 'c', choices: [choice] })}\n\n`;
+    response.writeHead(200, { 'content-type': 'text/event-stream' });
+    response.end(
+      `${chunk({ index: 0, delta: { content: 'Hello.' } })}${chunk({ index: 0, delta: {}, finish_reason: 'stop' })}data: [DONE]\n\n`,
+    );
+  });
+}
+
+const ask = ({ gatewayUrl }: ScriptedSetup) =>
+  new Anthropic({ baseURL: gatewayUrl, apiKey: 'any', maxRetries: 0 }).messages
+    .stream({ ...userTurn('local/m', 'Hi'), max_tokens: 32_000 })
+    .finalMessage();
+const sizes = ({ requests }: ScriptedSetup) => requests.map(({ json }) => json['max_tokens']);
+
+describe('an answer that is longer than the upstream gives', () => {
+  it.each([
+    ['a model', 16_384],
+    ['a window', 24_558],
+  ] as const)('is asked for as long as %s gives', async (what, most) => {
+    const setup = await withLimit(most, refusals[what]);
+    expect((await ask(setup)).content).toMatchObject([{ type: 'text', text: 'Hello.' }]);
+    expect(sizes(setup)).toEqual([32_000, most]);
+    const { accounts } = (await setup.pool('/api/accounts')) as unknown as { accounts: { status: string }[] };
+    expect(accounts.map(({ status }) => status)).toEqual(['active']);
+  });
+
+  it('is refused where that does not help either, and where a client is relayed', async () => {
+    const setup = await withLimit(100, refusals['a model']);
+    await expect(ask(setup)).rejects.toMatchObject({ status: 400 });
+    expect(sizes(setup)).toEqual([32_000, 16_384]);
+    const relayed = await setup.chat({ ...userTurn('local/m', 'Hi'), max_tokens: 32_000 });
+    expect(relayed.status).toBe(400);
+    expect(sizes(setup)).toEqual([32_000, 16_384, 32_000]);
+  });
+});
