@@ -186,7 +186,12 @@ test('SIGTERM ends streams that outlast the deadline with an error, never as if 
   const services = await startProcess(['serve'], environment, folder);
   await addAccounts({ ...services, url: `http://127.0.0.1:${environment['POOL_SERVICE_PORT']}` });
   const streams = await startStreams(services);
-  expect(await services.kill('SIGTERM')).toBe(0);
+  const ended = services.kill('SIGTERM');
+  await eventually('those who ask are told', async () => {
+    const health = await (await fetch(`${services.url}/health`)).text();
+    return health.includes('"degraded"') && health.includes('The gateway is stopping');
+  });
+  expect(await ended).toBe(0);
   for (const { rest } of streams) {
     const text = await rest();
     expect(text).toContain('"code":"shutting_down"');

@@ -57,7 +57,7 @@ test('keys are made, listed, changed, rotated and revoked by commands, and a sec
 
   const [, listed] = await run('list');
   expect(listed).toMatch(
-    /ci +w2a_\S+… +active +team a .* 60 requests\/min, 2 at a time, 2000 cost cents\/month, 50 requests\/day/,
+    /ci +w2a_\S+… +active +team a .* 60 requests\/min, 2 at a time, 2000 cost cents\/month, 50 requests\/day +2 % of requests\/day/,
   );
   await run(
     'set',

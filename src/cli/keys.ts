@@ -173,7 +173,18 @@ function listed(keys: readonly ShownKey[]): string {
     ['expires', ({ expires_at }) => expires_at?.slice(0, 10)],
     ['last used', ({ last_used_at }) => last_used_at],
     ['limits', limitWords],
+    ['most used', ({ uses }) => mostUsed(uses)],
   ]);
+}
+
+/** The budget of which least is left; what begins again within a minute needs nobody. */
+function mostUsed(uses: readonly KeyUse[]): string | null {
+  const budgets = uses.filter(({ window }) => window !== 'minute' && window !== 'now');
+  const share = ({ used, limit }: KeyUse) => (limit > 0 ? used / limit : 1);
+  const fullest = budgets.toSorted((one, other) => share(other) - share(one))[0];
+  if (fullest === undefined) return null;
+  const { meter, window } = fullest;
+  return `${Math.floor(100 * share(fullest))} % of ${meter.replace('_', ' ')}/${window}`;
 }
 
 function described(key: ShownKey): string {

@@ -23,6 +23,8 @@ export interface HealthSources {
   /** How the configuration file stands; undefined where there is none. */
   readonly configWatch?: { readonly standing: ConfigStanding; reload(): ConfigStanding } | undefined;
   readonly admission: Pick<Admission, 'load' | 'reason'>;
+  /** New turns are refused while those that run end. */
+  readonly isStopping: boolean;
 }
 
 /** What `/health` answers, from what is known already. */
@@ -37,6 +39,7 @@ export function healthOf(sources: HealthSources) {
     disks,
     configWatch,
     admission,
+    isStopping,
   } = sources;
   const { isAccepted, isReachable, lacksStore } = poolWatch;
   const unreachable = [...dependencies.reach.all].filter(([, isUp]) => !isUp).map(([provider]) => provider);
@@ -47,6 +50,7 @@ export function healthOf(sources: HealthSources) {
   const verdict = isReachable && isAccepted ? dependencies.routes.judge() : undefined;
   const { load, reason: overload } = admission;
   const reasons = [
+    isStopping && 'The gateway is stopping: turns that run may end, and no new ones begin.',
     overload !== undefined && overload,
     !isReachable && (lacksStore ? storeFaults.unreachable : poolUnreachable),
     !isAccepted && keyNotAccepted,

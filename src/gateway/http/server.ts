@@ -178,7 +178,7 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
 
   const meter = new LoadMeter();
   const admission = new Admission(options.readLoad ?? meter.read, collectGarbage, logger);
-  const health = () => healthOf({ ...options, disks, admission });
+  const health = () => healthOf({ ...options, disks, admission, isStopping: clientTurns.isClosing });
   const metrics = createGatewayMetrics({
     admission,
     limits: options.limits,

@@ -156,7 +156,7 @@ export function refusal(slice: Slice, now: number, headers: Readonly<Record<stri
   if (!isBudget) {
     return new AppError(
       'key_rate_limited',
-      `This key may use ${limit} per minute, and has: wait for the next minute.`,
+      `This key may use ${limit} per minute and has used them: wait for the next minute.`,
       { headers, retryAfterMs: endsInMs },
     );
   }

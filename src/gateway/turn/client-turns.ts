@@ -119,6 +119,11 @@ export class ClientTurns {
     this.#limits = limits;
   }
 
+  /** Whether it refuses new turns, since the gateway stops. */
+  get isClosing(): boolean {
+    return this.#isClosing;
+  }
+
   /** Refuses what no turn can be made of, and any turn while there is too much to do. Throws AppError. Returns the images of the request. */
   check({ request, choices = 1, choicesParam = 'n' }: DecodedTurn<unknown>): TurnImages | undefined {
     const { maxChoices, imageFetcher } = this.#dependencies;
