@@ -1,5 +1,6 @@
 import { beforeEach, expect, it, vi } from 'vitest';
 import type { ClientKey } from '../keys/client-key.ts';
+import type { Allowance } from '../limits/allowance.ts';
 import type { Route } from '../models/route.ts';
 import { TurnRecord } from '../records/turn-record.ts';
 import { BufferedStore } from '../state/buffered-store.ts';
@@ -132,4 +133,29 @@ it('a run that is still going at the deadline of a stop is stored as failed', as
     status: 'failed',
     error: { code: 'shutting_down' },
   });
+});
+
+it('no more begin than may run, also where all of them wait for their limits together', async () => {
+  const released: number[] = [];
+  const { promise: counted, resolve: count } = Promise.withResolvers<void>();
+  const admit = async () => {
+    await counted;
+    return { plan: undefined, headers: () => ({}), release: () => released.push(1) } as unknown as Allowance;
+  };
+  one = new BackgroundResponses({
+    ...options,
+    clientTurns: { ...clientTurns, admit },
+    responses,
+    running,
+    clock,
+  });
+  const starting = Promise.allSettled(Array.from({ length: 30 }, () => start()));
+  await new Promise((resolve) => setImmediate(resolve));
+  count();
+  const outcomes = await starting;
+  expect(outcomes.filter(({ status }) => status === 'fulfilled')).toHaveLength(20);
+  expect(outcomes.find(({ status }) => status === 'rejected')).toMatchObject({
+    reason: { code: 'key_rate_limited', param: 'background' },
+  });
+  expect(released).toHaveLength(10);
 });

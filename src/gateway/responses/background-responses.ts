@@ -98,13 +98,15 @@ export class BackgroundResponses {
     const able = answering.filter(({ handling }) => handling.refusal === undefined);
     if (able.length === 0) throw answering[0]?.handling.refusal ?? new Error('No candidate for a response.');
     const allowance = await clientTurns.admit({ ...request, client, protocol: 'responses', plan });
+    // Others may have begun meanwhile.
+    this.#checkRoom(clientId, allowance);
     const inbound = createResponsesInbound();
     const head = new AnswerHead(inbound, decoded, request.requestId, clock.now, undefined, allowance);
     const first = able.slice(0, 1);
     const identity = head.identity(first);
     const headers = head.headers(first);
     const run = new BackgroundRun({ ...request, client }, identity);
-    const { id } = identity;
+    const { id } = run;
     this.#runs.set(id, run);
     running.add(run);
     // It may have been revoked meanwhile; from here on that ends the run.
@@ -133,9 +135,8 @@ export class BackgroundResponses {
     allowance: Allowance | undefined,
   ): Promise<void> {
     const { clientTurns, responses } = this.#options;
-    const { id } = run;
+    const { id, clientId } = run;
     const { client, requestId, decoded, trace } = run.request;
-    const { id: clientId } = client;
     const warn = (error: unknown): void => {
       const fields = { err: error, request_id: requestId };
       this.#options.logger.warn(fields, 'a response in the background had trouble');
@@ -179,8 +180,7 @@ export class BackgroundResponses {
   /** Flags a response as alive in the store, and ends its run when another instance has cancelled it there. */
   async #watch(run: BackgroundRun, over: AbortSignal): Promise<void> {
     const { responses, clock, logger } = this.#options;
-    const { id, request } = run;
-    const clientId = request.client.id;
+    const { id, clientId } = run;
     const perFlag = aliveMs / heartbeatMs / 3;
     for (let beat = 0; ; beat += 1) {
       await sleep(clock, heartbeatMs, over);
@@ -261,7 +261,7 @@ export class BackgroundResponses {
 
   #runOf(clientId: string, id: string): BackgroundRun | undefined {
     const run = this.#runs.get(id);
-    return run?.request.client.id === clientId ? run : undefined;
+    return run?.clientId === clientId ? run : undefined;
   }
 
   #forget(run: BackgroundRun): void {
@@ -269,9 +269,10 @@ export class BackgroundResponses {
     this.#options.running.delete(run);
   }
 
-  #checkRoom(clientId: string): void {
-    const ofClient = [...this.#runs.values()].filter(({ request }) => request.client.id === clientId).length;
+  #checkRoom(clientId: string, allowance?: Allowance): void {
+    const ofClient = [...this.#runs.values()].filter((run) => run.clientId === clientId).length;
     if (this.#runs.size < maxRuns && ofClient < maxRunsOfClient) return;
+    allowance?.release();
     throw new AppError(
       'key_rate_limited',
       'background: too many responses run in the background: wait until one has ended, or cancel one.',
