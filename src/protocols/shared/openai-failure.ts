@@ -16,8 +16,16 @@ import {
   unauthorized,
 } from './failed-answer.ts';
 
-const tooLong =
-  /context[_ ](length|window|size)|maximum context|too many tokens|prompt is too long|input is too long|exceeds? the (model'?s )?(maximum|limit)/i;
+const tooLong = new RegExp(
+  [
+    'context[_ ](length|window|size)|maximum context|too many tokens|prompt is too long|input (token length )?(is )?too long',
+    "exceeds? the (model'?s )?(maximum|limit)",
+    // SGLang; Moonshot; xAI; Zhipu; DashScope; Baichuan; TGI
+    'longer than the maximum model length|exceeded model token limit|maximum prompt length|prompt exceeds max length',
+    'range of input length should be|tokens in request more than max tokens allowed|`inputs` tokens \\+ `max_new_tokens` must be',
+  ].join('|'),
+  'i',
+);
 const badKey = /(incorrect|invalid) api[_ ]key|api[_ ]key (is )?(not valid|invalid)/i;
 const flagged = /moderation|flagged|content[_ ](filter|policy)/i;
 const spentQuota = /insufficient[_ ](quota|balance|credits|funds)|exceeded your current quota|billing/i;

@@ -148,7 +148,7 @@ const rows: readonly Row[] = [
     words: [
       /context[ _-]?(length|window|limit)[ _-]?(is |was |has been )?exceed/,
       /exceed\w*( [\w']+){0,4} context[ _-]?(length|window|limit)/,
-      /maximum context length/,
+      /maximum (context|prompt) length/,
       /prompt is too long/,
       /input (token count|length)\b.{0,40}exceeds/,
       /too many (input )?tokens/,

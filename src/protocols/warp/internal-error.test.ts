@@ -16,6 +16,7 @@ it.each([
   ['in capitals', 'CONTEXT LENGTH EXCEEDED'],
   ['in camel case', 'ContextWindowExceededError: litellm'],
   ['openai, old', "This model's maximum context length is 8192 tokens. However, you requested 9000."],
+  ['xai', "This model's maximum prompt length is 131072 but the request contains 537812 tokens."],
   ['anthropic', anthropic('invalid_request_error', 'prompt is too long: 210000 tokens > 200000 maximum')],
   [
     'anthropic, limits',
