@@ -28,13 +28,19 @@ describe.each(['gateway', 'pool'] as const)('at the %s', (here) => {
     expect([advice, dialect]).toEqual([expect.stringContaining(openaiBase), 'openai']);
   });
 
+  it.each(['/messages', '/messages/count_tokens', '/anthropic/messages'])(
+    '%s is of a client that does not add the version',
+    (path) => {
+      const { advice, dialect } = adviseOnPath(path, here, places);
+      expect([advice, dialect]).toEqual([expect.stringContaining(openaiBase), 'anthropic']);
+    },
+  );
+
   it.each([
-    '/messages',
     '/v1/v1/messages',
     '/anthropic/v1/messages',
     '/api/anthropic/v1/messages/count_tokens',
     '/anthropic/v1/models',
-    '/messages/count_tokens',
   ])("%s gets Anthropic's base URL", (path) => {
     const { advice, dialect } = adviseOnPath(path, here, places);
     expect([advice, dialect]).toEqual([expect.stringContaining(anthropicBase), 'anthropic']);
@@ -49,16 +55,23 @@ describe.each(['gateway', 'pool'] as const)('at the %s', (here) => {
     expect(advice).toContain(openaiBase);
   });
 
-  it.each([
-    '/gemini/v1beta/models/gemini-pro:generateContent',
-    '/models/gemini-pro:streamGenerateContent',
-    '/v1alpha/models',
-  ])("%s gets Gemini's base URL", (path) => {
-    const { advice, dialect } = adviseOnPath(path, here, places);
+  it.each(['/gemini/v1beta/models/gemini-pro:generateContent', '/v1alpha/models'])(
+    "%s gets Gemini's base URL",
+    (path) => {
+      const { advice, dialect } = adviseOnPath(path, here, places);
+      expect([advice, dialect]).toEqual([
+        expect.stringContaining(
+          'et the base URL of the client to http://box:8018; it adds the version itself.',
+        ),
+        'gemini',
+      ]);
+    },
+  );
+
+  it('a method of a model without a version is of a client that does not add it', () => {
+    const { advice, dialect } = adviseOnPath('/models/gemini-pro:streamGenerateContent', here, places);
     expect([advice, dialect]).toEqual([
-      expect.stringContaining(
-        'et the base URL of the client to http://box:8018; it adds the version itself.',
-      ),
+      expect.stringMatching(/et the base URL of the client to http:\/\/box:8018\/v1beta\./),
       'gemini',
     ]);
   });

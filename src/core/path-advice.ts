@@ -24,6 +24,7 @@ const poolCalls = new Set(['accounts', 'logins', 'events', 'audit']);
 const ollamaCalls = new Set(['chat', 'generate', 'tags', 'show', 'ps', 'embed', 'version', 'pull']);
 
 const geminiVersion = /^v1(beta|alpha)$/;
+const version = /^v1(beta|alpha)?$/;
 
 const served =
   'It serves POST /v1/chat/completions, POST /v1/responses, POST /v1/messages, POST /v1beta/models/MODEL:generateContent and GET /v1/models; /docs has them all.';
@@ -40,7 +41,11 @@ export function adviseOnPath(path: string, here: 'gateway' | 'pool', places: Ser
 
   const call = calledAt(words);
   const dialect = dialectAt(words, call);
-  const base = dialect !== 'openai' && call !== 'unserved' ? gateway : `${gateway}/v1`;
+  // Some clients of these dialects add the version themselves, and others want it in the base URL.
+  const addsVersion = words.some((word) => version.test(word));
+  const ending = dialect === 'gemini' ? '/v1beta' : '/v1';
+  const isPlain = dialect !== 'openai' && call !== 'unserved' && addsVersion;
+  const base = isPlain ? gateway : `${gateway}${ending}`;
   const setBase = `set the base URL of the client to ${base}`;
   const isForeign = here === 'pool';
   const whose = isForeign ? 'This is the account pool, and the gateway answers clients: ' : '';
@@ -53,10 +58,10 @@ export function adviseOnPath(path: string, here: 'gateway' | 'pool', places: Ser
     return { dialect: 'openai', advice };
   }
   if (dialect === 'gemini') {
-    const version = 'it adds the version itself';
+    const why = addsVersion ? '; it adds the version itself' : '';
     return {
       dialect,
-      advice: sentence(`${whose}${setBase}; ${version}. ${isForeign ? '' : served}`.trimEnd()),
+      advice: sentence(`${whose}${setBase}${why}. ${isForeign ? '' : served}`.trimEnd()),
     };
   }
   if (isForeign && words[0] !== 'v1') {
