@@ -254,7 +254,8 @@ export class BufferedStore implements StateStore {
     else if (held && !this.#options.storage) this.#hold(key, held);
     if (isExpired) return { value: undefined };
     const staysHere = !isClaimed || held === undefined;
-    return known.value && known.isGiven && staysHere ? { value: known.value.slice() } : known;
+    // Not `slice`, which copies nothing of a Buffer.
+    return known.value && known.isGiven && staysHere ? { value: new Uint8Array(known.value) } : known;
   }
 
   #remove(key: string, known: Held, isHeld: boolean): void {
