@@ -7,6 +7,7 @@ import {
   contextTooLong,
   type FailureWords,
   failedBy,
+  modelBarred,
   type NamedError,
   noTurn,
   outOfQuota,
@@ -52,6 +53,8 @@ const words: FailureWords = {
   statusOf: ({ type = '' }) => statuses[type] ?? 500,
   classify(status, { message = '' }, options) {
     if (status === 404 && !/model/i.test(message)) return noTurn(options.cause);
+    // Of a plan or a key that has others.
+    if (status === 403 && /\bmodel\b/i.test(message)) return modelBarred(options);
     if (status === 429 && longContext.test(message)) return contextTooLong(message, { cause: options.cause });
     return failedBy(status, options) ?? refusedFor(message, options);
   },
