@@ -58,14 +58,15 @@ async function askMessages({ gatewayUrl }: Services): Promise<string> {
   return answer.content.map((block) => (block.type === 'text' ? block.text : '')).join('');
 }
 
-async function askGemini({ gatewayUrl }: Services): Promise<string> {
+/** Of a client that has lost the signature where it has none to give back. */
+async function askGemini({ gatewayUrl }: Services, thoughtSignature?: string): Promise<string> {
   const functionCall = { name: 'get_weather', args };
   const answer = await fetch(`${gatewayUrl}/v1beta/models/${modelOf('gemini', 'tools')}:generateContent`, {
     method: 'POST',
     body: JSON.stringify({
       contents: [
         { role: 'user', parts: [{ text: 'Look.' }] },
-        { role: 'model', parts: [{ functionCall, thoughtSignature: forged }] },
+        { role: 'model', parts: [{ functionCall, thoughtSignature }] },
         { role: 'user', parts: [{ functionResponse: { name: 'get_weather', response: { output: 'sun' } } }] },
       ],
       tools: [{ functionDeclarations: [{ name: 'get_weather', parametersJsonSchema: parameters }] }],
@@ -81,7 +82,7 @@ const cases: readonly (readonly [string, Protocol, (services: Services) => Promi
   ['Anthropic, translated', 'messages', (services) => ask(services, 'messages')],
   ['Gemini, translated', 'gemini', (services) => ask(services, 'gemini')],
   ['Anthropic, relayed', 'messages', askMessages],
-  ['Gemini, relayed', 'gemini', askGemini],
+  ['Gemini, relayed', 'gemini', (services) => askGemini(services, forged)],
 ];
 
 it.each(cases)(
@@ -93,3 +94,12 @@ it.each(cases)(
     expect([first, second, others]).toEqual([true, false, []]);
   },
 );
+
+it('a conversation goes on whose client of Gemini has lost the signatures', async () => {
+  const services = await withUpstreams({ up: { protocol: 'gemini' } });
+  expect(await askGemini(services)).toContain('sun');
+  const signed = services.vendors.up.turns.map(({ text }) =>
+    text.includes('skip_thought_signature_validator'),
+  );
+  expect(signed).toEqual([false, true]);
+});

@@ -2,6 +2,8 @@ import { expect, it } from 'vitest';
 import type { TurnDecoder } from '../../core/protocol.ts';
 import type { TurnEvent } from '../../core/turn.ts';
 import { createGeminiOutbound } from './outbound.ts';
+import { withoutSignatures } from './relay.ts';
+import { missingSignature } from './thought-signatures.ts';
 
 const outbound = createGeminiOutbound(Date.now);
 const body = '{ "contents": [{"parts":[{"text":"\\u0041"}]}],\n "brandNew": {"deep": [1e2]} }';
@@ -86,6 +88,25 @@ it.each([
     expect(events.at(-1)).toMatchObject({ type: 'error', error: { code } });
     expect(events.some(({ type }) => type === 'finish')).toBe(false);
   }
+});
+
+it('leaves signatures out, but for the placeholder of the calls that need one', () => {
+  const call = (name: string, more: object = {}) => ({ functionCall: { name, args: {} }, ...more });
+  const contents = [
+    { role: 'user', parts: [{ text: 'Go.' }] },
+    { role: 'model', parts: [{ text: 'Hm.', thoughtSignature: 's' }, call('a'), call('b')] },
+    { role: 'model', parts: [call('c', { thoughtSignature: 's' }), call('d', { thought_signature: 's' })] },
+  ];
+  const sent = JSON.parse(withoutSignatures(JSON.stringify({ contents, brandNew: 1e2 })));
+  const thoughtSignature = missingSignature;
+  expect(sent).toEqual({
+    contents: [
+      contents[0],
+      { role: 'model', parts: [{ text: 'Hm.' }, call('a', { thoughtSignature }), call('b')] },
+      { role: 'model', parts: [call('c', { thoughtSignature }), call('d', { thoughtSignature })] },
+    ],
+    brandNew: 100,
+  });
 });
 
 it('passes a whole answer on, and knows one that failed', () => {

@@ -6,18 +6,28 @@ import { classifyStatus, errorIn } from './classify-failure.ts';
 import { blockReasonIn, candidatesIn, finishOf, partsIn, readUsage } from './decode-stream.ts';
 import { missingSignature } from './thought-signatures.ts';
 
-/** The body of a request without what Google signed in it; calls are refused without any signature. */
+/** The body of a request without what Google signed in it; the first call of an answer is refused without any signature. */
 export function withoutSignatures(body: string): string {
   return editMembers(body, {
-    contents: (given = '[]') =>
-      JSON.stringify(JSON.parse(given), (_name, part: unknown) => {
-        if (!isJsonObject(part)) return part;
-        const { thoughtSignature, thought_signature: other, ...rest } = part;
-        if (typeof (thoughtSignature ?? other) !== 'string') return part;
-        const isCall = 'functionCall' in part || 'function_call' in part;
-        return isCall ? { ...rest, thoughtSignature: missingSignature } : rest;
-      }),
+    contents: (given = '[]') => {
+      const contents: unknown = JSON.parse(given);
+      return JSON.stringify(Array.isArray(contents) ? contents.map(unsigned) : contents);
+    },
   });
+}
+
+function unsigned(content: unknown): unknown {
+  if (!isJsonObject(content) || !Array.isArray(content['parts'])) return content;
+  let isFirstCall = true;
+  const parts = content['parts'].map((part: unknown) => {
+    if (!isJsonObject(part)) return part;
+    const { thoughtSignature, thought_signature: other, ...rest } = part;
+    const isCall = isJsonObject(part['functionCall'] ?? part['function_call']);
+    const isNeeded = isCall && (isFirstCall || typeof (thoughtSignature ?? other) === 'string');
+    if (isCall) isFirstCall = false;
+    return isNeeded ? { ...rest, thoughtSignature: missingSignature } : rest;
+  });
+  return { ...content, parts };
 }
 
 /** A stream has no end mark but the reasons why its candidates ended: it is whole when its bytes end behind them. */
