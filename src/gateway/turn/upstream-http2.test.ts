@@ -7,6 +7,7 @@ import { createNetwork, type Network } from '../../lib/network/network.ts';
 import { noProxies } from '../../lib/network/proxy-rules.ts';
 import { type Certificate, makeCertificate, trust } from '../../lib/network/testing/certificate.ts';
 import { type H2Call, type H2Server, startH2Server } from '../../lib/network/testing/h2-server.ts';
+import { collectGarbage } from '../../lib/process/own-turn.ts';
 import { lineOutbound } from '../testing/fake-upstream.ts';
 import { createManualClock, type ManualClock } from '../testing/manual-clock.ts';
 import { callUpstream } from './upstream.ts';
@@ -30,17 +31,18 @@ afterEach(async () => {
   await h2.close();
 });
 
-function start() {
+function start(body?: () => Buffer) {
   const events: TurnEvent[] = [];
   const ended = Promise.withResolvers<TurnEvent>();
   const closed = Promise.withResolvers<void>();
   const request = { model: 'auto', messages: [], limits: {}, sampling: {} };
+  const answer = lineOutbound.open({ request } as unknown as Parameters<typeof lineOutbound.open>[0]);
   const call: RunningCall = callUpstream({
     dispatcher: network.dispatcher,
     baseUrl: h2.url,
     needsHttp2: true,
     outbound: lineOutbound,
-    answer: lineOutbound.open({ request } as unknown as Parameters<typeof lineOutbound.open>[0]),
+    answer: { ...answer, request: { ...answer.request, body: body?.() ?? answer.request.body } },
     authHeaders: { authorization: 'Bearer secret' },
     userAgent: 'warp2api/test',
     timeouts: { firstEventMs: 30_000, idleMs: 60_000 },
@@ -82,6 +84,23 @@ it('carries a turn, and its headers name who asks and nothing of the connection'
     authorization: 'Bearer secret',
     'user-agent': 'warp2api/test',
   });
+});
+
+it('does not hold what it has sent while the answer goes on', async () => {
+  h2.answer = (call) => say(call, 'say hello');
+  let sent: WeakRef<Buffer> | undefined;
+  const { closed, events } = start(() => {
+    const bytes = Buffer.from(JSON.stringify({ model: 'auto', prompt: 'long '.repeat(40_000) }));
+    sent = new WeakRef(bytes);
+    return bytes;
+  });
+  await until(() => events.length > 0);
+  await new Promise((resolve) => setImmediate(resolve));
+  collectGarbage();
+  expect(sent?.deref()).toBeUndefined();
+  h2.calls[0]?.stream.end('end\n');
+  await closed;
+  expect(events.filter(isEnd).length).toBe(1);
 });
 
 it.each<[string, (call: H2Call) => void, string, string]>([

@@ -6,6 +6,7 @@ import type { RunningCall } from '../../core/provider.ts';
 import type { TurnEvent } from '../../core/turn.ts';
 import { createNetwork, type Network } from '../../lib/network/network.ts';
 import { noProxies } from '../../lib/network/proxy-rules.ts';
+import { collectGarbage } from '../../lib/process/own-turn.ts';
 import {
   type FakeUpstream,
   lineOutbound,
@@ -45,6 +46,7 @@ function start(
     origin?: string;
     onBatch?: (events: readonly TurnEvent[]) => boolean;
     decoder?: Partial<TurnDecoder>;
+    body?: () => Buffer;
   } = {},
 ): Started {
   const batches: (readonly TurnEvent[])[] = [];
@@ -57,7 +59,11 @@ function start(
     baseUrl: change.origin ?? upstream.url,
     needsHttp2: false,
     outbound: lineOutbound,
-    answer: { ...answer, decoder: { ...answer.decoder, ...change.decoder } },
+    answer: {
+      ...answer,
+      request: { ...answer.request, body: change.body?.() ?? answer.request.body },
+      decoder: { ...answer.decoder, ...change.decoder },
+    },
     authHeaders: { authorization: 'Bearer secret' },
     userAgent: 'warp2api/test',
     timeouts: { firstEventMs: 30_000, idleMs: 60_000 },
@@ -271,6 +277,25 @@ it('waits for the answer behind early hints', async () => {
     lines(call, 'say hello', 'end');
   };
   expect((await start().ended).type).toBe('finish');
+});
+
+it('does not hold what it has sent while the answer goes on', async () => {
+  upstream.answer = (call) => say(call, 'start', 'say hello');
+  let sent: WeakRef<Buffer> | undefined;
+  const body = (): Buffer => {
+    const bytes = Buffer.from(JSON.stringify({ model: 'auto', prompt: 'long '.repeat(40_000) }));
+    sent = new WeakRef(bytes);
+    return bytes;
+  };
+  const started = start({ body });
+  await until(() => started.batches.length > 0);
+  await new Promise((resolve) => setImmediate(resolve));
+  collectGarbage();
+  expect(sent?.deref()).toBeUndefined();
+  const [call] = upstream.calls;
+  if (call) lines(call, 'end');
+  await started.closed;
+  expectOneEnd(started);
 });
 
 it('says nothing after the end mark', async () => {

@@ -2,7 +2,13 @@ import type { Transform } from 'node:stream';
 import { createBrotliDecompress, createGunzip, createInflate, createZstdDecompress } from 'node:zlib';
 import type { Dispatcher } from 'undici';
 import { AppError } from '../../core/errors.ts';
-import type { FailedResponse, Outbound, UpstreamAnswer, UpstreamHeaders } from '../../core/protocol.ts';
+import type {
+  FailedResponse,
+  Outbound,
+  TurnDecoder,
+  UpstreamAnswer,
+  UpstreamHeaders,
+} from '../../core/protocol.ts';
 import type { CallListener, RunningCall, UpstreamTimeouts } from '../../core/provider.ts';
 import type { TurnEvent } from '../../core/turn.ts';
 import type { NetworkDispatchOptions } from '../../lib/network/exchange.ts';
@@ -55,12 +61,18 @@ function placeOf(baseUrl: string) {
 /** Sends one turn upstream and reads its answer: one callback a read, never two terminal events. */
 export function callUpstream(options: UpstreamCall): RunningCall {
   const call = new Call(options);
-  call.send();
+  call.send(options);
   return call;
 }
 
 class Call implements RunningCall, Dispatcher.DispatchHandler {
-  readonly #options: UpstreamCall;
+  // Not the request: an answer takes long, and its body may be large.
+  readonly #decoder: TurnDecoder;
+  readonly #expectedType: string | RegExp;
+  readonly #outbound: Outbound;
+  readonly #timeouts: UpstreamTimeouts;
+  readonly #now: () => number;
+  readonly #listener: CallListener;
   #controller: Dispatcher.DispatchController | undefined;
   #failure: (Omit<FailedResponse, 'body'> & { parts: Buffer[]; size: number }) | undefined;
   #decompressor: Transform | undefined;
@@ -72,13 +84,18 @@ class Call implements RunningCall, Dispatcher.DispatchHandler {
   #lastEventAt: number;
   isTaken = false;
 
-  constructor(options: UpstreamCall) {
-    this.#options = options;
-    this.#lastEventAt = options.now();
+  constructor({ answer, outbound, timeouts, now, listener }: UpstreamCall) {
+    this.#decoder = answer.decoder;
+    this.#expectedType = answer.contentType ?? outbound.contentType;
+    this.#outbound = outbound;
+    this.#timeouts = timeouts;
+    this.#now = now;
+    this.#listener = listener;
+    this.#lastEventAt = now();
   }
 
-  send(): void {
-    const { dispatcher, baseUrl, needsHttp2, answer, authHeaders, traceHeaders, userAgent } = this.#options;
+  send(call: UpstreamCall): void {
+    const { dispatcher, baseUrl, needsHttp2, answer, authHeaders, traceHeaders, userAgent } = call;
     const { path, method, headers, body } = answer.request;
     const { origin, prefix } = placeOf(baseUrl);
     const options: NetworkDispatchOptions = {
@@ -96,7 +113,7 @@ class Call implements RunningCall, Dispatcher.DispatchHandler {
   resume(): void {
     if (!this.#isPaused) return;
     this.#isPaused = false;
-    this.#lastEventAt = this.#options.now();
+    this.#lastEventAt = this.#now();
     this.#decompressor?.resume();
     this.#controller?.resume();
   }
@@ -121,8 +138,8 @@ class Call implements RunningCall, Dispatcher.DispatchHandler {
       return;
     }
     if (this.#isPaused) return;
-    const { idleMs, firstEventMs } = this.#options.timeouts;
-    const isWhole = this.#options.answer.decoder.isWhole === true;
+    const { idleMs, firstEventMs } = this.#timeouts;
+    const isWhole = this.#decoder.isWhole === true;
     const limit = isWhole ? Math.min(lingerMs, idleMs) : this.#hasEvent ? idleMs : firstEventMs;
     if (now - this.#lastEventAt < limit) return;
     const what = this.#hasEvent ? 'fell silent in the middle of the answer' : 'did not begin to answer';
@@ -136,7 +153,7 @@ class Call implements RunningCall, Dispatcher.DispatchHandler {
     if (this.#isOver) controller.abort(new Error('The call ended before it was sent.'));
     else {
       this.isTaken = true;
-      this.#options.listener.onConnected?.();
+      this.#listener.onConnected?.();
     }
   }
 
@@ -147,10 +164,9 @@ class Call implements RunningCall, Dispatcher.DispatchHandler {
   ): void {
     // Early hints and the like announce the answer; they are not it.
     if (status < 200) return;
-    const { listener, outbound, answer } = this.#options;
-    listener.onHead?.(status, headers);
+    this.#listener.onHead?.(status, headers);
     const contentType = String(headers['content-type'] ?? '').toLowerCase();
-    const expected = answer.contentType ?? outbound.contentType;
+    const expected = this.#expectedType;
     const isExpected =
       typeof expected === 'string' ? contentType.startsWith(expected) : expected.test(contentType);
     if (status !== 200 || !isExpected) {
@@ -196,7 +212,7 @@ class Call implements RunningCall, Dispatcher.DispatchHandler {
     if (this.#isOver) return;
     const failure = this.#failure;
     if (!failure) {
-      if (this.#options.answer.decoder.isShownAtEnd) this.#noteProgress();
+      if (this.#decoder.isShownAtEnd) this.#noteProgress();
       this.#read(chunk);
       return;
     }
@@ -238,9 +254,8 @@ class Call implements RunningCall, Dispatcher.DispatchHandler {
   }
 
   #decode(chunk: Buffer | undefined): readonly TurnEvent[] | AppError {
-    const { decoder } = this.#options.answer;
     try {
-      return chunk ? decoder.push(chunk) : decoder.end();
+      return chunk ? this.#decoder.push(chunk) : this.#decoder.end();
     } catch (cause) {
       const message = 'The upstream sent what cannot be decoded; try again.';
       return new AppError('upstream_protocol', message, { cause });
@@ -258,7 +273,7 @@ class Call implements RunningCall, Dispatcher.DispatchHandler {
 
   #noteProgress(): void {
     this.#hasEvent = true;
-    this.#lastEventAt = this.#options.now();
+    this.#lastEventAt = this.#now();
   }
 
   #emit(events: readonly TurnEvent[]): void {
@@ -266,7 +281,7 @@ class Call implements RunningCall, Dispatcher.DispatchHandler {
     this.#noteProgress();
     const last = events[events.length - 1];
     if (last?.type === 'finish' || last?.type === 'error') this.#isOver = true;
-    const goesOn = this.#options.listener.onEvents(events);
+    const goesOn = this.#listener.onEvents(events);
     if (goesOn || this.#isOver) return;
     this.#isPaused = true;
     this.#decompressor?.pause();
@@ -288,14 +303,14 @@ class Call implements RunningCall, Dispatcher.DispatchHandler {
   #close(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
-    this.#options.listener.onClosed();
+    this.#listener.onClosed();
   }
 
   #failureError(): AppError | undefined {
     if (!this.#failure) return undefined;
     const { status, headers, parts, size } = this.#failure;
     const body = Buffer.concat(parts, Math.min(size, maxFailureBody));
-    return this.#options.outbound.classifyFailure({ status, headers, body });
+    return this.#outbound.classifyFailure({ status, headers, body });
   }
 
   /** Of a failure that broke off: half an answer is no word of the vendor about the account. */

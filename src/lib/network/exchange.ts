@@ -107,7 +107,7 @@ export abstract class Exchange implements Dispatcher.DispatchController {
   onHead(status: number, headers: IncomingHttpHeaders): void {
     if (this.isDeaf) return;
     this.rawHeaders = headers;
-    this.request.hasAnswer = true;
+    this.request.noteAnswer();
     this.request.handler.onResponseStart?.(this, status, headers, '');
   }
 
@@ -123,14 +123,11 @@ const staleWithinMs = 2_000;
 
 /** A request that waits for a connection, or is on one. If that turns out to be dead, it is given back to be sent on another. */
 export class PendingRequest {
-  readonly options: NetworkDispatchOptions;
   readonly handler: Dispatcher.DispatchHandler;
   /** Only a connection younger than this one will do. */
   afterSerial = 0;
   /** Stops listening for the caller's signal. */
   stopWaiting: (() => void) | undefined;
-  /** Some of the answer has come. */
-  hasAnswer = false;
   /** A monotonic time in milliseconds. */
   readonly #now: () => number;
   #resends = 0;
@@ -140,11 +137,23 @@ export class PendingRequest {
   #isReuse = false;
   #heardBefore = 0;
   #sentAt = 0;
+  #options: NetworkDispatchOptions | undefined;
 
   constructor(options: NetworkDispatchOptions, handler: Dispatcher.DispatchHandler, now: () => number) {
-    this.options = options;
+    this.#options = options;
     this.handler = handler;
     this.#now = now;
+  }
+
+  /** Until some of the answer has come. */
+  get options(): NetworkDispatchOptions {
+    if (!this.#options) throw new Error('A request that has an answer is not sent again.');
+    return this.#options;
+  }
+
+  /** Some of the answer has come. It may go on for an hour, and a body of megabytes need not be held for so long. */
+  noteAnswer(): void {
+    this.#options = undefined;
   }
 
   suits(connection: Connection): boolean {
@@ -169,7 +178,7 @@ export class PendingRequest {
 
   /** Its exchange has failed. */
   lose(exchange: Exchange, error: Error): void {
-    if (!this.#resend || this.hasAnswer || exchange.aborted || !this.#mayResend(error)) {
+    if (!this.#resend || !this.#options || exchange.aborted || !this.#mayResend(error)) {
       this.handler.onResponseError?.(exchange, error);
       return;
     }
