@@ -82,6 +82,7 @@ test.skipIf(withoutBrowser)('what was typed into a dialog outlives a session tha
   await signIn(page);
   await expect.poll(() => signingIn.count()).toBe(0);
   expect(await name.inputValue()).toBe('typed with care');
+  await page.getByText('You were signed out: send it again.').waitFor();
   await make.click();
   await page.getByRole('heading', { name: 'The secret of typed with care' }).waitFor();
   ignoreFaults(page, /401/);

@@ -111,6 +111,8 @@ test.skipIf(withoutBrowser)('a client key is asked for where there is one, and k
   await page.reload();
   expect(await page.getByLabel('Client key').inputValue()).toBe('');
   await expectFaults(page, /401/);
+  await page.goto(`${services.gatewayUrl}/admin#/models`);
+  await page.locator('tbody').getByText('built in').first().waitFor();
 });
 
 test.skipIf(withoutBrowser)('an answer of any length is cut to its end, and is stopped', async () => {

@@ -54,31 +54,29 @@ export function shownCents(cents: number): string {
   }).format(cents / 100);
 }
 
-const symbols = { millisecond: 'ms', second: 's', minute: 'min', hour: 'h', day: 'd' } as const;
-type Unit = keyof typeof symbols;
+/** Of `Intl` the short ones of English are words: 3 mins 20 secs. */
+const units = {
+  en: ['\u00a0ms', '\u00a0s', '\u00a0min', '\u00a0h', '\u00a0d'],
+  zh: ['毫秒', '秒', '分钟', '小时', '天'],
+};
 
 /** 950 ms, 1.2 s, 3 min 20 s, 2 h 5 min, 4 d 3 h. */
 export function shownDuration(ms: number): string {
-  // The short units of English are words: 3 mins 20 secs.
-  const unit = (value: number, name: Unit, digits = 0) =>
-    language.value === 'en'
-      ? `${shownNumber(value, digits)}\u00a0${symbols[name]}`
-      : numbers({ style: 'unit', unit: name, unitDisplay: 'short', maximumFractionDigits: digits }).format(
-          value,
-        );
-  if (ms < 1_000) return unit(Math.round(ms), 'millisecond');
+  const unit = (value: number, place: number, digits = 0) =>
+    shownNumber(value, digits) + units[language.value][place];
+  if (ms < 1_000) return unit(Math.round(ms), 0);
   const seconds = ms / 1_000;
-  if (seconds < 60) return unit(seconds, 'second', seconds < 10 ? 1 : 0);
-  const parts = (value: number, size: number, large: Unit, small: Unit) => {
+  if (seconds < 60) return unit(seconds, 1, seconds < 10 ? 1 : 0);
+  /** With what is left of it in the next smaller unit. */
+  const parts = (value: number, size: number, place: number) => {
     const rest = Math.floor(value % size);
-    return rest === 0
-      ? unit(Math.floor(value / size), large)
-      : `${unit(Math.floor(value / size), large)} ${unit(rest, small)}`;
+    const whole = unit(Math.floor(value / size), place);
+    return rest === 0 ? whole : `${whole} ${unit(rest, place - 1)}`;
   };
-  if (seconds < 3_600) return parts(seconds, 60, 'minute', 'second');
-  if (seconds < 86_400) return parts(seconds / 60, 60, 'hour', 'minute');
-  if (seconds < 30 * 86_400) return parts(seconds / 3_600, 24, 'day', 'hour');
-  return unit(seconds / 86_400, 'day');
+  if (seconds < 3_600) return parts(seconds, 60, 2);
+  if (seconds < 86_400) return parts(seconds / 60, 60, 3);
+  if (seconds < 30 * 86_400) return parts(seconds / 3_600, 24, 4);
+  return unit(seconds / 86_400, 4);
 }
 
 /** To the second, in the viewer's zone, which is named. */

@@ -2,8 +2,9 @@ import { useSignal } from '@preact/signals';
 import type { ComponentChildren } from 'preact';
 import { useContext } from 'preact/hooks';
 import { type ApiError, asError } from '../api.ts';
+import { frameText } from '../texts/frame.ts';
 import { Submitting } from './button.tsx';
-import { Fault } from './page.tsx';
+import { Fault, Notice } from './page.tsx';
 
 /**
  * A form is submitted once at a time: a second Enter while a call runs is none, and its buttons of type `submit` are busy. What
@@ -46,5 +47,7 @@ export function Form(given: {
 /** Why the form was not accepted. */
 export function FormFault() {
   const error = useContext(Submitting)?.error.value;
+  // Seen after the next sign-in; what the service said is for programs.
+  if (error?.status === 401) return <Notice tone="rest">{frameText().notSent}</Notice>;
   return error ? <Fault error={error} /> : null;
 }

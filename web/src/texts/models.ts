@@ -27,6 +27,7 @@ export const modelsText = texts({
     fromOwn: 'From the configuration file',
     fromProvider: 'From the list of the provider',
     fromCatalogue: 'From the catalogue',
+    builtIn: 'built in',
     open: (count: string) => `${count} can serve`,
     openTitle: (open: string, without: string, spent: string) =>
       `${open} accounts can serve it; ${without} do not have it, ${spent} have used up their limit for it`,
@@ -83,6 +84,7 @@ export const modelsText = texts({
     fromOwn: '来自配置文件',
     fromProvider: '来自提供商的列表',
     fromCatalogue: '来自模型目录',
+    builtIn: '内置',
     open: (count: string) => `${count} 个可用`,
     openTitle: (open: string, without: string, spent: string) =>
       `${open} 个账号可用；${without} 个没有此模型，${spent} 个已用尽此模型的限额`,

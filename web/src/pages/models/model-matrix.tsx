@@ -135,9 +135,13 @@ function Places(given: { readonly places: readonly ShownModel[]; readonly isName
           key={provider}
           title={text.openTitle(shownNumber(open), shownNumber(without), shownNumber(spent))}
         >
-          <Badge tone={open > 0 ? 'ok' : 'rest'}>
-            {given.isNamed ? `${provider} ${shownNumber(open)}` : text.open(shownNumber(open))}
-          </Badge>
+          {provider === 'sandbox' && open === 0 ? (
+            <Badge tone="accent">{text.builtIn}</Badge>
+          ) : (
+            <Badge tone={open > 0 ? 'ok' : 'rest'}>
+              {given.isNamed ? `${provider} ${shownNumber(open)}` : text.open(shownNumber(open))}
+            </Badge>
+          )}
         </span>
       ))}
     </span>
