@@ -121,6 +121,11 @@ const versionedTool = z.looseObject({ type: z.string().regex(/_\d{8}$/), ...cach
 const parallel = { disable_parallel_tool_use: z.boolean().optional() };
 const display = { display: z.enum(['summarized', 'omitted']).nullish() };
 
+const outputFormat = z.strictObject({
+  type: z.literal('json_schema'),
+  schema: z.record(z.string(), z.json()),
+});
+
 const shared = {
   model: z.string(),
   messages: z.array(message),
@@ -128,11 +133,10 @@ const shared = {
   output_config: z
     .strictObject({
       effort: z.enum(['low', 'medium', 'high', 'xhigh', 'max']).nullish(),
-      format: z
-        .strictObject({ type: z.literal('json_schema'), schema: z.record(z.string(), z.json()) })
-        .nullish(),
+      format: outputFormat.nullish(),
     })
     .optional(),
+  output_format: outputFormat.nullish(),
   speed: z.enum(['standard', 'fast']).nullish(),
   system: z.union([z.string(), z.array(textBlock)]).optional(),
   thinking: z

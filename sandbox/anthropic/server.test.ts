@@ -18,6 +18,10 @@ const tools = ['get_weather', 'get_time'].map((name) => ({
   name,
   input_schema: { type: 'object' as const, properties: { city: { type: 'string' } } },
 }));
+const format = {
+  type: 'json_schema',
+  schema: { type: 'object', properties: { name: { type: 'string' } }, required: ['name'] },
+};
 const thinking = { type: 'enabled' as const, budget_tokens: 1_024 };
 
 describe('the official SDK', () => {
@@ -206,11 +210,20 @@ describe('a request is refused', () => {
     ],
     ['has a sampling that this version took away', 'temperature: Extra inputs', { temperature: 1 }],
     ['uses what a beta adds', 'context_management: Extra inputs', { context_management: {} }],
+    ['names the format as a beta did', 'output_format: Extra inputs', { output_format: format }],
   ])('that %s', async (_name, message, more) => {
     const { client } = await started();
     const refused = client.messages.create({ ...asked, ...more } as Params);
     await expect(refused).rejects.toThrow(message);
     await expect(refused).rejects.toMatchObject({ status: 400, type: 'invalid_request_error' });
+  });
+
+  it('but that asks for a format as a beta did is answered', async () => {
+    const { client } = await started();
+    const headers = { 'anthropic-beta': 'structured-outputs-2025-11-13' };
+    const asking = { ...asked, model: 'claude-json', output_format: format } as unknown as Params;
+    const { content } = await client.messages.create(asking, { headers });
+    expect(content).toMatchObject([{ type: 'text', text: '{"name":"name"}' }]);
   });
 
   it.each([

@@ -108,7 +108,9 @@ function read<Request extends CountRequest>(
   if (!parsed.success) return refused(problemIn(parsed.error));
   const betas = String(seen.headers['anthropic-beta'] ?? '').split(/, */);
   const has = (name: string) => betas.some((beta) => beta.startsWith(name));
-  const { thread, context_management: management, model } = parsed.data;
+  const { thread, context_management: management, output_format: format, model } = parsed.data;
+  // Its former name, which LiteLLM and CrewAI still use.
+  if (format && !has('structured-outputs')) return refused('output_format: Extra inputs are not permitted');
   if (thread && !has('message-threads')) return refused('thread: Extra inputs are not permitted');
   if (thread) {
     const details = { error_code: 'thread_unsupported_request', unsupported: ['thread'] };
@@ -289,7 +291,7 @@ function factsOf(request: MessagesRequest): Facts {
         },
       ];
     }),
-    schema: output?.format?.schema,
+    schema: (output?.format ?? request.output_format)?.schema,
     isThinking: thinking?.type === 'enabled' || thinking?.type === 'adaptive',
     stop: request.stop_sequences,
     maxTokens: request.max_tokens,

@@ -16,10 +16,11 @@ export const textSignature = signatureOf('gemini', 'text');
 export function refusalOf(request: GenerateRequest, isSigned: boolean): string | undefined {
   const { contents = [] } = request;
   if (contents.length === 0) return '* GenerateContentRequest.contents: contents is not specified\n';
+  const turns = joined(contents);
   return (
     partsProblem(contents) ??
-    orderProblem(contents) ??
-    (isSigned ? signatureProblem(contents) : undefined) ??
+    orderProblem(turns) ??
+    (isSigned ? signatureProblem(turns) : undefined) ??
     configProblem(request, isSigned)
   );
 }
@@ -56,6 +57,17 @@ function partsProblem(contents: readonly Content[]): string | undefined {
 
 const countOf = ({ parts = [] }: Content, name: 'functionCall' | 'functionResponse') =>
   parts.filter((part) => part[name] !== undefined).length;
+
+/** Google's and LangChain's clients send one turn as several contents: every chunk of an answer, or every response. */
+function joined(contents: readonly Content[]): readonly Content[] {
+  const turns: { role: string; parts: Part[] }[] = [];
+  for (const { role = 'user', parts = [] } of contents) {
+    const last = turns.at(-1);
+    if (last?.role === role) last.parts.push(...parts);
+    else turns.push({ role, parts: [...parts] });
+  }
+  return turns;
+}
 
 function orderProblem(contents: readonly Content[]): string | undefined {
   for (const [index, content] of contents.entries()) {

@@ -107,6 +107,21 @@ const call = {
 const response = { functionResponse: { name: 'get_weather', response: { output: 'sunny' } } };
 const loop = [question, { role: 'model', parts: [call] }, { role: 'user', parts: [response] }];
 
+it('takes one turn in several contents, as clients send the chunks of an answer and each response', async () => {
+  const { generate } = await started();
+  const [first, second] = [{ functionCall: { name: 'get_weather', args: { at: 1 } } }, call];
+  const contents = [
+    question,
+    { role: 'model', parts: [{ text: 'Well', thought: true }] },
+    { role: 'model', parts: [second] },
+    { role: 'model', parts: [first] },
+    { role: 'user', parts: [response] },
+    { role: 'user', parts: [response] },
+  ];
+  const answer = await generate('gemini-thinking', { contents, tools });
+  expect(answer.candidates).toHaveLength(1);
+});
+
 describe('a request is refused', () => {
   it.each<[string, string, object]>([
     ['has a field that is not known', 'Unknown name "brandnew": Cannot find field', { brandnew: 1 }],
