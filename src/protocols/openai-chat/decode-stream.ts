@@ -40,6 +40,7 @@ interface OpenCall {
   index: number | undefined;
   /** What came of it before its name. */
   early: string;
+  extra?: JsonObject;
   arguments: string;
   isEnded: boolean;
 }
@@ -139,6 +140,8 @@ export class ChatDecoder extends AnswerDecoder {
     const name = textIn(givenName);
     const call = this.#callOf(fragment['index'], textIn(fragment['id']), name);
     const piece = isJsonObject(given) ? JSON.stringify(given) : textIn(given);
+    const { extra_content: extra } = fragment;
+    if (isJsonObject(extra)) call.extra = extra;
     if (call.index === undefined) {
       call.early += piece;
       if (name !== '') this.#begin(call, name);
@@ -189,8 +192,13 @@ export class ChatDecoder extends AnswerDecoder {
   }
 
   #begin(call: OpenCall, sent: string): void {
+    const id = this.callId(call.id);
+    if (call.extra) {
+      this.#details ??= new ReasoningDetails();
+      this.#details.addOfCall(id, call.extra);
+    }
     this.#prove();
-    const index = this.beginCall(this.callId(call.id), sent);
+    const index = this.beginCall(id, sent);
     call.index = index;
     call.arguments = call.early;
     if (call.early !== '') this.answer.add({ type: 'tool-call-delta', index, arguments: call.early });

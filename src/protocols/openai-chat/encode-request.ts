@@ -19,7 +19,12 @@ import {
   withJsonRule,
 } from '../shared/openai-request.ts';
 import type { ChatVariant } from './outbound.ts';
-import { reasoningContentOf, reasoningDetailsOf, unknownReasoning } from './reasoning-details.ts';
+import {
+  extraContentOf,
+  reasoningContentOf,
+  reasoningDetailsOf,
+  unknownReasoning,
+} from './reasoning-details.ts';
 
 /** The JSON body of one streamed turn. A field that the server lacks is not sent: it may refuse the request for the field alone. */
 export function encodeRequest(
@@ -163,6 +168,8 @@ class MessageEncoder {
     });
     const content = this.#content(texts, '');
     const refusal = parts.flatMap((part) => (part.type === 'refusal' ? [part.text] : [])).join('');
+    const proofs = parts.flatMap((part) => (part.type === 'reasoning' && part.proof ? [part.proof] : []));
+    const extras = new Map(proofs.flatMap(extraContentOf));
     const calls = parts.flatMap((part) =>
       part.type === 'tool-call'
         ? [
@@ -170,13 +177,12 @@ class MessageEncoder {
               id: part.id,
               type: 'function',
               function: { name: part.name, arguments: part.arguments || '{}' },
+              extra_content: extras.get(part.id),
             },
           ]
         : [],
     );
-    const details = parts
-      .flatMap((part) => (part.type === 'reasoning' ? [reasoningDetailsOf(part.proof)] : []))
-      .flatMap((given) => (Array.isArray(given) ? given : []));
+    const details = proofs.flatMap(reasoningDetailsOf);
     const reasoning = this.#reasoningIn(parts) ?? (this.#fillsReasoning ? unknownReasoning : undefined);
     const isRefused = refusal !== '' && this.#native.has('refusals');
     return {

@@ -1,5 +1,6 @@
 import type { ReasoningProof } from '../../core/turn.ts';
 import { type JsonObject, parseJson, parseJsonObject } from '../../lib/parse-json.ts';
+import { objectsIn } from '../shared/read-answer.ts';
 import { readReasoning } from '../shared/reasoning.ts';
 
 const protocol = 'openai-chat';
@@ -31,15 +32,35 @@ export class ReasoningDetails {
     }
   }
 
+  /** What a call came with beside itself: Google's signature of the thought before it. Source: its guide "Thought signatures". */
+  addOfCall(id: string, extra: JsonObject): void {
+    this.#details.push({ type: ofCall, id, extra_content: extra });
+  }
+
   /** Undefined where there are none. */
   get proof(): ReasoningProof | undefined {
     return this.#details.length === 0 ? undefined : { protocol, data: JSON.stringify(this.#details) };
   }
 }
 
+/** Of a detail that goes back with its call. */
+const ofCall = 'tool_call.extra_content';
+
+function detailsIn(proof: ReasoningProof | undefined): JsonObject[] {
+  const given = proof?.protocol === protocol ? parseJson(proof.data) : undefined;
+  return objectsIn(given);
+}
+
 /** The field of an assistant message, where its reasoning came from an upstream of this protocol. */
-export function reasoningDetailsOf(proof: ReasoningProof | undefined): unknown {
-  return proof?.protocol === protocol ? parseJson(proof.data) : undefined;
+export function reasoningDetailsOf(proof: ReasoningProof | undefined): JsonObject[] {
+  return detailsIn(proof).filter(({ type }) => type !== ofCall);
+}
+
+/** The `extra_content` of calls, by their ids. */
+export function extraContentOf(proof: ReasoningProof | undefined): [id: unknown, extra: unknown][] {
+  return detailsIn(proof).flatMap(({ type, id, extra_content: extra }): [unknown, unknown][] =>
+    type === ofCall ? [[id, extra]] : [],
+  );
 }
 
 /**
