@@ -116,6 +116,17 @@ it('stays alive for as long as it runs, and is failed once its instance is gone'
   expect(await later.cancel('me', id)).toMatchObject({ response: failed });
 });
 
+it('is failed at once after its gateway was killed, where no other one can have it', async () => {
+  const store = new BufferedStore({ clock, maxBytes: 1_000_000 });
+  const alone = () => new StoredResponses(store, 3_600_000, () => {}, { clock, arePossible: () => false });
+  responses = alone();
+  one = new BackgroundResponses({ ...options, responses, running, clock });
+  const id = await start();
+  expect(await one.look('me', id)).toMatchObject({ response: { status: 'in_progress' } });
+  const restarted = new BackgroundResponses({ ...options, responses: alone(), running, clock });
+  expect(await restarted.look('me', id)).toMatchObject({ response: { status: 'failed' } });
+});
+
 it('belongs to the key that made it', async () => {
   const id = await start();
   await expect(one.look('you', id)).rejects.toMatchObject({ code: 'not_found' });

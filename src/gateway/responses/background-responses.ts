@@ -200,7 +200,7 @@ export class BackgroundResponses {
     const run = this.#runOf(clientId, id);
     if (run && !run.isForgotten) return run.current();
     const stored = await responses.get(clientId, id);
-    if (!isUnderWay(stored.response) || (await responses.isFlagged(clientId, id, 'alive'))) return stored;
+    if (!isUnderWay(stored.response) || (await responses.isMadeElsewhere(clientId, id))) return stored;
     // It may have ended between the two looks.
     const again = await responses.get(clientId, id);
     if (!isUnderWay(again.response)) return again;

@@ -141,6 +141,11 @@ export class StoredResponses {
     return (await this.#store.get(`${keyOf(clientId, id)}:${flag}`)) !== undefined;
   }
 
+  /** Of one that is not made here. What a process of before has left of itself in a storage of this gateway alone says nothing. */
+  async isMadeElsewhere(clientId: string, id: string): Promise<boolean> {
+    return this.#others?.arePossible() !== false && (await this.isFlagged(clientId, id, 'alive'));
+  }
+
   async #read(clientId: string, id: string): Promise<Read | undefined> {
     const bytes = await answered(this.#store.get(keyOf(clientId, id)));
     if (bytes === undefined) return undefined;
