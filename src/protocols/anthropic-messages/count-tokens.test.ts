@@ -31,3 +31,10 @@ it('a server that does not count says so to its client, and is asked once', () =
   expect(classify(404, 'not_found_error', 'model: claude-9')).toMatchObject({ failover: 'yes' });
   expect(classify(401, 'authentication_error', 'invalid x-api-key').outcome).toBe('unauthorized');
 });
+
+it('sends no half of a character: it is refused with the whole history', () => {
+  const body = '{"model":"m","messages":[{"role":"user","content":"a\\ud83d"}]}';
+  const relayed = { dialect: 'count_tokens', body, isStream: false, includeUsage: true, choices: 1 } as const;
+  const sent = outbound.relay?.open(relayed, 'claude').request.body ?? '';
+  expect(JSON.parse(Buffer.from(sent).toString())).toMatchObject({ messages: [{ content: 'a\ufffd' }] });
+});

@@ -64,3 +64,19 @@ it('passes all that waits on before an answer that was cut ends, and nothing mor
   const error = { type: 'error', error: new Error('broken') } as never;
   expect(passed([...open, error])).toEqual(['start 0', '0 {', 'error']);
 });
+
+it('moves no list of what waits for each thing that goes on', ({ onTestFinished }) => {
+  const { shift } = Array.prototype;
+  onTestFinished(() => {
+    Array.prototype.shift = shift;
+  });
+  Array.prototype.shift = () => {
+    throw new Error('moved');
+  };
+  const waiting = Array.from({ length: 100 }, (_one, at) => text(`${at}`));
+  const again = [start(1), piece(1, '{}'), text('c'), end(1)];
+  const events = [start(0), ...waiting, end(0), text('b'), ...again, finish];
+  expect(passed(events)).toEqual([
+    ...['start 0', 'end 0', ...waiting.keys().map(String), 'b', 'start 1', '1 {}', 'end 1', 'c', 'finish'],
+  ]);
+});

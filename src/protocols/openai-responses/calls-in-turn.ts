@@ -16,7 +16,9 @@ interface WaitingCall {
 export class CallsInTurn {
   readonly #pass: (event: TurnEvent) => void;
   #open: number | undefined;
-  readonly #waiting: (TurnEvent | WaitingCall)[] = [];
+  #waiting: (TurnEvent | WaitingCall)[] = [];
+  /** The first of them that has not gone on. Moving the others up for each costs minutes where there are very many. */
+  #next = 0;
   readonly #waitingCalls = new Map<number, WaitingCall>();
 
   constructor(pass: (event: TurnEvent) => void) {
@@ -26,12 +28,12 @@ export class CallsInTurn {
   push(event: TurnEvent): void {
     if (this.#open !== undefined && this.#isKept(event, this.#open)) return;
     // Calls that an answer was cut in never end.
-    if (event.type === 'finish') while (this.#waiting.length > 0) this.#goOn();
+    if (event.type === 'finish') while (this.#goOn());
     if (event.type === 'tool-call-start') this.#open = event.index;
     this.#pass(event);
     if (event.type !== 'tool-call-end' || event.index !== this.#open) return;
     this.#open = undefined;
-    while (this.#open === undefined && this.#waiting.length > 0) this.#goOn();
+    while (this.#open === undefined && this.#goOn());
   }
 
   #isKept(event: TurnEvent, open: number): boolean {
@@ -62,13 +64,18 @@ export class CallsInTurn {
     }
   }
 
-  /** The first that waits. */
-  #goOn(): void {
-    const next = this.#waiting.shift();
-    if (next === undefined) return;
+  /** With the first that waits. False: nothing does. */
+  #goOn(): boolean {
+    const next = this.#waiting[this.#next];
+    this.#next += 1;
+    if (next === undefined) {
+      this.#waiting = [];
+      this.#next = 0;
+      return false;
+    }
     if ('type' in next) {
       this.#pass(next);
-      return;
+      return true;
     }
     const { index } = next.start;
     this.#waitingCalls.delete(index);
@@ -76,5 +83,6 @@ export class CallsInTurn {
     if (next.arguments !== '') this.#pass({ type: 'tool-call-delta', index, arguments: next.arguments });
     if (next.isEnded) this.#pass({ type: 'tool-call-end', index });
     else this.#open = index;
+    return true;
   }
 }
