@@ -13,7 +13,7 @@ const many = <Item>(count: number, make: (index: number) => Item) =>
 
 const decoders = {
   chat: () => new ChatDecoder('m'),
-  responses: () => new ResponsesDecoder(),
+  responses: () => new ResponsesDecoder('m'),
   messages: () => new MessagesDecoder('model', new Map()),
   gemini: () => new GeminiDecoder('model', new Map()),
 };

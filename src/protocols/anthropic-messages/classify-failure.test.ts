@@ -71,6 +71,8 @@ it.each([
   'messages.1.content.0.thinking.signature: Field required',
   'messages.1.content.0.thinking: each thinking block must contain thinking',
   'messages.1.content.0.type: Expected `thinking` or `redacted_thinking`, but found `tool_use`. When `thinking` is enabled, a final `assistant` message must start with a thinking block',
+  'messages.1: The final block in an assistant message cannot be `thinking`.',
+  'messages.1.content.0: If an assistant message contains any thinking blocks, the first block must be `thinking` or `redacted_thinking`. Found `text`.',
 ])('knows a refusal of the thinking that was given back: %s', (message) => {
   expect(classify(400, error('invalid_request_error', message)).isProofRejected).toBe(true);
 });

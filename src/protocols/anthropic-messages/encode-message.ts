@@ -166,10 +166,9 @@ class SaidBlocks {
     this.#calls += 1;
   }
 
+  /** Anthropic refuses an answer that ends with thinking. */
   ended(): readonly Block[] {
-    this.#calls = Number.POSITIVE_INFINITY;
-    this.#addThinking();
-    return this.#blocks;
+    return this.#blocks.slice(0, this.#blocks.findLastIndex(({ type }) => !/thinking$/.test(type)) + 1);
   }
 
   #nextUpTo(characters: number): PlacedThinking | undefined {

@@ -274,6 +274,24 @@ describe('thinking that is given back', () => {
     ]);
   });
 
+  it('is left out behind all that the answer says', () => {
+    const model = 'claude-opus-4-6';
+    const blocks = [0, 1, 2].map((at) => ({ ...signed, signature: `s${at}` }));
+    const proof = thinkingProof(model, blocks, [
+      [0, 0],
+      [6, 0],
+      [8, 0],
+    ]);
+    for (const said of ['I see.', 'I see.\n\n', 'I see.\n']) {
+      const parts = [{ type: 'reasoning' as const, text: 'Hm.', proof }, text(said)];
+      const messages = [user('Go.'), { role: 'assistant' as const, parts }, user('On.')];
+      expect(sent(model, { ...ask, messages }).messages[1].content).toMatchObject([
+        { signature: 's0' },
+        { text: 'I see.' },
+      ]);
+    }
+  });
+
   it('of another model, of another protocol or without a signature is left out, and a budget with it', () => {
     const other = { type: 'reasoning' as const, text: 'Hm.', proof: { protocol: 'gemini', data: '{}' } };
     for (const part of [

@@ -22,7 +22,7 @@ const call = (id: string, args: string) => ({
 });
 
 function decode(text: string, pieceBytes = 7): TurnEvent[] {
-  const decoder = new ResponsesDecoder();
+  const decoder = new ResponsesDecoder('m');
   const bytes = Buffer.from(text);
   const events: TurnEvent[] = [];
   for (let at = 0; at < bytes.length; at += pieceBytes)
@@ -208,7 +208,7 @@ it('keeps reasoning that is not encrypted for the upstream that wants it back', 
   const item = { type: 'reasoning', id: 'rs_1', summary: [], content };
   const events = decode(created + done(0, item) + done(1, call('a', '{}')) + completed());
   const proofs = events.flatMap((event) => (event.type === 'reasoning-proof' ? [event.proof.data] : []));
-  expect(proofs.map((data) => JSON.parse(data))).toEqual([[{ item, callId: 'a' }]]);
+  expect(proofs.map((data) => JSON.parse(data))).toEqual([[{ item, model: 'm', callId: 'a' }]]);
   const empty = decode(created + done(0, { ...item, content: [] }) + done(1, call('a', '{}')) + completed());
   expect(empty.some(({ type }) => type === 'reasoning-proof')).toBe(false);
 });
@@ -227,4 +227,13 @@ it.each([
       1,
     ]);
   }
+});
+
+it('takes the arguments of a whole call as an object, and makes none up where an answer was cut in one', () => {
+  const argumentsOf = (text: string) =>
+    decode(created + text).flatMap((event) => (event.type === 'tool-call-delta' ? [event.arguments] : []));
+  const item = { ...call('a', ''), arguments: { x: 1 } };
+  expect(argumentsOf(done(0, item) + completed())).toEqual(['{"x":1}']);
+  const cut = { id: 'r', output: [{ ...call('a', ''), status: 'in_progress' }] };
+  expect(argumentsOf(sse('response.incomplete', { response: cut }))).toEqual([]);
 });

@@ -22,12 +22,14 @@ interface OpenItem {
 export class ResponsesDecoder extends AnswerDecoder {
   readonly #open = new Map<number, OpenItem>();
   readonly #done = new Set<number>();
-  readonly #reasoning = new ReasoningItems();
+  readonly #reasoning: ReasoningItems;
   #textLength = 0;
   #hasThought = false;
 
-  constructor(toolNames?: ReadonlyMap<string, string>) {
+  /** `model`: as the upstream knows it. */
+  constructor(model: string, toolNames?: ReadonlyMap<string, string>) {
     super('call_', toolNames);
+    this.#reasoning = new ReasoningItems(model);
   }
 
   protected override read(data: string): void {
@@ -168,7 +170,7 @@ export class ResponsesDecoder extends AnswerDecoder {
 
   /** Arguments of which a piece was lost are not run. */
   #endCall(open: OpenItem, index: number, { arguments: given, status }: JsonObject): void {
-    const whole = textIn(given);
+    const whole = isJsonObject(given) ? JSON.stringify(given) : textIn(given);
     const came = open.came.get(0) ?? '';
     if (whole.startsWith(came)) this.#callPiece(open, whole.slice(came.length));
     else if (!parseJsonObject(came)) this.answer.fail(noEnd());
@@ -178,7 +180,8 @@ export class ResponsesDecoder extends AnswerDecoder {
   #finish(response: JsonObject, isCompleted: boolean): void {
     const { answer } = this;
     this.start(response['id']);
-    for (const [index, item] of objectsIn(response['output']).entries()) this.#end(index, item);
+    for (const [index, item] of objectsIn(response['output']).entries())
+      this.#end(index, isCompleted ? item : { ...item, status: 'incomplete' });
     for (const open of this.#open.values()) {
       if (open.call === undefined || answer.isOver) continue;
       const came = open.came.get(0) ?? '';

@@ -197,6 +197,16 @@ it('gives reasoning back in front of what it led to, once, and only what this pr
   expect(inputOf([{ role: 'assistant', parts: [proven(['one'])] }])).toEqual([]);
 });
 
+it('gives reasoning in plain words back to no other model', () => {
+  const item = { type: 'reasoning', summary: [], content: [{ type: 'reasoning_text', text: 'Hm.' }] };
+  const given = (model: string) => {
+    const proof = { protocol: 'openai-responses', data: JSON.stringify([{ item, model }]) };
+    return inputOf([{ role: 'assistant', parts: [{ type: 'reasoning', text: 'Hm.', proof }, text('So.')] }]);
+  };
+  expect(given(plainTurn.model)).toMatchObject([item, { type: 'message' }]);
+  expect(given('other')).toMatchObject([{ type: 'message' }]);
+});
+
 it('speaks of JSON where the request asks for it without a word, as the upstream demands', () => {
   const asked = (said: string) =>
     bodyOf({ messages: [{ role: 'user', parts: [text(said)] }], responseFormat: { type: 'json' } });

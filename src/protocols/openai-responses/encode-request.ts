@@ -27,7 +27,7 @@ export function encodeRequest({ request, cacheKey }: OutboundTurn, native: Capab
   const effort = isReasoner ? openaiEffort(request.model, reasoning) : undefined;
   const summary = isReasoner && reasoning.isAsked ? 'auto' : undefined;
   const most = ifNative('maxTokens', limits.maxOutputTokens);
-  const items = new ItemEncoder(native);
+  const items = new ItemEncoder(request.model, native);
   // It has a place in `text`.
   const others = wishes.filter(({ ability }) => ability !== 'openai.verbosity');
   return JSON.stringify({
@@ -81,10 +81,12 @@ interface Marked {
 type InputPart = Extract<Message, { role: 'user' }>['parts'][number];
 
 class ItemEncoder {
+  readonly #model: string;
   readonly #native: Capabilities;
   readonly #calls = new Set<string>();
 
-  constructor(native: Capabilities) {
+  constructor(model: string, native: Capabilities) {
+    this.#model = model;
     this.#native = native;
   }
 
@@ -104,7 +106,7 @@ class ItemEncoder {
 
   /** Text, reasoning and calls are items of their own, in the order in which the model made them. */
   #answer(parts: readonly AssistantPart[]): object[] {
-    const before = reasoningBefore(parts);
+    const before = reasoningBefore(this.#model, parts);
     return parts.flatMap((part): object[] => {
       const items: JsonObject[] = before.get(part) ?? [];
       switch (part.type) {

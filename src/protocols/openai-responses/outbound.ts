@@ -54,7 +54,8 @@ export function createResponsesOutbound(
       const body = Buffer.from(
         withWholeCharacters(encodeRequest({ ...turn, request }, capabilitiesOf(request.model))),
       );
-      return { request: { method: 'POST', path, headers, body }, decoder: new ResponsesDecoder(toolNames) };
+      const decoder = new ResponsesDecoder(request.model, toolNames);
+      return { request: { method: 'POST', path, headers, body }, decoder };
     },
     relay: {
       dialect: 'responses',

@@ -8,6 +8,8 @@ const protocol = 'openai-responses';
 /** An item of an answer that holds its reasoning, encrypted or in plain words, and the call it led to; without one it led to text. */
 interface ProvenItem {
   readonly item: JsonObject;
+  /** Of an item in plain words, which no other model takes: OpenAI's refuse the whole request. */
+  readonly model?: string;
   readonly callId?: string;
 }
 
@@ -18,6 +20,12 @@ interface ProvenItem {
 export class ReasoningItems {
   readonly #items: ProvenItem[] = [];
   #isWaiting = 0;
+  readonly #model: string;
+
+  /** `model`: as the upstream knows it. */
+  constructor(model: string) {
+    this.#model = model;
+  }
 
   add(item: JsonObject): void {
     const { id, summary, content, encrypted_content: encrypted } = item;
@@ -31,6 +39,7 @@ export class ReasoningItems {
         ...(objectsIn(content).length > 0 && { content }),
         ...(isEncrypted && { encrypted_content: encrypted }),
       },
+      ...(!isEncrypted && { model: this.#model }),
     });
     this.#isWaiting += 1;
   }
@@ -51,7 +60,7 @@ export class ReasoningItems {
 export function proofOf(item: JsonObject): ReasoningProof | undefined {
   const { encrypted_content: encrypted } = item;
   if (typeof encrypted !== 'string' || !encrypted.startsWith('gAAAA')) return undefined;
-  const items = new ReasoningItems();
+  const items = new ReasoningItems('');
   items.add(item);
   return items.ledTo();
 }
@@ -61,11 +70,15 @@ export function proofOf(item: JsonObject): ReasoningProof | undefined {
  * grow, so of two with the same item the later one counts. Reasoning of an answer without anything else is left out: the upstream
  * refuses it.
  */
-export function reasoningBefore(parts: readonly AssistantPart[]): ReadonlyMap<AssistantPart, JsonObject[]> {
+export function reasoningBefore(
+  asked: string,
+  parts: readonly AssistantPart[],
+): ReadonlyMap<AssistantPart, JsonObject[]> {
   const items = new Map<unknown, ProvenItem & { readonly at: number }>();
   for (const [index, part] of parts.entries()) {
     if (part.type !== 'reasoning') continue;
     for (const proven of itemsOf(part.proof)) {
+      if ((proven.model ?? asked) !== asked) continue;
       const key = proven.item['encrypted_content'] ?? JSON.stringify(proven.item);
       items.set(key, { ...proven, at: items.get(key)?.at ?? index });
     }
@@ -93,8 +106,10 @@ function itemsOf(proof: ReasoningProof | undefined): ProvenItem[] {
   if (!Array.isArray(value)) return [];
   return value.flatMap((one): ProvenItem[] => {
     if (!isJsonObject(one) || !isJsonObject(one['item'])) return [];
-    const { item, callId } = one;
-    return [{ item, ...(typeof callId === 'string' && { callId }) }];
+    const { item, callId, model } = one;
+    return [
+      { item, ...(typeof model === 'string' && { model }), ...(typeof callId === 'string' && { callId }) },
+    ];
   });
 }
 

@@ -220,7 +220,7 @@ function mostOutput(mostOutputTokens: number | undefined): Pick<AppErrorOptions,
  * passes their words on.
  */
 const rejectedProof =
-  /invalid_encrypted_content|encrypted content.{0,200}could not be (verified|decrypted)|thought[_ ]signature|invalid .{0,2}signature|invalid .{0,2}data.{0,2} in .{0,2}redacted_thinking|thinking\S* blocks.{0,80}cannot be modified|thinking\.signature\S* field required|thinking block must contain|expected \S*thinking\S* or \S*redacted_thinking|thinking.{0,80}(another|different) (account|organi[sz]ation|workspace|model|conversation)/is;
+  /invalid_encrypted_content|encrypted content.{0,200}could not be (verified|decrypted)|thought[_ ]signature|invalid .{0,2}signature|invalid .{0,2}data.{0,2} in .{0,2}redacted_thinking|thinking\S* blocks.{0,80}cannot be modified|thinking\.signature\S* field required|thinking block must contain|expected \S*thinking\S* or \S*redacted_thinking|(first block must be|final block.{0,60}cannot be) \S*thinking|input\[\d+\]\.content\W{1,3}array too long|thinking.{0,80}(another|different) (account|organi[sz]ation|workspace|model|conversation)/is;
 
 /** What servers say that know no `reasoning_content` in the history, and those that know none without it. */
 const unknownContent =

@@ -166,3 +166,10 @@ it('says to the log how an answer begins, and not the request that it quotes', (
   expect(line).not.toContain('the end of the prompt');
   expect(error.vendorAnswer?.body).toContain('the end of the prompt');
 });
+
+it("knows OpenAI's refusal of reasoning in plain words", () => {
+  const message =
+    "Invalid 'input[2].content': array too long. Expected an array with maximum length 0, but got an array with length 1 instead.";
+  const body = { error: { message, type: 'invalid_request_error', code: 'array_above_max_length' } };
+  expect(classify(400, body).isProofRejected).toBe(true);
+});
