@@ -84,6 +84,21 @@ it('ends a call when another begins, once its arguments are whole', () => {
   }
 });
 
+it('adds nothing to a call that has ended, and ends an answer that would', () => {
+  const late = (given: string) =>
+    decode(
+      delta(call({ index: 0, id: 'a', function: { name: 'f', arguments: '{}' } })) +
+        delta(call({ index: 1, id: 'b', function: { name: 'g', arguments: '{}' } })) +
+        delta(call({ index: 0, function: { arguments: given } })) +
+        delta({}, 'tool_calls') +
+        data('[DONE]'),
+    );
+  const blank = late('\n');
+  expect(blank.filter(({ type }) => type === 'tool-call-delta')).toHaveLength(2);
+  expect(blank.at(-1)).toMatchObject({ type: 'finish', reason: 'tool-calls' });
+  expect(late('{"a":1}').at(-1)).toMatchObject({ type: 'error', error: { code: 'upstream_protocol' } });
+});
+
 it('takes whole calls of servers that give no index and no id, and arguments as an object', () => {
   const events = decode(
     delta(call({ function: { name: 'f', arguments: { a: 1 } } })) +

@@ -145,6 +145,9 @@ export class ChatDecoder extends AnswerDecoder {
     if (call.index === undefined) {
       call.early += piece;
       if (name !== '') this.#begin(call, name);
+    } else if (call.isEnded) {
+      // The client may run it already.
+      if (piece.trim() !== '') this.answer.fail(noEnd());
     } else if (piece !== '') {
       call.arguments += piece;
       this.answer.add({ type: 'tool-call-delta', index: call.index, arguments: piece });
