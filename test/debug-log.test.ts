@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
 import { eventually, servicesForTest, type TestServices, userTurn } from './support/services.ts';
+import { withUpstreams } from './support/upstreams.ts';
 
 interface Line {
   readonly level: string;
@@ -58,6 +59,13 @@ test('DEBUG shows the steps of a turn under its request id, and nothing of what 
   const second = await turnLines(services, 'two', userTurn('fast', said));
   expect(second[2]).toMatchObject({ msg: 'an account is lent', from: 'memory' });
   expect(services.log()).not.toMatch(/words-that-belong|tool-of-the-client|key-of-the-owner/);
+});
+
+test('of a body that is passed on as it came nothing is counted that was not looked at', async () => {
+  const services = await withUpstreams({ one: { protocol: 'chat' } });
+  const [began] = await turnLines(services, 'relayed', userTurn('one/chat-text', 'Hello'));
+  expect(began).toMatchObject({ msg: 'a turn begins', bytes: expect.any(Number) });
+  expect(began).not.toHaveProperty('messages');
 });
 
 test('DEBUG shows each retry with its reason, and what the pool did', async () => {

@@ -191,7 +191,7 @@ describe('when things go wrong', () => {
     const answer = await services.openai().chat.completions.create(userTurn('oz/oz', 'Hello'));
     expect(answer.choices[0]?.message.content).toBe('You said: Hello');
     expect(services.upstream.oz.runs.map(({ bearer }) => bearer)).toEqual(['wk-2']);
-    expect(services.log().split('another account is tried')).toHaveLength(2);
+    expect(services.log().split('another account is looked for')).toHaveLength(2);
   });
 
   it('a run whose id was lost is found again, and not begun twice', async () => {

@@ -310,8 +310,8 @@ function askedFields({ requestId, protocol, client, decoded, bytes }: ClientTurn
     effort: reasoning.effort,
     stream: decoded.isStream,
     choices: decoded.choices,
-    messages: messages.length,
-    tools: tools.length,
+    // A body that is passed on as it came is not taken apart.
+    ...(messages.length > 0 && { messages: messages.length, tools: tools.length }),
     bytes,
   };
 }

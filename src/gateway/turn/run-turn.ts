@@ -359,7 +359,7 @@ class TurnRun {
     this.#steps?.debug({ account_id: account.id, reason: error.code, next: step }, 'the attempt failed');
     if (step === 'end') throw this.#failover.shown();
     if (error.code === 'context_too_long') this.#candidates.mustHoldMoreThan(route);
-    if (step !== 'same-account') logger.info(details, 'another account is tried');
+    if (step !== 'same-account') logger.info(details, 'the attempt failed; another account is looked for');
     return step;
   }
 
