@@ -59,3 +59,31 @@ it.each([
   expect(sent).not.toHaveProperty('reasoning_details');
   expect(setup.requests).toHaveLength(2);
 });
+
+it('a client of Chat Completions that has dropped it goes on with the placeholder that Google documents', async () => {
+  const setup = await withScripted(
+    ({ json }, response) => {
+      const [, answer] = json['messages'] as readonly Message[];
+      if (answer?.tool_calls?.[0]?.extra_content === undefined) {
+        const message = 'Function call is missing a thought_signature in functionCall parts.';
+        sendJson(response, [{ error: { code: 400, message, status: 'INVALID_ARGUMENT' } }], 400);
+      } else
+        sendJson(response, { choices: [{ index: 0, message: { content: 'Sun.' }, finish_reason: 'stop' }] });
+    },
+    { models: ['gemini-3-flash'] },
+  );
+  const answer = await setup.chat({
+    model: 'local/gemini-3-flash',
+    messages: [
+      { role: 'user', content: 'Weather?' },
+      { role: 'assistant', content: null, tool_calls: [called('f1', 'Paris'), called('f2', 'Rome')] },
+      { role: 'tool', tool_call_id: 'f1', content: 'sun' },
+      { role: 'tool', tool_call_id: 'f2', content: 'sun' },
+    ],
+  });
+  expect(await answer.json()).toMatchObject({ choices: [{ message: { content: 'Sun.' } }] });
+  const sent = setup.requests.map(({ json }) => (json['messages'] as readonly Message[])[1]?.tool_calls);
+  const google = { thought_signature: 'skip_thought_signature_validator' };
+  const bare = [called('f1', 'Paris'), called('f2', 'Rome')];
+  expect(sent).toEqual([bare, [{ ...bare[0], extra_content: { google } }, bare[1]]]);
+});

@@ -9,8 +9,9 @@ import type {
   ToolResultPart,
 } from '../../core/turn.ts';
 import { argumentsObject, resultsByCall } from '../shared/calls.ts';
+import { missingSignature } from '../shared/reasoning.ts';
 import { generationOf } from './gemini-models.ts';
-import { missingSignature, type SignedPart, signedParts } from './thought-signatures.ts';
+import { type SignedPart, signedParts } from './thought-signatures.ts';
 
 interface Content {
   readonly role: 'user' | 'model';

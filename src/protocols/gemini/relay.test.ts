@@ -1,9 +1,9 @@
 import { expect, it } from 'vitest';
 import type { TurnDecoder } from '../../core/protocol.ts';
 import type { TurnEvent } from '../../core/turn.ts';
+import { missingSignature } from '../shared/reasoning.ts';
 import { createGeminiOutbound } from './outbound.ts';
 import { withoutSignatures } from './relay.ts';
-import { missingSignature } from './thought-signatures.ts';
 
 const outbound = createGeminiOutbound(Date.now);
 const body = '{ "contents": [{"parts":[{"text":"\\u0041"}]}],\n "brandNew": {"deep": [1e2]} }';

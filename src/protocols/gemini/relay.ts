@@ -1,10 +1,10 @@
 import { AppError } from '../../core/errors.ts';
 import type { FinishReason } from '../../core/turn.ts';
 import { isJsonObject, type JsonObject, parseJson } from '../../lib/parse-json.ts';
+import { missingSignature } from '../shared/reasoning.ts';
 import { editMembers, type ReadAnswer, type ReadEvent, type RelayTap, unreadable } from '../shared/relay.ts';
 import { classifyStatus, errorIn } from './classify-failure.ts';
 import { blockReasonIn, candidatesIn, finishOf, partsIn, readUsage } from './decode-stream.ts';
-import { missingSignature } from './thought-signatures.ts';
 
 /** The body of a request without what Google signed in it; the first call of an answer is refused without any signature. */
 export function withoutSignatures(body: string): string {

@@ -4,12 +4,6 @@ import { contentOfSignature, ownSignature, readReasoning } from '../shared/reaso
 
 const protocol = 'gemini';
 
-/**
- * What Google documents for calls that no Gemini model made, or whose signature is lost: Gemini 3 refuses them without a signature.
- * Source: the Gemini API's documentation, "Thought signatures".
- */
-export const missingSignature = 'skip_thought_signature_validator';
-
 /** A signature, and the part of an answer that it came with. */
 export interface SignedPart {
   readonly signature: string;

@@ -5,6 +5,7 @@ import { isJsonObject, type JsonObject, parseJsonObject } from '../../lib/parse-
 import { errorIn, noEnd } from '../shared/failed-answer.ts';
 import { classifyNamed } from '../shared/openai-failure.ts';
 import { objectsIn, readUsage, textIn } from '../shared/read-answer.ts';
+import { missingSignature } from '../shared/reasoning.ts';
 import { editMembers, type ReadAnswer, type ReadEvent, type RelayTap, unreadable } from '../shared/relay.ts';
 import { finishOf } from './decode-stream.ts';
 import { unknownReasoning } from './reasoning-details.ts';
@@ -26,7 +27,7 @@ export function relayRequest(
       messages: (given = '[]') =>
         JSON.stringify(
           objectsIn(JSON.parse(given)).map((message) =>
-            fillsReasoning ? withReasoning(message) : withoutReasoning(message),
+            fillsReasoning ? withReasoning(message) : withPlaceholder(withoutReasoning(message), model),
           ),
         ),
     }),
@@ -39,6 +40,14 @@ function withoutReasoning({
   ...message
 }: JsonObject): JsonObject {
   return message;
+}
+
+/** Most clients do not give back what Google signed beside a call, and Gemini 3 refuses the first call of an answer without it. */
+function withPlaceholder(message: JsonObject, model: string): JsonObject {
+  const [first, ...others] = objectsIn(message['tool_calls']);
+  if (!first || !/gemini-(?:[3-9]|\d\d)/.test(model)) return message;
+  const google = { thought_signature: missingSignature };
+  return { ...message, tool_calls: [{ ...first, extra_content: { google } }, ...others] };
 }
 
 function withReasoning(message: JsonObject): JsonObject {

@@ -1,6 +1,6 @@
 import { AppError, type AppErrorOptions, type ErrorCode } from '../../core/errors.ts';
 import type { Dialect, FailedResponse } from '../../core/protocol.ts';
-import { isJsonObject, type JsonObject, parseJsonObject } from '../../lib/parse-json.ts';
+import { isJsonObject, type JsonObject, parseJson, parseJsonObject } from '../../lib/parse-json.ts';
 import { beginningOf } from '../../lib/shown-text.ts';
 import { mostOutputIn } from './told-limits.ts';
 
@@ -76,6 +76,12 @@ function detailIn(value: JsonObject | undefined): NamedError | undefined {
   return message === '' ? undefined : { message };
 }
 
+/** Google's OpenAI-compatible endpoint answers with a list of one error. */
+function inList(text: string): JsonObject | undefined {
+  const value = parseJson(text);
+  return Array.isArray(value) ? value.find(isJsonObject) : undefined;
+}
+
 /** How a dialect reads its error objects. */
 export interface FailureWords {
   /** The status that an error within an answer stands for. */
@@ -103,10 +109,10 @@ export function classifyResponse(
   const { answer, cause, options } = readFailure(response, retryAfterMs);
   const { form, text } = answer;
   if (form === 'page' && status !== 429 && status !== 413) return answeredOnTheWay(options);
-  const value = parseJsonObject(text);
+  const value = form === 'text' ? inList(text) : parseJsonObject(text);
   const named = errorIn(value);
   if (status === 200) return named ? classifyWithin(words, named, options) : noTurn(cause, form);
-  const error = form === 'text' ? { message: text } : (named ?? detailIn(value) ?? {});
+  const error = named ?? detailIn(value) ?? (form === 'text' ? { message: text } : {});
   const known = words.classify(status, error, options);
   return form === 'json' ? withVendorAnswer(known, { dialect, status, body: text }) : known;
 }

@@ -64,6 +64,13 @@ it.each([
   expect(classify(429, error(null), headers).retryAfterMs).toBe(waitMs);
 });
 
+it("shows the words of an error that comes in a list, as at Google's compatible endpoint", () => {
+  const { message, code, vendorAnswer } = classify(400, [
+    { error: { code: 400, message: 'Unable to submit request.', status: 'INVALID_ARGUMENT' } },
+  ]);
+  expect([message, code, vendorAnswer]).toEqual(['Unable to submit request.', 'invalid_request', undefined]);
+});
+
 it("keeps the vendor's own answer for what is the request's fault alone", () => {
   const refusal = error('unsupported_value', 'No.', 'temperature');
   expect(classify(400, refusal)).toMatchObject({

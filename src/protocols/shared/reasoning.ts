@@ -78,3 +78,9 @@ const rare = oursEncoded.slice(2, 8);
 export function holdsOurSignature(text: string): boolean {
   return text.includes(rare) && text.includes(`"${oursEncoded}`);
 }
+
+/**
+ * What Google documents for calls that no Gemini model made, or whose signature is lost: Gemini 3 refuses them without a signature.
+ * Source: the Gemini API's documentation, "Thought signatures".
+ */
+export const missingSignature = 'skip_thought_signature_validator';
