@@ -43,6 +43,18 @@ it('speaks of JSON where the client wants JSON and does not', () => {
   expect(first(user('Name a city, as Json.'))).toBe('Name a city, as Json.');
 });
 
+it('sends one message of the system, the first, but to servers that take more', () => {
+  const rule = (text: string) => ({ role: 'system', parts: [{ type: 'text', text }] }) as const;
+  const said = { role: 'assistant', parts: [{ type: 'text', text: 'a' }] } as const;
+  const messages: Message[] = [rule('one'), rule('two'), user('q'), said, rule('three'), user('r')];
+  expect(shape(messages)).toEqual(['system one\n\ntwo', 'user q', 'assistant a', 'user three', 'user r']);
+  expect(shape([user('q'), rule('one'), user('r')])).toEqual(['user q', 'user one', 'user r']);
+  expect(shape([rule('one'), rule('two')])).toEqual(['system one\n\ntwo']);
+  const variant = { maxTokensField: 'max_tokens', takesLateRules: true } as const;
+  const body = JSON.parse(encodeRequest({ request: { ...plainTurn, messages } }, variant, new Set()));
+  expect(body.messages.map(({ role }: Message) => role)).toEqual(messages.map(({ role }) => role));
+});
+
 it('puts the result of a call right behind it', () => {
   expect(shape([user('q'), call('a'), user('wait'), result('a', 'A'), user('go on')])).toEqual([
     'user q',

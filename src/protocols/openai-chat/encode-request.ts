@@ -77,17 +77,19 @@ class MessageEncoder {
   readonly #markField: ChatVariant['cacheMarkField'];
   readonly #native: Capabilities;
   readonly #model: string;
+  readonly #takesLateRules: boolean;
   #fillsReasoning: boolean;
 
   constructor(
     model: string,
-    { cacheMarkField, wantsReasoning = false }: ChatVariant,
+    { cacheMarkField, wantsReasoning = false, takesLateRules = false }: ChatVariant,
     native: Capabilities,
     fillsReasoning: boolean,
   ) {
     this.#model = model;
     this.#markField = cacheMarkField;
     this.#native = native;
+    this.#takesLateRules = takesLateRules;
     this.#fillsReasoning = fillsReasoning || wantsReasoning;
   }
 
@@ -98,7 +100,8 @@ class MessageEncoder {
       (message) => message.role === 'assistant' && this.#reasoningIn(message.parts) !== undefined,
     );
     const results = resultsByCall(messages);
-    return messages.flatMap((message) => this.#message(message, results));
+    const placed = this.#takesLateRules ? messages : withRulesInFront(messages);
+    return placed.flatMap((message) => this.#message(message, results));
   }
 
   #message(message: Message, results: ReadonlyMap<string, ToolResultPart[]>): object[] {
@@ -204,6 +207,22 @@ class MessageEncoder {
       ? { cache_control: { type: 'ephemeral', ...(seconds > 300 && { ttl: '1h' }) } }
       : { prompt_cache_breakpoint: { mode: 'explicit', ...(seconds > 3_600 && { ttl: '12h' }) } };
   }
+}
+
+/** One message of the system, the first; what is said later is said by the user, since it belongs where it stands. */
+function withRulesInFront(messages: readonly Message[]): readonly Message[] {
+  const isRule = ({ role }: Message) => role === 'system';
+  const behind = messages.findIndex((message) => !isRule(message));
+  const rules = behind === -1 ? messages : messages.slice(0, behind);
+  const others = messages.slice(rules.length);
+  if (rules.length < 2 && !others.some(isRule)) return messages;
+  const parts = rules.flatMap((message) => (message.role === 'system' ? message.parts : []));
+  return [
+    ...(rules.length > 0 ? [{ role: 'system' as const, parts }] : []),
+    ...others.map((message) =>
+      message.role === 'system' ? { role: 'user' as const, parts: message.parts } : message,
+    ),
+  ];
 }
 
 type InputPart = Extract<Message, { role: 'user' }>['parts'][number];

@@ -79,11 +79,18 @@ interface OpenProtocol {
 function openChat(vendor: Vendor, now: () => number): OpenProtocol {
   const capabilities = new Set([...without(chatCapabilities, vendor.lacks), ...(vendor.takes ?? [])]);
   const capabilitiesOf = (model: string) => without(capabilities, vendor.modelLacks?.(model));
-  const { maxTokensField = 'max_tokens', lacksStreamOptions, cacheMarkField, wantsReasoning } = vendor;
+  const {
+    maxTokensField = 'max_tokens',
+    lacksStreamOptions,
+    cacheMarkField,
+    takesLateRules,
+    wantsReasoning,
+  } = vendor;
   const variant = {
     maxTokensField,
     ...(lacksStreamOptions && { lacksStreamOptions }),
     ...(cacheMarkField && { cacheMarkField }),
+    ...(takesLateRules && { takesLateRules }),
     ...(wantsReasoning && { wantsReasoning }),
   };
   return { outbound: createChatOutbound(variant, capabilities, capabilitiesOf, now), capabilitiesOf };

@@ -22,6 +22,7 @@ export interface Vendor {
   readonly maxTokensField?: 'max_tokens' | 'max_completion_tokens';
   readonly lacksStreamOptions?: true;
   readonly cacheMarkField?: ChatVariant['cacheMarkField'];
+  readonly takesLateRules?: true;
   readonly wantsReasoning?: true;
   /** The first is what turns of other dialects are translated to. Chat Completions alone by default. */
   readonly protocols?: readonly OpenaiProtocol[];
@@ -46,6 +47,7 @@ export const vendors: Readonly<Record<string, Vendor>> = {
     baseUrl: 'https://api.openai.com/v1',
     protocols: ['responses', 'chat'],
     maxTokensField: 'max_completion_tokens',
+    takesLateRules: true,
     modelLacks: openaiModelLacks,
   },
   openrouter: {
@@ -55,20 +57,22 @@ export const vendors: Readonly<Record<string, Vendor>> = {
     takes: ['topK'],
     lacks: ofOpenai,
   },
-  groq: { baseUrl: 'https://api.groq.com/openai/v1', lacks: usual },
+  groq: { baseUrl: 'https://api.groq.com/openai/v1', lacks: usual, takesLateRules: true },
   mistral: { baseUrl: 'https://api.mistral.ai/v1', lacksStreamOptions: true, lacks: [...usual, 'seed'] },
   deepseek: {
     baseUrl: 'https://api.deepseek.com/v1',
     // Its models think unless told not to, and then may not be made to call a tool.
     lacks: [...usual, 'jsonSchema', 'seed', 'parallelToolCalls', 'toolChoice'],
+    takesLateRules: true,
     wantsReasoning: true,
   },
-  xai: { baseUrl: 'https://api.x.ai/v1', lacks: usual },
+  xai: { baseUrl: 'https://api.x.ai/v1', lacks: usual, takesLateRules: true },
   together: { baseUrl: 'https://api.together.xyz/v1', lacks: usual },
   fireworks: { baseUrl: 'https://api.fireworks.ai/inference/v1', lacks: usual },
   'azure-openai': {
     authHeaders: (key) => ({ 'api-key': key }),
     maxTokensField: 'max_completion_tokens',
+    takesLateRules: true,
     lacks: ['documents', 'cacheBreakpoints'],
     modelLacks: openaiModelLacks,
   },
