@@ -62,11 +62,3 @@ function innerOf(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(innerOf);
   return isJsonObject(value) ? outputSchema(value) : value;
 }
-
-/** What a tool takes, which Anthropic wants as one object: the properties of all variants together, none of them required. */
-export function inputSchema({ anyOf, oneOf, allOf, ...schema }: JsonObject): JsonObject {
-  const variants = [anyOf, oneOf, allOf].flat().filter(isJsonObject);
-  if (variants.length === 0) return { ...schema, type: 'object' };
-  const properties = [...variants, schema].map((variant) => variant['properties']);
-  return { ...schema, type: 'object', properties: Object.assign({}, ...properties) };
-}

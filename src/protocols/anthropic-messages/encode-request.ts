@@ -1,7 +1,7 @@
 import type { Capabilities } from '../../core/capabilities.ts';
 import type { TurnRequest } from '../../core/turn.ts';
-import { withFittingNames } from '../shared/tools.ts';
-import { inputSchema, outputSchema } from './accepted-schema.ts';
+import { oneObject, withFittingNames } from '../shared/tools.ts';
+import { outputSchema } from './accepted-schema.ts';
 import { factsOf } from './claude-models.ts';
 import { type Block, type EncodedMessage, encodeMessages, markOf } from './encode-message.ts';
 import { bindingBeta, type ThinkingConfig, thinkingConfig } from './thinking-config.ts';
@@ -51,9 +51,9 @@ function encodeTools(
   return tools.map(({ name, description, parameters, isStrict, ...tool }) => ({
     name,
     description,
-    input_schema: inputSchema(parameters),
+    input_schema: oneObject(parameters),
     ...(isStrict &&
-      native.has('strictTools') && { strict: true, input_schema: outputSchema(inputSchema(parameters)) }),
+      native.has('strictTools') && { strict: true, input_schema: outputSchema(oneObject(parameters)) }),
     ...markOf(tool),
   }));
 }

@@ -12,6 +12,7 @@ import { resultsByCall } from '../shared/calls.ts';
 import { dataUrl } from '../shared/files.ts';
 import { openaiEffort } from '../shared/openai-models.ts';
 import {
+  acceptedParameters,
   encodeFormat,
   encodeToolUse,
   encodeWish,
@@ -60,15 +61,11 @@ export function encodeRequest(
 
 function encodeTools(request: TurnRequest, native: Capabilities) {
   return {
-    tools: request.tools.map(({ name, description, parameters, isStrict }) => ({
-      type: 'function',
-      function: {
-        name,
-        description,
-        parameters,
-        strict: isStrict && native.has('strictTools') && isStrictSchema(parameters) ? true : undefined,
-      },
-    })),
+    tools: request.tools.map(({ name, description, isStrict, ...tool }) => {
+      const parameters = acceptedParameters(tool.parameters);
+      const strict = isStrict && native.has('strictTools') && isStrictSchema(parameters) ? true : undefined;
+      return { type: 'function', function: { name, description, parameters, strict } };
+    }),
     ...encodeToolUse(request, native, (name) => ({ function: { name } })),
   };
 }

@@ -5,6 +5,7 @@ import type { JsonObject } from '../../lib/parse-json.ts';
 import { dataUrl } from '../shared/files.ts';
 import { openaiEffort } from '../shared/openai-models.ts';
 import {
+  acceptedParameters,
   encodeFormat,
   encodeToolUse,
   encodeWish,
@@ -63,13 +64,11 @@ function encodeText({ responseFormat, wishes = [] }: TurnRequest, native: Capabi
 /** A tool is strict unless the request says that it is not. */
 function encodeTools(request: TurnRequest, native: Capabilities) {
   return {
-    tools: request.tools.map(({ name, description, parameters, isStrict }) => ({
-      type: 'function',
-      name,
-      description,
-      parameters,
-      strict: isStrict === true && native.has('strictTools') && isStrictSchema(parameters),
-    })),
+    tools: request.tools.map(({ name, description, isStrict, ...tool }) => {
+      const parameters = acceptedParameters(tool.parameters);
+      const strict = isStrict === true && native.has('strictTools') && isStrictSchema(parameters);
+      return { type: 'function', name, description, parameters, strict };
+    }),
     ...encodeToolUse(request, native, (name) => ({ name })),
   };
 }

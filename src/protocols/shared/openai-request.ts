@@ -1,6 +1,7 @@
 import type { Capabilities } from '../../core/capabilities.ts';
 import type { Message, ResponseFormat, TurnRequest, Wish } from '../../core/turn.ts';
 import { isJsonObject, type JsonObject } from '../../lib/parse-json.ts';
+import { oneObject } from './tools.ts';
 
 // What requests in both of OpenAI's dialects say alike: they differ in how deep it is nested.
 
@@ -91,4 +92,35 @@ function isClosed(schema: object, properties: unknown, required: unknown): boole
     schema.additionalProperties === false &&
     names.every((name) => given.includes(name))
   );
+}
+
+/** The parameters of a tool as OpenAI takes them, and vendors that check as it does: an object with properties, and arrays with items. */
+export function acceptedParameters(parameters: JsonObject): JsonObject {
+  const whole = oneObject(parameters);
+  return withItems(whole['properties'] === undefined ? { ...whole, properties: {} } : whole);
+}
+
+const ofNames: ReadonlySet<string> = new Set(['properties', '$defs', 'definitions', 'patternProperties']);
+const ofSchemas: ReadonlySet<string> = new Set(['items', 'additionalProperties', 'anyOf', 'oneOf', 'allOf']);
+
+function withItems(schema: JsonObject): JsonObject {
+  const whole: Record<string, unknown> = {};
+  for (const [keyword, value] of Object.entries(schema)) {
+    if (ofNames.has(keyword) && isJsonObject(value)) {
+      whole[keyword] = Object.fromEntries(
+        Object.entries(value).map(([name, inner]) => [name, itemsIn(inner)]),
+      );
+    } else {
+      const isInner = ofSchemas.has(keyword);
+      whole[keyword] =
+        isInner && Array.isArray(value) ? value.map(itemsIn) : isInner ? itemsIn(value) : value;
+    }
+  }
+  const isArray = [schema['type']].flat().includes('array');
+  const isOpen = schema['items'] === undefined && schema['prefixItems'] === undefined;
+  return isArray && isOpen ? { ...whole, items: {} } : whole;
+}
+
+function itemsIn(value: unknown): unknown {
+  return isJsonObject(value) ? withItems(value) : value;
 }

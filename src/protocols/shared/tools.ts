@@ -1,7 +1,7 @@
 import { hash } from 'node:crypto';
 import { refused } from '../../core/errors.ts';
 import type { Message, Tool, ToolChoice, TurnRequest } from '../../core/turn.ts';
-import { type JsonObject, parseJsonObject } from '../../lib/parse-json.ts';
+import { isJsonObject, type JsonObject, parseJsonObject } from '../../lib/parse-json.ts';
 import { cacheMark } from './read-messages.ts';
 import { quoted } from './request.ts';
 
@@ -332,4 +332,12 @@ export function withFittingNames(
 /** As OpenAI takes them, and most servers that speak its dialects. */
 export function withOpenaiNames(request: TurnRequest): FittedRequest {
   return withFittingNames(request, 64, (name) => name.replace(/[^A-Za-z0-9_-]/g, '_'));
+}
+
+/** What a tool takes, where an upstream wants one object: the properties of all variants together, none of them required. */
+export function oneObject({ anyOf, oneOf, allOf, ...schema }: JsonObject): JsonObject {
+  const variants = [anyOf, oneOf, allOf].flat().filter(isJsonObject);
+  if (variants.length === 0) return { ...schema, type: 'object' };
+  const properties = [...variants, schema].map((variant) => variant['properties']);
+  return { ...schema, type: 'object', properties: Object.assign({}, ...properties) };
 }
