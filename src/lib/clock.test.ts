@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { setTimeout as delay, setImmediate as nextTurn } from 'node:timers/promises';
-import { expect, it, test, vi } from 'vitest';
+import { expect, it, onTestFinished, test, vi } from 'vitest';
 import {
   type Clock,
   createSteadyClock,
@@ -34,6 +34,15 @@ function machine() {
 }
 
 const hour = 3_600_000;
+
+it('what was due before is done as soon as possible, and Node warns of nothing', async () => {
+  const warned = vi.spyOn(process, 'emitWarning').mockReturnValue();
+  onTestFinished(() => warned.mockRestore());
+  await new Promise<void>((resolve) => {
+    systemClock.after(-5, resolve, true);
+  });
+  expect(warned).not.toHaveBeenCalled();
+});
 
 it('a time is written as Date writes it', () => {
   const second = Date.UTC(2026, 1, 28, 23, 59, 59);

@@ -14,7 +14,8 @@ export const systemClock: Clock = {
   now: () => Date.now(),
   monotonic: () => performance.now(),
   after(delayMs, task, isAwaited = false) {
-    const timer = setTimeout(task, delayMs);
+    // Of a time that has passed meanwhile Node warns.
+    const timer = setTimeout(task, Math.max(0, delayMs));
     if (!isAwaited) timer.unref();
     return () => clearTimeout(timer);
   },
