@@ -40,7 +40,7 @@ it('lists the models of all pages', async () => {
     '/v1/models?limit=100&after_id=claude%20opus',
   ]);
   expect(asked[0]?.headers).toMatchObject({ 'x-api-key': 'k-1', 'anthropic-version': '2023-06-01' });
-  expect(asked[0]?.headers).not.toHaveProperty('authorization');
+  expect(asked[0]?.headers).toHaveProperty('authorization', 'Bearer k-1');
 });
 
 it('lists the aliases that dated versions are known by', async () => {
@@ -70,6 +70,18 @@ it('proves a key by a good answer, and sends none where there is none', async ()
   await expect(provider.getQuota({ bearer: 'k' })).rejects.toMatchObject({ code: 'upstream_protocol' });
   expect([provider.takesNoKey, builtIn.takesNoKey]).toEqual([true, undefined]);
   expect(builtIn.fallbackModels.map(({ id }) => id)).toContain('claude-sonnet-5-5');
+});
+
+it('shows Anthropic its keys in one header, and other servers in both that are in use', async () => {
+  const { provider, builtIn } = await anthropicAt();
+  const team = { type: 'anthropic_compatible', baseUrl: 'https://api.anthropic.com', mayBePrivate: false };
+  const { all } = await createProviders({ settings: testSettings, configured: { team } }, testContext);
+  const shown = [provider, builtIn, all.get('team')].map((one) => {
+    if (!one || !isUpstream(one) || one.caller) throw new Error('no upstream');
+    return one.authHeaders({ bearer: 'k' });
+  });
+  const own = { 'x-api-key': 'k' };
+  expect(shown).toEqual([{ ...own, authorization: 'Bearer k' }, own, own]);
 });
 
 it('takes API keys alone', async () => {

@@ -54,8 +54,12 @@ export function createAnthropicProvider(
   { name, baseUrl, takesNoKey }: AnthropicServer,
   { http, userAgent, clock }: Pick<ProviderContext, 'http' | 'userAgent' | 'clock'>,
 ): ExchangingProvider {
-  const authHeaders = ({ bearer }: ProviderAccount): Readonly<Record<string, string>> =>
-    bearer === '' ? {} : { 'x-api-key': bearer };
+  // Many servers that speak Messages, vLLM and MiniMax's among them, take a key as a bearer alone; Anthropic takes no key as one.
+  const takesBearer = takesNoKey && !/(^|\.)anthropic\.com$/i.test(new URL(baseUrl).hostname);
+  const authHeaders = ({ bearer }: ProviderAccount): Readonly<Record<string, string>> => {
+    if (bearer === '') return {};
+    return { 'x-api-key': bearer, ...(takesBearer && { authorization: `Bearer ${bearer}` }) };
+  };
   const ask = (query: string, account: ProviderAccount, signal?: AbortSignal) =>
     askForModels(http, modelPage, {
       url: `${baseUrl}/v1/models?${query}`,
