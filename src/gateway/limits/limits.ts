@@ -99,7 +99,8 @@ export class Limits {
   }
 
   /** Reserves what a turn may take. A promise only where the database has to be asked. Throws AppError, and so may the promise. */
-  reserve(key: LimitedKey, turn: TurnEstimate): Allowance | Promise<Allowance> {
+  reserve(asked: LimitedKey, turn: TurnEstimate): Allowance | Promise<Allowance> {
+    const key = this.#kept(asked);
     key.use(this.#clock.now(), this.#clock.monotonic());
     const short = key.current.find(({ isOpen }) => !isOpen);
     if (!short) return this.#take(key, turn);
@@ -114,6 +115,13 @@ export class Limits {
     this.#saySoon();
   }
 
+  /** It may have been forgotten while its turn waited for something else: no key may be counted twice. */
+  #kept(asked: LimitedKey): LimitedKey {
+    const key = this.#keys.get(asked.keyId) ?? asked;
+    this.#keys.set(key.keyId, key);
+    return key;
+  }
+
   #take(key: LimitedKey, turn: TurnEstimate): Allowance {
     const allowance = new Allowance(this, key, turn);
     let isLow = false;
@@ -126,9 +134,10 @@ export class Limits {
     return allowance;
   }
 
-  async #wait(key: LimitedKey, turn: TurnEstimate): Promise<Allowance> {
+  async #wait(asked: LimitedKey, turn: TurnEstimate): Promise<Allowance> {
     const { now, monotonic } = this.#clock;
     for (let looks = 1; ; looks += 1) {
+      const key = this.#kept(asked);
       if (monotonic() - this.#failedAt < tryAgainMs) throw unreachable();
       const needs = key.current.map((slice) => ({
         slice,

@@ -62,3 +62,21 @@ it('a key that rested is asked about once, while a slow database works on the qu
   expect(asked.length).toBeGreaterThan(1);
   for (const slices of asked) expect(slices).toHaveLength(new Set(slices.map(({ name }) => name)).size);
 });
+
+it('a key is counted once, where turns looked for their price while it was forgotten', async () => {
+  const clock = createManualClock();
+  const { database, asked } = slowDatabase();
+  const limits = new Limits(database, clock, createLogger('FATAL'));
+  const keyNow = () => limits.keyOf({ id: 'client', managed });
+  const first = keyNow();
+  await clock.advance(1_000);
+  const second = keyNow();
+  for (const key of [first, second, first]) {
+    if (!key) throw new Error('The key has no limits.');
+    void Promise.resolve(limits.reserve(key, turn)).catch(() => {});
+  }
+  await clock.advance(100);
+  expect(asked.map((slices) => slices.map(({ name }) => name))).toEqual([
+    ['turns/now/total', 'tokens/total/total'],
+  ]);
+});
