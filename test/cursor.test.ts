@@ -105,3 +105,28 @@ it('may have the tools of Responses beside messages', async () => {
     { type: 'custom', custom: { name: 'ApplyPatch' } },
   ]);
 });
+
+it('gets them to a server of Chat Completions in its own form', async () => {
+  const services = await withScripted((_request, response) => {
+    response.writeHead(200, { 'content-type': 'application/json' });
+    const message = { role: 'assistant', content: 'Done.' };
+    response.end(JSON.stringify({ id: 'c', choices: [{ index: 0, message, finish_reason: 'stop' }] }));
+  });
+  const nested = { type: 'function', function: { name: 'list', parameters: {} } };
+  await services.chat({
+    model: 'm',
+    messages: [{ role: 'user', content: 'Hi' }],
+    tools: [nested, readFile],
+  });
+  expect(services.requests[0]?.json['tools']).toMatchObject([nested, { function: { name: 'read_file' } }]);
+});
+
+it('is explained as it would be answered', async () => {
+  const services = await servicesForTest();
+  const answer = await fetch(`${services.gatewayUrl}/api/models/explain`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ model: 'sandbox', body: { ...asked, input: 'Hi' } }),
+  });
+  expect([answer.status, await answer.json()]).toMatchObject([200, { candidates: [{}] }]);
+});

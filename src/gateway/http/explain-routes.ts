@@ -4,11 +4,11 @@ import { givenFields } from '../../core/null-fields.ts';
 import type { Inbound } from '../../core/protocol.ts';
 import { anthropicMessagesInbound } from '../../protocols/anthropic-messages/inbound.ts';
 import { createGeminiInbound } from '../../protocols/gemini/inbound.ts';
-import { openaiChatInbound } from '../../protocols/openai-chat/inbound.ts';
 import { createResponsesInbound } from '../../protocols/openai-responses/inbound.ts';
 import { parseFields } from '../../protocols/shared/request.ts';
 import type { StoredKey } from '../keys/key-verbs.ts';
 import { TurnRecord } from '../records/turn-record.ts';
+import { chatInboundFor } from '../responses/responses-in-chat.ts';
 import { checkRequest } from '../turn/candidates.ts';
 import { evenDraw, explainTurn } from '../turn/explain.ts';
 import { TurnSignal } from '../turn/running-turns.ts';
@@ -131,7 +131,7 @@ function sampleRequest(traits: SampleTraits): SampleRequest {
   const whole = body ?? bodies[dialect](traits);
   switch (dialect) {
     case 'chat':
-      return { inbound: openaiChatInbound as Inbound<unknown>, body: { ...whole, model } };
+      return { inbound: chatInboundFor(whole) as Inbound<unknown>, body: { ...whole, model } };
     case 'responses':
       return { inbound: createResponsesInbound() as Inbound<unknown>, body: { ...whole, model } };
     case 'messages':

@@ -86,9 +86,14 @@ export function decodeChatRequest(body: unknown): DecodedTurn<ChatOptions> {
 
 /** Cursor sends tools in the form that Responses have for them, among others. */
 function withNestedTools(body: unknown): unknown {
-  const tools = isJsonObject(body) ? body['tools'] : undefined;
-  if (!isJsonObject(body) || !Array.isArray(tools) || !tools.some(isFlat)) return body;
-  return { ...body, tools: tools.map((tool) => (isFlat(tool) ? nestedTool(tool) : tool)) };
+  if (!isJsonObject(body) || !hasFlatTools(body)) return body;
+  return { ...body, tools: body['tools'].map((tool) => (isFlat(tool) ? nestedTool(tool) : tool)) };
+}
+
+/** Servers of Chat Completions refuse them. */
+export function hasFlatTools(body: JsonObject): body is JsonObject & { readonly tools: readonly unknown[] } {
+  const { tools } = body;
+  return Array.isArray(tools) && tools.some(isFlat);
 }
 
 function isFlat(tool: unknown): tool is JsonObject {

@@ -2,7 +2,7 @@ import type { DecodedTurn, Inbound } from '../../core/protocol.ts';
 import { isJsonObject } from '../../lib/parse-json.ts';
 import { errorAnswers } from '../shared/error-answers.ts';
 import { affinityKey, unreadChoices, unreadLimit, unreadTurn } from '../shared/request.ts';
-import { type ChatOptions, decodeChatRequest } from './decode-request.ts';
+import { type ChatOptions, decodeChatRequest, hasFlatTools } from './decode-request.ts';
 import {
   createChatStreamEncoder,
   encodeChatAnswer,
@@ -27,7 +27,7 @@ export const openaiChatInbound: Inbound<ChatOptions> = {
 };
 
 function readRelayedChat(body: unknown, text: string): DecodedTurn<ChatOptions> | undefined {
-  if (!isJsonObject(body)) return undefined;
+  if (!isJsonObject(body) || hasFlatTools(body)) return undefined;
   const { stream, stream_options: given, n } = body;
   const includeUsage = isJsonObject(given) && given['include_usage'] === true;
   const limit = unreadLimit(body['max_completion_tokens'], body['max_tokens']);
