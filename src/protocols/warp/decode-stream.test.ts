@@ -1,4 +1,5 @@
-import { describe, expect, it } from 'vitest';
+import { BinaryWriter } from '@bufbuild/protobuf/wire';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import type { TurnEvent } from '../../core/turn.ts';
 import type { Anomaly } from './apply-action.ts';
 import { WarpDecoder } from './decode-stream.ts';
@@ -457,6 +458,23 @@ describe('what is remembered', () => {
     expect(answer?.numbers.toSorted((a, b) => a - b)).toEqual([1, 3, 7, 8, 13, 14, 40]);
     expect(answer?.at(3, 9).text).toBe('n');
     expect(answer?.at(14).varint(1)).toBe(5);
+  });
+
+  it('lies in memory of its own, not in what many events share', () => {
+    const events = [
+      ...opening,
+      actions(raw([13, raw([1, 'T'], [2, 'server state'])])),
+      actions(add('T', output('m1', 'One'), mcpCall('m2', 'call-1', 'get_weather'))),
+      finished(),
+    ];
+    const { decoder } = decode(stream(...events), { tools: ['get_weather'] });
+    const written = vi.spyOn(BinaryWriter.prototype, 'raw');
+    onTestFinished(() => written.mockRestore());
+    decoder.memory();
+    const longest = Math.max(...events.map(({ length }) => length));
+    const kept = written.mock.calls.map(([bytes]) => bytes.buffer.byteLength);
+    expect(kept.length).toBe(4);
+    expect(Math.max(...kept)).toBeLessThanOrEqual(longest);
   });
 
   it('is not shown again, while the answer goes on in the same task', () => {

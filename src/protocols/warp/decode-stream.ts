@@ -111,7 +111,7 @@ export class WarpDecoder implements TurnDecoder {
       return;
     }
     this.#fields.beginEvent();
-    const { type } = readMessage(ResponseEvent, payload, this.#fields);
+    const { type } = readMessage(ResponseEvent, inOwnMemory(payload), this.#fields);
     if (!this.#isStarted) this.#start(type.case === 'init' ? type.value : undefined);
     else if (type.case === 'init') this.#conversationId ||= type.value.conversationId;
     if (type.case === 'clientActions') {
@@ -148,6 +148,11 @@ export class WarpDecoder implements TurnDecoder {
       this.#answer.fail(AppError.from(error));
     }
   }
+}
+
+/** What is kept of an event keeps all the memory that it lies in: Node gives short ones a place in 64 KB that others share. */
+function inOwnMemory(bytes: Buffer): Uint8Array {
+  return bytes.buffer.byteLength === bytes.length ? bytes : new Uint8Array(bytes);
 }
 
 function undecodable(cause?: unknown): AppError {

@@ -299,7 +299,8 @@ export class ShownText {
   /** The message was `even` or not before `delta` was added to its end; constant time while it is. */
   append(shown: Shown, message: Message, delta: string): void {
     if (shown.state === 'even') {
-      shown.text += delta;
+      // The same text as the message's, which it is: one of its own would take the memory of a node for each delta once more.
+      shown.text = visibleText(message);
       this.#say(shown, delta);
     } else if (shown.state === 'behind') this.settle(shown, message);
   }
