@@ -10,6 +10,7 @@ import type {
   StreamEncoder,
 } from '../../core/protocol.ts';
 import type { TurnEvent, Usage } from '../../core/turn.ts';
+import { placed } from '../../lib/short-lists.ts';
 import { sumUsage } from '../emulation/token-count.ts';
 import type { Attempt } from '../turn/attempt.ts';
 import { type CarriedBy, HttpCarrier } from '../turn/running-turns.ts';
@@ -38,9 +39,9 @@ const otherFailed = new AppError('cancelled', 'Another choice of the same answer
 
 /** The answer to an HTTP request: as a stream or whole, one choice or several. The first error of a choice ends all. */
 abstract class HttpAnswer<Options> extends HttpCarrier {
-  readonly choices: TurnOutput[] = [];
+  readonly choices: readonly TurnOutput[];
   /** The one that gives each choice, as far as there is one. */
-  readonly attempts: (Attempt | undefined)[] = [];
+  attempts: (Attempt | undefined)[] = [];
   abstract readonly isBuffered: boolean;
   protected readonly inbound: Inbound<Options>;
   readonly #decoded: DecodedTurn<Options>;
@@ -61,7 +62,7 @@ abstract class HttpAnswer<Options> extends HttpCarrier {
     this.now = now;
     this.#head = head;
     this.unfinished = inbound.choices ? (decoded.choices ?? 1) : 1;
-    for (let choice = 0; choice < this.unfinished; choice += 1) this.choices.push(new Choice(this, choice));
+    this.choices = Array.from({ length: this.unfinished }, (_none, choice) => new Choice(this, choice));
   }
 
   abstract write(choice: number, events: readonly TurnEvent[]): Promise<void> | undefined;
@@ -135,7 +136,7 @@ class Choice implements TurnOutput {
     return this.#answer.response.statusCode;
   }
   begin(attempt: Attempt): void {
-    this.#answer.attempts[this.#index] = attempt;
+    this.#answer.attempts = placed(this.#answer.attempts, attempt, this.#index);
   }
   write(events: readonly TurnEvent[]): Promise<void> | undefined {
     return this.#answer.write(this.#index, events);
@@ -154,7 +155,7 @@ class Choice implements TurnOutput {
  */
 export class StreamedAnswer<Options> extends HttpAnswer<Options> {
   readonly isBuffered = false;
-  readonly #encoders: StreamEncoder[] = [];
+  #encoders: StreamEncoder[] = [];
   #begun: AnswerIdentity | undefined;
   /** The client takes chunks, and they are framed here: Node would hand each to the system in four pieces. */
   #isChunked = false;
@@ -242,7 +243,7 @@ export class StreamedAnswer<Options> extends HttpAnswer<Options> {
     const known = this.#encoders[choice];
     if (known) return known;
     const encoder = this.#newEncoder(choice);
-    this.#encoders[choice] = encoder;
+    this.#encoders = placed(this.#encoders, encoder, choice);
     return encoder;
   }
 

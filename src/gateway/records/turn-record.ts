@@ -4,6 +4,7 @@ import type { Dialect } from '../../core/protocol.ts';
 import type { TurnContent } from '../../core/shown-turn.ts';
 import type { Usage } from '../../core/turn.ts';
 import type { Clock } from '../../lib/clock.ts';
+import { placed } from '../../lib/short-lists.ts';
 import type { BegunSpan } from '../../lib/telemetry/telemetry.ts';
 import type { TraceHeaders } from '../../lib/telemetry/trace-headers.ts';
 import { PoolError } from '../../pool-api/errors.ts';
@@ -31,7 +32,7 @@ export interface CandidateNote {
   readonly route: Route;
   /** Since the turn began, as all times of notes. */
   readonly atMs: number;
-  readonly skipped: Skip[];
+  skipped: Skip[];
 }
 
 export type Skip = Evidence & { readonly atMs: number };
@@ -124,8 +125,8 @@ export class TurnRecord {
   readonly asked: AskedTurn;
   /** Wall clock. */
   readonly at: number;
-  readonly candidates: CandidateNote[] = [];
-  readonly attempts: AttemptNote[] = [];
+  candidates: CandidateNote[] = [];
+  attempts: AttemptNote[] = [];
   /** Undefined where no traces are sent. */
   readonly trace: BegunSpan | undefined;
   ended: TurnEnded | undefined;
@@ -164,14 +165,14 @@ export class TurnRecord {
   /** The candidate that is looked at from now on. */
   candidate(route: Route): CandidateNote {
     const note = { route, atMs: this.#sinceStart(this.#clock.monotonic()), skipped: [] };
-    this.#add(this.candidates, note, 0);
+    this.candidates = this.#with(this.candidates, note, 0);
     return note;
   }
 
   skipped(candidate: CandidateNote, evidence: Evidence): void {
     const text = 'message' in evidence ? evidence.message.length : 0;
     const atMs = this.#sinceStart(this.#clock.monotonic());
-    this.#add(candidate.skipped, { ...evidence, atMs }, 2 * text);
+    candidate.skipped = this.#with(candidate.skipped, { ...evidence, atMs }, 2 * text);
   }
 
   /** Accounts that have nothing left for the candidate's model. */
@@ -205,7 +206,7 @@ export class TurnRecord {
       usage: undefined,
       accountStatus: undefined,
     };
-    this.#add(this.attempts, note, 0);
+    this.attempts = this.#with(this.attempts, note, 0);
     return note;
   }
 
@@ -234,13 +235,13 @@ export class TurnRecord {
       for (const part of parts) this.bytes += 2 * part.content.length + 60;
   }
 
-  #add<Note>(notes: Note[], note: Note, bytes: number): void {
+  #with<Note>(notes: Note[], note: Note, bytes: number): Note[] {
     if (notes.length >= this.#most) {
       this.omitted += 1;
-      return;
+      return notes;
     }
-    notes.push(note);
     this.bytes += noteBytes + bytes;
+    return placed(notes, note);
   }
 }
 

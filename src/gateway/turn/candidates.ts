@@ -7,6 +7,7 @@ import type { AskedMessage, AskedRequest, Usage } from '../../core/turn.ts';
 import type { HeldBody } from '../../lib/http/body-budget.ts';
 import { isJsonObject, parseJsonObject } from '../../lib/parse-json.ts';
 import { ownTurn } from '../../lib/process/own-turn.ts';
+import { placed } from '../../lib/short-lists.ts';
 import { onceKnown } from '../../lib/tasks.ts';
 import { PoolError } from '../../pool-api/errors.ts';
 import { type AnswerCheck, checksOf, type Fault, sentBack } from '../emulation/checked-answer.ts';
@@ -89,7 +90,7 @@ export class Candidates {
   /** As the turn came. */
   readonly #given: Form;
   #heldImages: HeldBody | undefined;
-  readonly #tried: Route[] = [];
+  #tried: Route[] = [];
   #plan: RoutePlan | undefined;
   /** Undefined until the turn is planned. */
   #untried: Route[] | undefined;
@@ -225,7 +226,7 @@ export class Candidates {
       next = untried.shift();
     }
     next ??= this.#deferred.shift();
-    if (next) this.#tried.push(next);
+    if (next) this.#tried = placed(this.#tried, next);
     return next;
   }
 

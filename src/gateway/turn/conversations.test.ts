@@ -83,6 +83,14 @@ it('lets a turn that was never heard upstream be told again', async () => {
   expect((await kept.find('me', 'warp', again)).goOn('one')).toEqual(claim);
 });
 
+it.each([3_000, 30_000, 300_000])('knows a history of %d characters again', async (length) => {
+  const long = user('word '.repeat(length / 5));
+  const first = { request: request([long]), text: 'hello' };
+  expect(await follows(first, { request: request([long, assistant('hello'), user('more')]) })).toBe(true);
+  const other = user(`${'word '.repeat(length / 5 - 1)}verse`);
+  expect(await follows(first, { request: request([other, assistant('hello'), user('more')]) })).toBe(false);
+});
+
 it('parts conversations as soon as their texts do', async () => {
   const kept = conversations();
   const first = await kept.find('me', 'warp', request([user('hi')]));

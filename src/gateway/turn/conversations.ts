@@ -54,6 +54,7 @@ export class Conversations {
     const keyBefore = lastAnswer === -1 ? undefined : keyOf(history.copy());
     const newMessages = messages.slice(lastAnswer + 1);
     await history.addMessages(newMessages);
+    history.settle();
     const found = keyBefore === undefined ? undefined : await this.#claim(keyBefore);
     const wasTaken = keyBefore !== undefined && this.#taken.has(keyBefore);
     if (keyBefore !== undefined && found) this.#taken.set(keyBefore, true);
@@ -214,6 +215,7 @@ const longestReadArguments = 1024 * 1024;
 const longestStep = 4 * 1024 * 1024;
 /** Shorter texts are gathered: a call of the hash costs more than they do. */
 const longestGathered = 64 * 1024;
+const longestHeld = 4 * 1024;
 
 /** A running digest of what was said in a conversation, message by message. */
 class HistoryHash {
@@ -237,12 +239,19 @@ class HistoryHash {
   /** Returns the characters added. The length in front keeps two parts from reading like one. */
   addPart(part: string): number {
     this.#gathered += `${part.length}:${part}`;
-    if (this.#gathered.length > longestGathered) {
-      this.#hash ??= createHash('sha256');
-      this.#hash.update(this.#gathered);
-      this.#gathered = '';
-    }
+    if (this.#gathered.length > longestGathered) this.#update();
     return part.length;
+  }
+
+  /** Holds no more than a short text from now on: the answer may take long. */
+  settle(): void {
+    if (this.#gathered.length > longestHeld) this.#update();
+  }
+
+  #update(): void {
+    this.#hash ??= createHash('sha256');
+    this.#hash.update(this.#gathered);
+    this.#gathered = '';
   }
 
   async addMessages(messages: readonly AskedMessage[]): Promise<void> {

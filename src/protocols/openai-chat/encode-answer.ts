@@ -94,7 +94,11 @@ function chunkHead(identity: AnswerIdentity): string {
     identity.systemFingerprint === undefined
       ? ''
       : `,"system_fingerprint":${JSON.stringify(identity.systemFingerprint)}`;
-  return `data: {"id":${JSON.stringify(identity.id)},"object":"chat.completion.chunk","created":${identity.created},"model":${JSON.stringify(identity.model)}${fingerprint},"choices":[`;
+  // Joined, it is one text; put together it would be a tree of pieces, held by each stream and gone through for each chunk.
+  return [
+    `data: {"id":${JSON.stringify(identity.id)},"object":"chat.completion.chunk","created":${identity.created},"model":`,
+    `${JSON.stringify(identity.model)}${fingerprint},"choices":[`,
+  ].join('');
 }
 
 /** What comes after the last chunk of the last choice. */

@@ -1,3 +1,4 @@
+import { placed } from '../../lib/short-lists.ts';
 import type { AnswerStream } from '../shared/answer-stream.ts';
 import type { KeptMessage, RememberedTask } from './memory.ts';
 import { type Message, newMessage, Task, type ToolCall } from './schema.ts';
@@ -139,7 +140,7 @@ export class ConversationTasks {
     this.spend(stepsAMessage);
     const met = id === '' ? undefined : this.#met.get(id);
     const held = new HeldMessage(content, isNew, this.#epoch, met?.shown);
-    entry.held.push(held);
+    entry.held = placed(entry.held, held);
     if (id !== '') {
       entry.byId.set(id, held);
       this.#met.set(id, held);

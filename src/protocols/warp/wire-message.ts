@@ -1,4 +1,5 @@
 import { BinaryReader, BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
+import { placed } from '../../lib/short-lists.ts';
 import {
   type AnyMessage,
   type FieldPlan,
@@ -125,8 +126,8 @@ function readFields(schema: Schema, message: AnyMessage, reader: MessageReader, 
         reader.pos = valueStart;
       }
     }
-    message.$unknown ??= [];
-    message.$unknown.push({ number, wireType, data: reader.skip(wireType, number) });
+    const unknown = { number, wireType, data: reader.skip(wireType, number) };
+    message.$unknown = placed(message.$unknown ?? [], unknown);
   }
   // Figures of a fixed size are read without a look at the end.
   if (reader.pos > end) throw new RangeError('premature EOF');
