@@ -225,6 +225,13 @@ it('forgets the oldest when more waits to be written than memory may hold', asyn
   expect(await store.get('key 199')).toBeDefined();
 });
 
+it('keeps no more memory than it counts', async () => {
+  const store = new BufferedStore({ clock, maxBytes: 1_000_000 });
+  await store.put('key', Buffer.from('a piece of a slab'), hour);
+  const kept = await store.get('key');
+  expect(kept?.buffer.byteLength).toBe('a piece of a slab'.length);
+});
+
 describe('memory that was given', () => {
   /** As its owners make it: what `slice` answers of a Buffer lies in the same memory. */
   const own = (): Uint8Array => Buffer.from(value.slice().buffer);

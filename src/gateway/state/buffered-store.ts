@@ -5,6 +5,7 @@ import { type Logger, onceAMinute } from '../../lib/log/logger.ts';
 import {
   type Change,
   freeMemory,
+  inOwnMemory,
   maxEntryBytes,
   type PutOptions,
   type StateFigures,
@@ -132,7 +133,7 @@ export class BufferedStore implements StateStore {
     const isShared = this.#storage?.isShared === true;
     const now = this.#clock.now();
     this.#hold(key, {
-      value: isTaken ? value : undefined,
+      value: isTaken ? inOwnMemory(value) : undefined,
       expiresAt: now + ttlMs,
       dueAt: now + (isShared ? 0 : isShortLived ? shortLifeMs : batchMs),
       isNew: this.#held.get(key)?.isNew ?? (isShortLived && !this.#batch.has(key)),
