@@ -71,6 +71,24 @@ it('puts the result of a call right behind it', () => {
   ]);
 });
 
+it('gives calls of other models ids that Mistral takes', () => {
+  const messages: Message[] = [
+    call('toolu_01ABC'),
+    result('toolu_01ABC', 'A'),
+    call('abcDEF123'),
+    result('abcDEF123', 'B'),
+  ];
+  const variant = { maxTokensField: 'max_tokens', hasShortIds: true } as const;
+  const body = JSON.parse(encodeRequest({ request: { ...plainTurn, messages } }, variant, new Set()));
+  const [asked, answered, ...own] = body.messages.map(
+    (message: { tool_calls?: [{ id: string }]; tool_call_id?: string }) =>
+      message.tool_calls?.[0].id ?? message.tool_call_id,
+  );
+  expect(asked).toMatch(/^[A-Za-z0-9]{9}$/);
+  expect(answered).toBe(asked);
+  expect(own).toEqual(['abcDEF123', 'abcDEF123']);
+});
+
 it('tells calls apart whose ids come again', () => {
   const messages = sent([call('a'), result('a', 'first'), call('a'), user('wait'), result('a', 'second')]);
   expect(messages.map(({ content }) => content)).toEqual([null, 'first', null, 'second', 'wait']);

@@ -1,3 +1,4 @@
+import { hash } from 'node:crypto';
 import type { Ability, Capabilities } from '../../core/capabilities.ts';
 import type { OutboundTurn } from '../../core/protocol.ts';
 import type {
@@ -75,11 +76,12 @@ class MessageEncoder {
   readonly #native: Capabilities;
   readonly #model: string;
   readonly #takesLateRules: boolean;
+  readonly #hasShortIds: boolean;
   #fillsReasoning: boolean;
 
   constructor(
     model: string,
-    { cacheMarkField, wantsReasoning = false, takesLateRules = false }: ChatVariant,
+    { cacheMarkField, wantsReasoning = false, takesLateRules = false, hasShortIds = false }: ChatVariant,
     native: Capabilities,
     fillsReasoning: boolean,
   ) {
@@ -87,6 +89,7 @@ class MessageEncoder {
     this.#markField = cacheMarkField;
     this.#native = native;
     this.#takesLateRules = takesLateRules;
+    this.#hasShortIds = hasShortIds;
     this.#fillsReasoning = fillsReasoning || wantsReasoning;
   }
 
@@ -132,7 +135,10 @@ class MessageEncoder {
       const parts = [...images, ...documents];
       const last = parts.at(-1);
       if (last === undefined) return [];
-      return [textPart(`What the call ${callId} showed:`), ...parts.with(-1, markedAs(result, last))];
+      return [
+        textPart(`What the call ${this.#idOf(callId)} showed:`),
+        ...parts.with(-1, markedAs(result, last)),
+      ];
     });
     return [
       ...results.map(({ callId, images = [], documents = [], ...result }) => {
@@ -140,12 +146,19 @@ class MessageEncoder {
         const isWhole = images.length + documents.length === 0;
         return {
           role: 'tool',
-          tool_call_id: callId,
+          tool_call_id: this.#idOf(callId),
           content: this.#content([isWhole ? markedAs(result, text) : text]),
         };
       }),
       ...(shown.length === 0 ? [] : [{ role: 'user', content: this.#content(shown) }]),
     ];
+  }
+
+  /** A call of another vendor's model has another kind of id. */
+  #idOf(callId: string): string {
+    return !this.#hasShortIds || /^[A-Za-z0-9]{9}$/.test(callId)
+      ? callId
+      : hash('sha256', callId).slice(0, 9);
   }
 
   /** As a list of parts only where it has to be one: some servers take text alone. */
@@ -174,7 +187,7 @@ class MessageEncoder {
       part.type === 'tool-call'
         ? [
             {
-              id: part.id,
+              id: this.#idOf(part.id),
               type: 'function',
               function: { name: part.name, arguments: part.arguments || '{}' },
               extra_content: extras.get(part.id),

@@ -83,6 +83,7 @@ function openChat(vendor: Vendor, now: () => number): OpenProtocol {
     maxTokensField = 'max_tokens',
     lacksStreamOptions,
     cacheMarkField,
+    hasShortIds,
     takesLateRules,
     wantsReasoning,
   } = vendor;
@@ -90,6 +91,7 @@ function openChat(vendor: Vendor, now: () => number): OpenProtocol {
     maxTokensField,
     ...(lacksStreamOptions && { lacksStreamOptions }),
     ...(cacheMarkField && { cacheMarkField }),
+    ...(hasShortIds && { hasShortIds }),
     ...(takesLateRules && { takesLateRules }),
     ...(wantsReasoning && { wantsReasoning }),
   };

@@ -22,6 +22,7 @@ export interface Vendor {
   readonly maxTokensField?: 'max_tokens' | 'max_completion_tokens';
   readonly lacksStreamOptions?: true;
   readonly cacheMarkField?: ChatVariant['cacheMarkField'];
+  readonly hasShortIds?: true;
   readonly takesLateRules?: true;
   readonly wantsReasoning?: true;
   /** The first is what turns of other dialects are translated to. Chat Completions alone by default. */
@@ -58,7 +59,12 @@ export const vendors: Readonly<Record<string, Vendor>> = {
     lacks: ofOpenai,
   },
   groq: { baseUrl: 'https://api.groq.com/openai/v1', lacks: usual, takesLateRules: true },
-  mistral: { baseUrl: 'https://api.mistral.ai/v1', lacksStreamOptions: true, lacks: [...usual, 'seed'] },
+  mistral: {
+    baseUrl: 'https://api.mistral.ai/v1',
+    lacksStreamOptions: true,
+    hasShortIds: true,
+    lacks: [...usual, 'seed'],
+  },
   deepseek: {
     baseUrl: 'https://api.deepseek.com/v1',
     // Its models think unless told not to, and then may not be made to call a tool.
