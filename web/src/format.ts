@@ -44,7 +44,7 @@ export function shownPercent(share: number, digits = 0): string {
 
 /** Cents of a US dollar; small sums show what they are. */
 export function shownCents(cents: number): string {
-  const digits = cents !== 0 && Math.abs(cents) < 100 ? 4 : 2;
+  const digits = cents !== 0 && Math.abs(cents) < 10 ? 4 : 2;
   return numbers({
     style: 'currency',
     currency: 'USD',

@@ -37,7 +37,7 @@ export function Bar(given: {
           aria-valuetext={shownPercent(share)}
           title={shownPercent(share, 1)}
         >
-          {share > 0 && <div class="fill" style={{ width: `${share * 100}%` }} />}
+          <div class="fill" style={{ width: `${share * 100}%` }} />
         </div>
       )}
       {given.isBare && given.note && <div class="note">{given.note}</div>}

@@ -206,7 +206,7 @@ function Tokens({ usage }: Pick<ListedTurn, 'usage'>) {
   if (!usage) return <span class="quiet">–</span>;
   const exact = text.inOut(shownNumber(usage.input), shownNumber(usage.output));
   return (
-    <span title={usage.isEstimated ? `${exact} (${text.estimated})` : exact}>
+    <span class="tokens" title={usage.isEstimated ? `${exact} (${text.estimated})` : exact}>
       {usage.isEstimated ? '≈ ' : ''}
       {shownCompact(usage.input)} → {shownCompact(usage.output)}
     </span>
