@@ -94,7 +94,8 @@ it('holds in its own memory what the storage could not take', async () => {
   mood = 'broken';
   await store.put('key', value, hour);
   await clock.advance(1_000);
-  expect([store.failures, said('the state storage failed')]).toEqual([1, 1]);
+  // Once it is tried again soon, and then only after a while.
+  expect([store.failures, said('the state storage failed')]).toEqual([2, 1]);
   expect(await store.get('key')).toEqual(value);
   expect(await store.claim('key')).toEqual(value);
   expect(await store.get('key')).toBeUndefined();
@@ -185,6 +186,18 @@ it('says that it cannot know while a server may hold what is asked for, from the
   canOpen = true;
   await clock.advance(5_000);
   expect(await store.get('other')).toBeUndefined();
+});
+
+it('tries a write again soon that failed once, since other instances wait for it', async () => {
+  const store = await open();
+  mood = 'broken';
+  await store.put('key', value, hour);
+  await clock.advance(200);
+  expect([store.failures, stored.has('key')]).toEqual([1, false]);
+  mood = 'well';
+  await clock.advance(500);
+  expect(stored.get('key')?.value).toEqual(value);
+  expect(store.figures().isWritable).toBe(true);
 });
 
 it('leaves a storage alone that does not answer, and writes at its end what it held meanwhile', async () => {

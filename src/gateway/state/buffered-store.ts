@@ -57,6 +57,8 @@ const mostSpareBytes = 16 * 1024 * 1024;
 const limitMs = 1_000;
 /** A storage that failed or could not be opened is left alone for so long. */
 const restMs = 5_000;
+/** A write that fails where the one before went well is tried again this soon: others wait for it, and a connection may just be lost. */
+const againMs = 250;
 
 /**
  * Memory before a storage that may fail. Entries are held here until they are written, and nothing longer; a short-lived
@@ -321,7 +323,8 @@ export class BufferedStore implements StateStore {
   #scheduleNext(): void {
     if (this.#held.size === 0) return;
     const now = this.#clock.now();
-    let next = now + restMs;
+    const restsMs = (this.#writesAgainAt ?? 0) - this.#clock.monotonic();
+    let next = now + (restsMs > 0 ? restsMs : restMs);
     if (this.#writesAgainAt === undefined && this.#present())
       for (const { dueAt } of this.#held.values()) next = Math.min(next, Math.max(dueAt, now));
     this.#schedule(next);
@@ -352,7 +355,8 @@ export class BufferedStore implements StateStore {
       if (this.#clock.monotonic() >= (this.#writesAgainAt ?? 0)) this.#writesAgainAt = undefined;
       for (const { value, isGiven } of batch.values()) if (value && isGiven) freeMemory(value);
     } catch (error) {
-      this.#writesAgainAt = this.#clock.monotonic() + restMs;
+      const isFirst = this.#writesAgainAt === undefined;
+      this.#writesAgainAt = this.#clock.monotonic() + (isFirst ? againMs : restMs);
       this.#failed(error);
       for (const [key, held] of batch) if (!this.#held.has(key)) this.#hold(key, held);
     } finally {
