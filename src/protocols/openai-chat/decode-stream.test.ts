@@ -247,3 +247,17 @@ it.each([
     { type: 'tool-call-end', index: 0 },
   ]);
 });
+
+it('proves reasoning between pieces of text a few times, and all of it before a call and at the end', () => {
+  const mixed = delta({ reasoning_content: 'hm ', content: 'so ' }).repeat(1_000);
+  const called = delta(call({ index: 0, id: 'a', function: { name: 'f', arguments: '{}' } }));
+  const proofsOf = (rest: string) =>
+    decode(mixed + rest, 10_000).flatMap((event) =>
+      event.type === 'reasoning-proof' ? [JSON.parse(event.proof.data).reasoning_content] : [],
+    );
+  for (const rest of [called + delta({}, 'tool_calls'), delta({}, 'stop')]) {
+    const proofs = proofsOf(rest + data('[DONE]'));
+    expect(proofs.length).toBeLessThan(20);
+    expect(proofs.at(-1)).toBe('hm '.repeat(1_000));
+  }
+});

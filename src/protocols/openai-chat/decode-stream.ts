@@ -124,7 +124,7 @@ export class ChatDecoder extends AnswerDecoder {
     const reasoning = named || textIn(delta['reasoning']) || thought;
     if (reasoning) answer.add({ type: 'reasoning-delta', text: reasoning });
     const refusal = textIn(delta['refusal']);
-    if (said || refusal) this.#prove();
+    if (said || refusal) this.#prove(2);
     if (said) answer.add({ type: 'text-delta', text: said });
     if (refusal) answer.add({ type: 'refusal-delta', text: refusal });
     for (const annotation of objectsIn(delta['annotations'])) {
@@ -181,15 +181,17 @@ export class ChatDecoder extends AnswerDecoder {
     this.answer.add({ type: 'tool-call-end', index: call.index });
   }
 
-  /** The reasoning before is whole. */
-  #prove(): void {
-    const proof = this.#details?.proof ?? this.#contentProof();
+  /** The reasoning before is whole. `growth`: what holds all of it again waits until it is so many times as long. */
+  #prove(growth = 1): void {
+    const proof = this.#details?.proof ?? this.#contentProof(growth);
     if (proof) this.answer.add({ type: 'reasoning-proof', proof });
     this.#details = undefined;
   }
 
-  #contentProof(): ReasoningProof | undefined {
-    if (this.#hasDetails || this.#thought.length === this.#provenLength) return undefined;
+  #contentProof(growth: number): ReasoningProof | undefined {
+    const { length } = this.#thought;
+    if (this.#hasDetails || length === this.#provenLength || length < this.#provenLength * growth)
+      return undefined;
     this.#provenLength = this.#thought.length;
     return contentProof(this.#model, this.#thought);
   }
