@@ -49,18 +49,25 @@ function runCall(
     const child = spawn(join(bin, command), words, {
       cwd: work,
       env: { PATH: process.env['PATH'], HOME: home, ...environment },
-      timeout: limitMs,
-      killSignal: 'SIGKILL',
+      detached: true,
     });
+    // With what it has started: turns that come late would be counted as the next client's.
+    const limit = setTimeout(() => child.pid !== undefined && process.kill(-child.pid, 'SIGKILL'), limitMs);
     let output = '';
     for (const stream of [child.stdout, child.stderr]) {
       stream.on('data', (chunk: Buffer) => {
         output = (output + chunk).slice(-1_000_000);
       });
     }
-    child.once('error', () => done(undefined));
+    child.once('error', () => {
+      clearTimeout(limit);
+      done(undefined);
+    });
     // Not `close`: what a client leaves running may hold its output open for ever.
-    child.once('exit', () => setTimeout(() => done(output), 200));
+    child.once('exit', () => {
+      clearTimeout(limit);
+      setTimeout(() => done(output), 200);
+    });
     // A client that ends without reading what it is told has said why.
     child.stdin.on('error', () => {});
     child.stdin.end(stdin ?? '');
