@@ -147,6 +147,10 @@ it("leaves out Claude Code's line for Anthropic's billing, which differs from re
   expect(rulesOf(`${line}\n\nBe brief.`)).toEqual(['Be brief.']);
   expect(rulesOf([block(line)])).toEqual([]);
   expect(rulesOf([block(`Say ${line}`)])).toEqual([`Say ${line}`]);
+  expect(rulesOf([block('Explain:'), block(`${line}\nIt differs.`)])).toEqual([
+    'Explain:',
+    `${line}\nIt differs.`,
+  ]);
 });
 
 it('shows thinking as asked', () => {

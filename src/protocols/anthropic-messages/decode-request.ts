@@ -122,7 +122,7 @@ function decodeCommon(chat: CountRequest): {
   readonly ignored: readonly string[];
 } {
   const { tools, toolChoice, leftOut } = offeredTools(chat);
-  const rules = chat.system ? textParts(chat.system).flatMap(withoutBillingNote) : [];
+  const rules = chat.system ? withoutBillingNote(textParts(chat.system)) : [];
   const system: Message[] = rules.length > 0 ? [{ role: 'system', parts: rules }] : [];
   const effort = chat.output_config?.effort;
   const choice = chat.tool_choice;
@@ -154,10 +154,11 @@ function decodeCommon(chat: CountRequest): {
  * Claude Code begins its rules with a line for Anthropic's billing, another one for each conversation or request. To other models it says
  * nothing, and no cache of prompts or conversation would ever be found behind it.
  */
-function withoutBillingNote(part: TextPart): TextPart[] {
-  if (!part.text.startsWith('x-anthropic-billing-header:')) return [part];
-  const text = part.text.replace(/^[^\n]*\n*/, '');
-  return text === '' ? [] : [{ ...part, text }];
+function withoutBillingNote(rules: readonly TextPart[]): readonly TextPart[] {
+  const [first, ...others] = rules;
+  if (!first?.text.startsWith('x-anthropic-billing-header:')) return rules;
+  const text = first.text.replace(/^[^\n]*\n*/, '');
+  return text === '' ? others : [{ ...first, text }, ...others];
 }
 
 /** A mark of the whole request is one of its last part. */
