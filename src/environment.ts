@@ -87,7 +87,7 @@ function lostLines(text: string): string[] {
   });
 }
 
-/** Of each name in the `.env` file of a folder that is nearly that of a setting, and so sets nothing. */
+/** A warning for each name in the `.env` file of a folder that is nearly that of a setting, and so sets nothing. */
 export function misspeltSettings(folder = process.cwd()): string[] {
   const plain = (name: string): string => name.toUpperCase().replace(/_|S$/g, '');
   const known = new Map(Object.keys(settings).map((name) => [plain(name), name]));
@@ -108,12 +108,9 @@ function isMistyped(name: string, meant: string): boolean {
   while (at < name.length && name[at] === meant[at]) at += 1;
   const [rest, wanted] = [name.slice(at), meant.slice(at)];
   const isSwapped = rest[0] === wanted[1] && rest[1] === wanted[0] && rest.slice(2) === wanted.slice(2);
-  return [
-    rest.slice(1) === wanted,
-    rest === wanted.slice(1),
-    rest.slice(1) === wanted.slice(1),
-    isSwapped,
-  ].includes(true);
+  return (
+    rest.slice(1) === wanted || rest === wanted.slice(1) || rest.slice(1) === wanted.slice(1) || isSwapped
+  );
 }
 
 /** Variables of OpenTelemetry that are set and change nothing here, each with the setting that is most like it. */

@@ -150,7 +150,7 @@ export interface AppErrorOptions {
   readonly isFinal?: boolean;
   /** The account cannot read the reasoning that is given back to it: another one's made it. */
   readonly isProofRejected?: boolean;
-  /** It wants reasoning with every answer of the history. */
+  /** The upstream wants reasoning with every answer of the history. */
   readonly isReasoningMissing?: boolean;
   /** The longest answer that the upstream takes, in tokens, where a shorter one would have been no fault. */
   readonly mostOutputTokens?: number;

@@ -37,3 +37,9 @@ export class Utf8Reader {
     return this.#decoder.decode(bytes, { stream: true });
   }
 }
+
+/** Bytes that are kept for long: Node gives short buffers a place in 64 KB that others share, and a piece keeps all of it. */
+export function inOwnMemory(bytes: Uint8Array): Uint8Array {
+  // Not its own `slice`, which copies nothing of a Buffer.
+  return bytes.buffer.byteLength === bytes.length ? bytes : Uint8Array.prototype.slice.call(bytes);
+}

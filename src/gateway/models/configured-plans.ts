@@ -256,7 +256,7 @@ export function hindranceOf(
 function noCandidateTakes(name: string, { candidates }: ConfiguredRoute, traits: RequestTraits): AppError {
   const hindrances = new Set(candidates.map((candidate) => hindranceOf(candidate, () => traits)));
   if (hindrances.has('context') && hindrances.size === 1) {
-    const message = `The prompt is too long: its about ${traits.tokens} tokens are more than any candidate of "${name}" takes. Shorten it.`;
+    const message = `The prompt is too long: it has about ${traits.tokens} tokens, more than any candidate of "${name}" takes. Shorten it.`;
     return new AppError('context_too_long', message);
   }
   const words = {

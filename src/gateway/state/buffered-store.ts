@@ -2,10 +2,10 @@ import { DatabaseError } from '../../db/database.ts';
 import { type Clock, within } from '../../lib/clock.ts';
 import { errorMessage } from '../../lib/errors.ts';
 import { type Logger, onceAMinute } from '../../lib/log/logger.ts';
+import { inOwnMemory } from '../../lib/read-bytes.ts';
 import {
   type Change,
   freeMemory,
-  inOwnMemory,
   maxEntryBytes,
   type PutOptions,
   type StateFigures,

@@ -121,9 +121,3 @@ export function sealingOf(secret: string) {
 export function freeMemory({ buffer }: Uint8Array): void {
   if (buffer instanceof ArrayBuffer) buffer.transfer(0);
 }
-
-/** A piece of the slab that Node makes short buffers of would keep all 64 KB of it, which no bound counts. */
-export function inOwnMemory(value: Uint8Array): Uint8Array {
-  // Not its own `slice`, which copies nothing of a Buffer.
-  return value.buffer.byteLength === value.length ? value : Uint8Array.prototype.slice.call(value);
-}

@@ -18,7 +18,7 @@ import { closeFile, makeFolder } from '../files.ts';
 export interface LineWriter extends DestinationStream {
   /** Returns how many bytes were written. */
   write(line: string): number;
-  /** The same for a line of information that is made when it is written: many after another cost half of what each costs alone. */
+  /** The same for a line of information that is made when it is written: made one after another, lines cost half as much. */
   writeLater?(make: () => string): void;
   /** False from a line that could not be written to the next one that could. */
   readonly isWritable: boolean;
@@ -83,7 +83,7 @@ export function createLineWriter(fd: () => number): LineWriter {
 /** Lines that come that soon after a write are written together. */
 const gatherMs = 50;
 const mostGathered = 64 * 1024;
-/** About as many characters has a line that is not made yet. */
+/** What a line that is not made yet is taken to have, in characters. */
 const usualLine = 512;
 
 /**

@@ -9,7 +9,7 @@ import { ChatDecoder } from './decode-stream.ts';
 import { encodeRequest } from './encode-request.ts';
 import { ChatTap, readAnswer, relayRequest } from './relay.ts';
 
-/** How a server that speaks Chat Completions differs from OpenAI's. */
+/** How servers that speak Chat Completions differ. */
 export interface ChatVariant {
   readonly maxTokensField: 'max_tokens' | 'max_completion_tokens';
   /** Usage comes unasked, and the field that asks for it is refused. */

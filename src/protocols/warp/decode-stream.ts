@@ -1,6 +1,7 @@
 import { AppError } from '../../core/errors.ts';
 import type { ConversationMemory, TurnDecoder } from '../../core/protocol.ts';
 import type { Tool, TurnEvent } from '../../core/turn.ts';
+import { inOwnMemory } from '../../lib/read-bytes.ts';
 import { shortened } from '../../lib/shown-text.ts';
 import { AnswerStream } from '../shared/answer-stream.ts';
 import { noEnd, upstreamWords } from '../shared/failed-answer.ts';
@@ -111,6 +112,7 @@ export class WarpDecoder implements TurnDecoder {
       return;
     }
     this.#fields.beginEvent();
+    // Some of it is remembered, for as long as the conversation is.
     const { type } = readMessage(ResponseEvent, inOwnMemory(payload), this.#fields);
     if (!this.#isStarted) this.#start(type.case === 'init' ? type.value : undefined);
     else if (type.case === 'init') this.#conversationId ||= type.value.conversationId;
@@ -148,11 +150,6 @@ export class WarpDecoder implements TurnDecoder {
       this.#answer.fail(AppError.from(error));
     }
   }
-}
-
-/** What is kept of an event keeps all the memory that it lies in: Node gives short ones a place in 64 KB that others share. */
-function inOwnMemory(bytes: Buffer): Uint8Array {
-  return bytes.buffer.byteLength === bytes.length ? bytes : new Uint8Array(bytes);
 }
 
 function undecodable(cause?: unknown): AppError {

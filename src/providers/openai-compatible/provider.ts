@@ -79,22 +79,7 @@ interface OpenProtocol {
 function openChat(vendor: Vendor, now: () => number): OpenProtocol {
   const capabilities = new Set([...without(chatCapabilities, vendor.lacks), ...(vendor.takes ?? [])]);
   const capabilitiesOf = (model: string) => without(capabilities, vendor.modelLacks?.(model));
-  const {
-    maxTokensField = 'max_tokens',
-    lacksStreamOptions,
-    cacheMarkField,
-    hasShortIds,
-    takesLateRules,
-    wantsReasoning,
-  } = vendor;
-  const variant = {
-    maxTokensField,
-    ...(lacksStreamOptions && { lacksStreamOptions }),
-    ...(cacheMarkField && { cacheMarkField }),
-    ...(hasShortIds && { hasShortIds }),
-    ...(takesLateRules && { takesLateRules }),
-    ...(wantsReasoning && { wantsReasoning }),
-  };
+  const variant = { maxTokensField: 'max_tokens', ...vendor } as const;
   return { outbound: createChatOutbound(variant, capabilities, capabilitiesOf, now), capabilitiesOf };
 }
 

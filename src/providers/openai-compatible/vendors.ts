@@ -8,8 +8,8 @@ import { type ApiKeyProviderOptions, vendors as keyVendors } from '../api-key/in
 export const openaiProtocols = ['chat', 'responses'] as const;
 export type OpenaiProtocol = (typeof openaiProtocols)[number];
 
-/** A server that speaks OpenAI's Chat Completions: what is not said is as OpenAI has it. */
-export interface Vendor {
+/** A server that speaks OpenAI's Chat Completions, and what is particular to it. */
+export interface Vendor extends Partial<ChatVariant> {
   /** What `/chat/completions` and the paths below are appended to. Absent: the configuration file has to say it. */
   readonly baseUrl?: string;
   /** Headers that carry the key; `Authorization: Bearer` by default. */
@@ -19,12 +19,6 @@ export interface Vendor {
   readonly check?: { readonly path: string; readonly readQuota: ApiKeyProviderOptions['readQuota'] };
   /** A server on the owner's machine: an account needs no key. */
   readonly takesNoKey?: true;
-  readonly maxTokensField?: 'max_tokens' | 'max_completion_tokens';
-  readonly lacksStreamOptions?: true;
-  readonly cacheMarkField?: ChatVariant['cacheMarkField'];
-  readonly hasShortIds?: true;
-  readonly takesLateRules?: true;
-  readonly wantsReasoning?: true;
   /** The first is what turns of other dialects are translated to. Chat Completions alone by default. */
   readonly protocols?: readonly OpenaiProtocol[];
   /** What it does beyond its protocol. */
