@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
-import { JsonLimitError, JsonScan, jsonLimits, withWholeCharacters } from './parse-json.ts';
+import { JsonLimitError, JsonScan, jsonBytes, jsonLimits } from './parse-json.ts';
 
 /** How a text ends that comes in pieces of that size; undefined where it may be parsed. */
 function faultOf(text: string, pieceBytes = text.length): string | undefined {
@@ -83,7 +83,7 @@ it.each([
   ['"\\\\ud83d \\\\\\ud83d"', '"\\\\ud83d \\\\\\ufffd"'],
   ['"\\ud7ff \\ue000 \\u00e4"', '"\\ud7ff \\ue000 \\u00e4"'],
 ])('%s has whole characters as %s', (json, expected) => {
-  expect(withWholeCharacters(json)).toBe(expected);
+  expect(String(jsonBytes(json))).toBe(expected);
   expect(JSON.parse(expected).isWellFormed()).toBe(true);
 });
 
@@ -96,7 +96,7 @@ it('leaves whole characters in any JSON, and every other escape', () => {
         (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`,
       );
       const whole = (one: string) => one.toWellFormed();
-      expect(JSON.parse(withWholeCharacters(json))).toEqual([
+      expect(JSON.parse(String(jsonBytes(json)))).toEqual([
         whole(text),
         whole(other),
         { [whole(other)]: whole(text) },

@@ -134,10 +134,14 @@ export function amount(value: number, most = Number.MAX_VALUE): number {
 }
 
 /**
- * A JSON text without halves of characters, as clients leave them that cut texts: servers refuse the whole text for one, again and again
- * while it stands in a history. Each becomes U+FFFD.
+ * A JSON text to be sent, without halves of characters, as clients leave them that cut texts: servers refuse the whole text for one,
+ * again and again while it stands in a history. Each becomes U+FFFD.
  */
-export function withWholeCharacters(json: string): string {
+export function jsonBytes(json: string): Buffer {
+  return Buffer.from(withWholeCharacters(json));
+}
+
+function withWholeCharacters(json: string): string {
   if (!json.includes('\\ud') && !json.includes('\\uD')) return json;
   let text = '';
   let taken = 0;

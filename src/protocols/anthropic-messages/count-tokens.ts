@@ -1,6 +1,6 @@
 import { AppError } from '../../core/errors.ts';
 import type { FailedResponse, Inbound, Outbound } from '../../core/protocol.ts';
-import { isJsonObject, type JsonObject, withWholeCharacters } from '../../lib/parse-json.ts';
+import { isJsonObject, type JsonObject, jsonBytes } from '../../lib/parse-json.ts';
 import { holdsOurSignature } from '../shared/reasoning.ts';
 import { type ReadAnswer, unreadable, WholeRelay } from '../shared/relay.ts';
 import { unreadTurn } from '../shared/request.ts';
@@ -67,7 +67,7 @@ export function createCountOutbound(now: () => number): Outbound {
             ...messagesVersion,
             ...headers,
           },
-          body: Buffer.from(withWholeCharacters(relayRequest(body, model))),
+          body: jsonBytes(relayRequest(body, model)),
         },
         decoder: new WholeRelay(readCount),
       }),

@@ -1,6 +1,6 @@
 import type { Capabilities } from '../../core/capabilities.ts';
 import type { ImageLimits, Outbound } from '../../core/protocol.ts';
-import { withWholeCharacters } from '../../lib/parse-json.ts';
+import { jsonBytes } from '../../lib/parse-json.ts';
 import { relayedAnswer } from '../shared/relay.ts';
 import { classifyFailure } from './classify-failure.ts';
 import { MessagesDecoder } from './decode-stream.ts';
@@ -34,7 +34,7 @@ export function createMessagesOutbound(
           method: 'POST',
           path,
           headers: beta === undefined ? streamed : { ...streamed, 'anthropic-beta': beta },
-          body: Buffer.from(withWholeCharacters(body)),
+          body: jsonBytes(body),
         },
         decoder: new MessagesDecoder(request.model, toolNames),
       };

@@ -1,5 +1,5 @@
 import type { ImageLimits, Outbound } from '../../core/protocol.ts';
-import { withWholeCharacters } from '../../lib/parse-json.ts';
+import { jsonBytes } from '../../lib/parse-json.ts';
 import { relayedAnswer } from '../shared/relay.ts';
 import { classifyFailure } from './classify-failure.ts';
 import { GeminiDecoder } from './decode-stream.ts';
@@ -22,7 +22,7 @@ export function createGeminiOutbound(now: () => number): Outbound {
       const { body, toolNames } = encodeRequest(request, geminiCapabilities(request.model));
       const path = pathOf(request.model, streamCall);
       return {
-        request: { method: 'POST', path, headers: streamed, body: Buffer.from(withWholeCharacters(body)) },
+        request: { method: 'POST', path, headers: streamed, body: jsonBytes(body) },
         decoder: new GeminiDecoder(request.model, toolNames),
       };
     },

@@ -1,6 +1,6 @@
 import type { Capabilities } from '../../core/capabilities.ts';
 import type { ImageLimits, Outbound } from '../../core/protocol.ts';
-import { withWholeCharacters } from '../../lib/parse-json.ts';
+import { jsonBytes } from '../../lib/parse-json.ts';
 import { classifyFailure } from '../shared/openai-failure.ts';
 import { readOpenaiLimits } from '../shared/openai-limits.ts';
 import { relayedAnswer } from '../shared/relay.ts';
@@ -45,7 +45,7 @@ export function createChatOutbound(
     open(turn) {
       const { request, toolNames } = withOpenaiNames(turn.request);
       const native = capabilitiesOf(request.model);
-      const body = Buffer.from(withWholeCharacters(encodeRequest({ ...turn, request }, variant, native)));
+      const body = jsonBytes(encodeRequest({ ...turn, request }, variant, native));
       return {
         request: { method: 'POST', path, headers, body },
         decoder: new ChatDecoder(request.model, toolNames),

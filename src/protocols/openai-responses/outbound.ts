@@ -1,6 +1,6 @@
 import type { Capabilities } from '../../core/capabilities.ts';
 import type { ImageLimits, Outbound } from '../../core/protocol.ts';
-import { withWholeCharacters } from '../../lib/parse-json.ts';
+import { jsonBytes } from '../../lib/parse-json.ts';
 import { classifyFailure } from '../shared/openai-failure.ts';
 import { readOpenaiLimits } from '../shared/openai-limits.ts';
 import { relayedAnswer } from '../shared/relay.ts';
@@ -51,9 +51,7 @@ export function createResponsesOutbound(
     leastOutputTokens,
     open(turn) {
       const { request, toolNames } = withOpenaiNames(turn.request);
-      const body = Buffer.from(
-        withWholeCharacters(encodeRequest({ ...turn, request }, capabilitiesOf(request.model))),
-      );
+      const body = jsonBytes(encodeRequest({ ...turn, request }, capabilitiesOf(request.model)));
       const decoder = new ResponsesDecoder(request.model, toolNames);
       return { request: { method: 'POST', path, headers, body }, decoder };
     },

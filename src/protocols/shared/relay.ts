@@ -1,7 +1,7 @@
 import { AppError } from '../../core/errors.ts';
 import type { TurnDecoder, UpstreamAnswer } from '../../core/protocol.ts';
 import type { FinishReason, TurnEvent, Usage } from '../../core/turn.ts';
-import { type JsonObject, parseJson, parseJsonObject, withWholeCharacters } from '../../lib/parse-json.ts';
+import { type JsonObject, jsonBytes, parseJson, parseJsonObject } from '../../lib/parse-json.ts';
 import { Utf8Reader } from '../../lib/read-bytes.ts';
 import { maxAnswerBytes, maxEventBytes, noEnd, tooLong } from './failed-answer.ts';
 
@@ -306,7 +306,7 @@ export function relayedAnswer(
     method: 'POST',
     path,
     headers: { 'content-type': 'application/json', accept, ...headers },
-    body: Buffer.from(withWholeCharacters(body)),
+    body: jsonBytes(body),
   } as const;
   return isStream
     ? { request, decoder: new StreamRelay(tap) }

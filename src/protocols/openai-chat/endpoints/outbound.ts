@@ -6,7 +6,7 @@ import type {
   UpstreamAnswer,
 } from '../../../core/protocol.ts';
 import type { TurnEvent, Usage } from '../../../core/turn.ts';
-import { parseJsonObject, withWholeCharacters } from '../../../lib/parse-json.ts';
+import { jsonBytes, parseJsonObject } from '../../../lib/parse-json.ts';
 import { errorIn, maxAnswerBytes, tooLong } from '../../shared/failed-answer.ts';
 import { classifyFailure, classifyNamed } from '../../shared/openai-failure.ts';
 import { readOpenaiLimits } from '../../shared/openai-limits.ts';
@@ -43,7 +43,7 @@ function openEndpoint(
     headers: { 'content-type': form?.contentType ?? 'application/json' },
     body: form
       ? withField(form, 'model', model)
-      : Buffer.from(withWholeCharacters(editMembers(body, { model: () => JSON.stringify(model) }))),
+      : jsonBytes(editMembers(body, { model: () => JSON.stringify(model) })),
   } as const;
   if (endpoint !== 'completions') return { request, contentType, decoder: new PassedAnswerDecoder() };
   // They come in the chunks of Chat Completions, end mark and all.
