@@ -43,3 +43,13 @@ it('changes nothing but the model, whatever else the body holds and however it i
     ),
   );
 });
+
+it('leaves out what was signed, also where the upstream wants reasoning with every answer', () => {
+  const answer = { role: 'assistant', content: 'Hi', reasoning_details: [{ data: 'signed' }] };
+  const body = JSON.stringify({ model: 'a', messages: [{ role: 'user', content: 'Hello' }, answer] });
+  const sent = relayRequest(body, 'm', false, { leavesProofsOut: true, fillsReasoning: true });
+  expect(JSON.parse(sent).messages).toEqual([
+    { role: 'user', content: 'Hello' },
+    { role: 'assistant', content: 'Hi', reasoning_content: ' ' },
+  ]);
+});

@@ -26,9 +26,10 @@ export function relayRequest(
     ...((leavesProofsOut || fillsReasoning) && {
       messages: (given = '[]') =>
         JSON.stringify(
-          objectsIn(JSON.parse(given)).map((message) =>
-            fillsReasoning ? withReasoning(message) : withPlaceholder(withoutReasoning(message), model),
-          ),
+          objectsIn(JSON.parse(given)).map((message) => {
+            const taken = leavesProofsOut ? withPlaceholder(withoutReasoning(message), model) : message;
+            return fillsReasoning ? withReasoning(taken) : taken;
+          }),
         ),
     }),
   });
