@@ -187,7 +187,7 @@ test('SIGTERM ends streams that outlast the deadline with an error, never as if 
   await addAccounts({ ...services, url: `http://127.0.0.1:${environment['POOL_SERVICE_PORT']}` });
   const streams = await startStreams(services);
   const ended = services.kill('SIGTERM');
-  await eventually('those who ask are told', async () => {
+  await eventually('callers get an answer', async () => {
     const health = await (await fetch(`${services.url}/health`)).text();
     return health.includes('"degraded"') && health.includes('The gateway is stopping');
   });

@@ -80,7 +80,7 @@ it('gets its calls as chunks, and sends what came of them as items', async () =>
   expect(messages.map(({ role }) => role)).toEqual(['user', 'assistant', 'tool', 'tool']);
 });
 
-it('is told that nothing it refers to is kept', async () => {
+it('gets an error that names what is not kept', async () => {
   const services = await servicesForTest();
   const answer = await services.chat({
     ...asked,

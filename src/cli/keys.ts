@@ -177,7 +177,7 @@ function listed(keys: readonly ShownKey[]): string {
   ]);
 }
 
-/** The budget of which least is left; what begins again within a minute needs nobody. */
+/** The budget of which least is left; limits that reset within a minute need no attention. */
 function mostUsed(uses: readonly KeyUse[]): string | null {
   const budgets = uses.filter(({ window }) => window !== 'minute' && window !== 'now');
   const share = ({ used, limit }: KeyUse) => (limit > 0 ? used / limit : 1);

@@ -135,7 +135,7 @@ export function amount(value: number, most = Number.MAX_VALUE): number {
 
 /**
  * A JSON text to be sent, without halves of characters, as clients leave them that cut texts: servers refuse the whole text for one,
- * again and again while it stands in a history. Each becomes U+FFFD.
+ * as long as the history contains it. Each becomes U+FFFD.
  */
 export function jsonBytes(json: string): Buffer {
   return Buffer.from(withWholeCharacters(json));

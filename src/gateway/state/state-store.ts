@@ -28,7 +28,7 @@ export interface PutOptions {
   readonly clientId?: string;
   /** Probably claimed within seconds, and then never written. A process that is killed loses it until then. */
   readonly isShortLived?: boolean;
-  /** All of the memory in which the value lies is the store's from the call on: nobody else may look at it. */
+  /** All of the memory in which the value lies is the store's from the call on: no other code may read it. */
   readonly isGiven?: boolean;
 }
 

@@ -6,7 +6,7 @@ const leastRoom = 3_000;
 const longestRead = 2_000;
 
 const window = /maximum context length (?:is|of) (\d+) tokens/i;
-/** The parts of the input; that of the answer is told in other words. */
+/** The parts of the input; that of the answer has other words. */
 const inputs =
   /(\d+) (?:tokens )?(?:input tokens|(?:in|from|of) (?:the )?(?:messages|prompt|functions|tools|input messages|(?:text|tool|image) input))\b/gi;
 /** Anthropic's form. */
