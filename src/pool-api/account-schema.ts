@@ -19,7 +19,7 @@ const plainText = z
 const emailText = plainText.min(1).max(320);
 const labelText = plainText.max(200);
 
-/** Upstream models an account may use. An empty list would be an account nobody can ever be lent. */
+/** Upstream models an account may use. An account with an empty list could never be lent. */
 const modelList = z
   .array(plainText.min(1).max(256))
   .min(1, 'name at least one model, or leave models out for all of them')
@@ -189,7 +189,7 @@ export const account = z.object({
   email: z.string().nullable(),
   label: z.string().nullable(),
   status: accountState,
-  /** When the present status ends by itself; null when it does not. */
+  /** When the present status ends automatically; null when it does not. */
   status_until: isoTime.nullable(),
   status_reason: z.string().nullable(),
   /** What the status rests on: the outcome, the vendor's answer, the figures. */

@@ -7,7 +7,6 @@ import type { AskedMessage, AskedRequest, Usage } from '../../core/turn.ts';
 import type { HeldBody } from '../../lib/http/body-budget.ts';
 import { isJsonObject, parseJsonObject } from '../../lib/parse-json.ts';
 import { ownTurn } from '../../lib/process/own-turn.ts';
-import { placed } from '../../lib/short-lists.ts';
 import { onceKnown } from '../../lib/tasks.ts';
 import { PoolError } from '../../pool-api/errors.ts';
 import { type AnswerCheck, checksOf, type Fault, sentBack } from '../emulation/checked-answer.ts';
@@ -90,7 +89,7 @@ export class Candidates {
   /** As the turn came. */
   readonly #given: Form;
   #heldImages: HeldBody | undefined;
-  #tried: Route[] = [];
+  readonly #tried: Route[] = [];
   #plan: RoutePlan | undefined;
   /** Undefined until the turn is planned. */
   #untried: Route[] | undefined;
@@ -226,7 +225,7 @@ export class Candidates {
       next = untried.shift();
     }
     next ??= this.#deferred.shift();
-    if (next) this.#tried = placed(this.#tried, next);
+    if (next) this.#tried.push(next);
     return next;
   }
 

@@ -1,6 +1,5 @@
 import { AppError, type ErrorCode } from '../../core/errors.ts';
 import { withJitter } from '../../lib/backoff.ts';
-import { placed } from '../../lib/short-lists.ts';
 import type { LeasedAccount } from '../../pool-api/schema.ts';
 import type { ReportResult } from '../leases/reporter.ts';
 import type { Route } from '../models/route.ts';
@@ -66,7 +65,7 @@ const none: ReadonlySet<string> = new Set();
 export class Failover {
   readonly startedAt: number;
   readonly #errors: AppError[] = [];
-  #begun: { readonly at: number; readonly upstream: string }[] = [];
+  readonly #begun: { readonly at: number; readonly upstream: string }[] = [];
   /** An account to stay with: its rejected bearer was renewed, or it is tried once more. */
   keptAccount: string | undefined;
   /** No other free account takes the place of a free one that ran out or was refused. */
@@ -97,7 +96,7 @@ export class Failover {
 
   /** An attempt begins. */
   begin({ provider }: Pick<Route, 'provider'>, now: number): void {
-    this.#begun = placed(this.#begun, { at: now, upstream: provider.name });
+    this.#begun.push({ at: now, upstream: provider.name });
   }
 
   /** How long the next attempt has to wait. */

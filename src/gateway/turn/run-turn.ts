@@ -3,7 +3,6 @@ import type { CollectedTurn } from '../../core/protocol.ts';
 import type { Usage } from '../../core/turn.ts';
 import { sleep } from '../../lib/clock.ts';
 import { debugLog, type Logger } from '../../lib/log/logger.ts';
-import { placed } from '../../lib/short-lists.ts';
 import { onceKnown } from '../../lib/tasks.ts';
 import { eventsOf, judge } from '../emulation/checked-answer.ts';
 import { sumUsage } from '../emulation/token-count.ts';
@@ -62,7 +61,7 @@ class TurnRun {
   /** The log at DEBUG, else undefined. */
   readonly #steps: Logger | undefined;
   /** In the order they were taken. */
-  #paths: Path[] = [];
+  readonly #paths: Path[] = [];
   #path: Path | undefined;
   #attempt: Attempt | undefined;
   #usage: Usage | undefined;
@@ -144,7 +143,7 @@ class TurnRun {
       const { accountId: remembered_on } = path.conversation;
       const chosen = { provider: provider.name, upstream_model: model, remembered_on };
       this.#steps?.debug(chosen, 'the route is chosen');
-      this.#paths = placed(this.#paths, path);
+      this.#paths.push(path);
       this.#path = path;
       return path;
     });

@@ -2,13 +2,12 @@ import type { ServerResponse } from 'node:http';
 import { AppError } from '../../core/errors.ts';
 import type { RunningCall } from '../../core/provider.ts';
 import type { Clock } from '../../lib/clock.ts';
-import { placed } from '../../lib/short-lists.ts';
 
 /** Says that a turn is to end. An `AbortSignal` costs more than much of a turn does: it is made where something waits with it. */
 export class TurnSignal {
   /** Undefined while the turn goes on. */
   reason: AppError | undefined;
-  #listeners: ((error: AppError) => void)[] = [];
+  readonly #listeners: ((error: AppError) => void)[] = [];
   #controller: AbortController | undefined;
 
   get aborted(): boolean {
@@ -36,7 +35,7 @@ export class TurnSignal {
   }
 
   listen(listener: (error: AppError) => void): void {
-    this.#listeners = placed(this.#listeners, listener);
+    this.#listeners.push(listener);
   }
   unlisten(listener: (error: AppError) => void): void {
     remove(this.#listeners, listener);
