@@ -52,7 +52,7 @@ describe("the gateway's document", () => {
     await app.ready();
     // A model's id may hold slashes, so the server takes the rest of the path there.
     const pathOf = (path: string) =>
-      path.replace(/^(\/v1(?:beta)?\/models\/)\{\w+\}(:\{method\})?$/, '$1*').replace('{id}', ':id');
+      path.replace(/^(\/v1(?:beta|alpha)?\/models\/)\{\w+\}(:\{method\})?$/, '$1*').replace('{id}', ':id');
     const described = gatewayApi.routes.map(
       ({ method, path, access }) => `${method} ${pathOf(path)} ${access}`,
     );

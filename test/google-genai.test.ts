@@ -150,6 +150,19 @@ describe('over Warp', () => {
     expect(services.upstream.turns).toHaveLength(before);
   });
 
+  it('serves a client that is set to v1alpha', async () => {
+    const httpOptions = { baseUrl: services.gatewayUrl, apiVersion: 'v1alpha' };
+    const { models } = new GoogleGenAI({ apiKey: 'any', httpOptions });
+    const turn = { model: 'sandbox', contents: 'Hello' };
+    expect((await models.generateContent(turn)).text).toBe('You said: Hello');
+    let streamed = '';
+    for await (const { text } of await models.generateContentStream(turn)) streamed += text ?? '';
+    expect(streamed).toBe('You said: Hello');
+    expect((await models.countTokens(turn)).totalTokens).toBeGreaterThan(0);
+    expect((await models.list({ config: { pageSize: 2 } })).page).toHaveLength(2);
+    expect(await models.get({ model: 'warp/sandbox' })).toMatchObject({ name: 'models/warp/sandbox' });
+  });
+
   it('lists the models page by page, and finds one', async () => {
     const client = clientOf(services);
     const names: unknown[] = [];
@@ -172,7 +185,9 @@ describe('over Warp', () => {
     ['/v1beta/models', 405, /takes GET/],
     ['/v1beta/cachedContents', 404, /no such call/],
     ['/v1beta/files', 404, /no such call/],
-    ['/v1alpha/models/sandbox:generateContent', 404, /Set the base URL/],
+    ['/v1alpha/files', 404, /no such call/],
+    ['/v1alpha/models', 405, /takes GET/],
+    ['/v1alpha/models/no-such-model:generateContent', 404, /no-such-model/],
     ['/v1beta/models/no-such-model:generateContent', 404, /no-such-model/],
   ])("%s is refused in Google's words", async (path, status, message) => {
     const answer = await post(services, path);

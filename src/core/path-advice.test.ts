@@ -55,7 +55,7 @@ describe.each(['gateway', 'pool'] as const)('at the %s', (here) => {
     expect(advice).toContain(openaiBase);
   });
 
-  it.each(['/gemini/v1beta/models/gemini-pro:generateContent', '/v1alpha/models'])(
+  it.each(['/gemini/v1beta/models/gemini-pro:generateContent', '/gemini/v1alpha/models'])(
     "%s gets Gemini's base URL",
     (path) => {
       const { advice, dialect } = adviseOnPath(path, here, places);
@@ -101,7 +101,7 @@ it('calls that nothing serves are said to be so', () => {
 });
 
 it('calls of Gemini that are not served are said to be so in its words', () => {
-  for (const path of ['/v1beta/cachedContents', '/v1beta/files', '/v1beta/models/m/operations']) {
+  for (const path of ['/v1beta/cachedContents', '/v1alpha/files', '/v1beta/models/m/operations']) {
     const { advice, dialect } = adviseOnPath(path, 'gateway', places);
     expect([advice, dialect]).toEqual([expect.stringMatching(/no such call.*:generateContent/), 'gemini']);
   }

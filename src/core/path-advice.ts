@@ -49,7 +49,7 @@ export function adviseOnPath(path: string, here: 'gateway' | 'pool', places: Ser
   const setBase = `set the base URL of the client to ${base}`;
   const isForeign = here === 'pool';
   const whose = isForeign ? 'This is the account pool, and the gateway answers clients: ' : '';
-  const isUnserved = call === 'unserved' || (dialect === 'gemini' && words[0] === 'v1beta');
+  const isUnserved = call === 'unserved' || (dialect === 'gemini' && geminiVersion.test(words[0] ?? ''));
   if (isUnserved && !isForeign) return { dialect, advice: `The gateway has no such call. ${served}` };
   if (call !== undefined) return { dialect, advice: sentence(`${whose}${setBase}.`) };
 

@@ -36,7 +36,7 @@ const error = answers.geminiError;
 const methods = ['generateContent', 'streamGenerateContent', 'countTokens'] as const;
 
 /** The path of a POST that calls a method of a model: names of models may hold slashes and colons. */
-export const geminiCall = /^\/v1(?:beta)?\/models\/.*:[^:/]*$/i;
+export const geminiCall = /^\/v1(?:beta|alpha)?\/models\/.*:[^:/]*$/i;
 
 const answer: GatewayRoute['handle'] = async (service, request, reply) => {
   const { model, method } = callIn(request, reply);
@@ -101,13 +101,12 @@ const generate = {
   handle: onceByKey(answer, false),
 } as const satisfies Partial<GatewayRoute>;
 
-/** The paths of the Gemini dialect. */
-export const geminiRoutes: readonly GatewayRoute[] = [
-  { ...generate, path: '/v1beta/models/{model}:{method}', url: '/v1beta/models/*' },
-  { ...generate, path: '/v1/models/{model}:{method}', url: '/v1/models/*' },
+/** Below a version that clients of no other dialect ask for: the two differ for Google alone. */
+const versioned = (version: 'v1beta' | 'v1alpha'): readonly GatewayRoute[] => [
+  { ...generate, path: `/${version}/models/{model}:{method}`, url: `/${version}/models/*` },
   {
     method: 'GET',
-    path: '/v1beta/models',
+    path: `/${version}/models`,
     summary: 'The models a request may name, as Google lists them',
     access: 'clientKey',
     query: listQuery,
@@ -117,8 +116,8 @@ export const geminiRoutes: readonly GatewayRoute[] = [
   },
   {
     method: 'GET',
-    path: '/v1beta/models/{id}',
-    url: '/v1beta/models/*',
+    path: `/${version}/models/{id}`,
+    url: `/${version}/models/*`,
     summary: 'One model, as Google describes it; its name may hold slashes',
     access: 'clientKey',
     answers: { 200: { description: 'The model.', body: answers.geminiModel } },
@@ -126,6 +125,13 @@ export const geminiRoutes: readonly GatewayRoute[] = [
     handle: async ({ routes }, { client, params }) =>
       encodeGeminiModel(await routes.find(params['*'], client)),
   },
+];
+
+/** The paths of the Gemini dialect. */
+export const geminiRoutes: readonly GatewayRoute[] = [
+  ...versioned('v1beta'),
+  ...versioned('v1alpha'),
+  { ...generate, path: '/v1/models/{model}:{method}', url: '/v1/models/*' },
 ];
 
 /** Every SDK of Google sends this header, and no client of another dialect does. Some ask for `/v1/models`. */

@@ -28,7 +28,8 @@ export function dialectOf(request: FastifyRequest): ErrorDialect {
   const isOpenai = /^\/v1\/(chat|responses)(\/|$)/.test(path);
   if (path.startsWith('/v1/messages') || (isAnthropicClient(request) && !isOpenai))
     return anthropicMessagesInbound;
-  const isGemini = (request.method === 'POST' && geminiCall.test(path)) || path.startsWith('/v1beta/models');
+  const isGemini =
+    (request.method === 'POST' && geminiCall.test(path)) || /^\/v1(beta|alpha)\/models/.test(path);
   if (isGemini || (isGeminiClient(request) && !isOpenai)) return geminiErrors;
   return errorDialects[(request.is404 ? adviceOn(path).dialect : undefined) ?? 'openai'];
 }
