@@ -113,12 +113,18 @@ it('gets them to a server of Chat Completions in its own form', async () => {
     response.end(JSON.stringify({ id: 'c', choices: [{ index: 0, message, finish_reason: 'stop' }] }));
   });
   const nested = { type: 'function', function: { name: 'list', parameters: {} } };
+  const messages = [{ role: 'user', content: 'Hi' }];
+  await services.chat({ model: 'm', messages, tools: [nested, readFile] });
+  expect(services.requests[0]?.json['tools']).toMatchObject([nested, { function: { name: 'read_file' } }]);
   await services.chat({
     model: 'm',
-    messages: [{ role: 'user', content: 'Hi' }],
-    tools: [nested, readFile],
+    messages,
+    tools: [nested],
+    tool_choice: { type: 'function', name: 'list' },
   });
-  expect(services.requests[0]?.json['tools']).toMatchObject([nested, { function: { name: 'read_file' } }]);
+  expect(services.requests[1]?.json).toMatchObject({
+    tool_choice: { type: 'function', function: { name: 'list' } },
+  });
 });
 
 it('is explained as it would be answered', async () => {

@@ -95,6 +95,8 @@ it.each([
   [{ tool_choice: 'always' }, 'tool_choice'],
   [{ tools: [readTool], tool_choice: { type: 'function', function: { name: 'gone' } } }, 'tool_choice'],
   [{ tools: [readTool], tool_choice: { type: 'custom', custom: { name: 'gone' } } }, 'tool_choice'],
+  [{ tools: [readTool], tool_choice: { type: 'function', name: 'gone' } }, 'tool_choice'],
+  [{ tool_choice: { type: 'function', name: 'gone' } }, 'tool_choice'],
   [
     {
       tools: [readTool],
@@ -130,6 +132,8 @@ describe('tools', () => {
       name: 'patch',
     });
     expect(choice('none').toolChoice).toEqual({ type: 'none' });
+    expect(choice({ type: 'function', name: 'read' }).toolChoice).toEqual({ type: 'tool', name: 'read' });
+    expect(choice({ type: 'custom', name: 'patch' }).toolChoice).toEqual({ type: 'tool', name: 'patch' });
   });
 
   it('that are not allowed are not offered', () => {

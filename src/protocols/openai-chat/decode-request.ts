@@ -84,16 +84,21 @@ export function decodeChatRequest(body: unknown): DecodedTurn<ChatOptions> {
   };
 }
 
-/** Cursor sends tools in the form that Responses have for them, among others. */
+/** Cursor sends tools in the form that Responses have for them, among others, and so may the choice of one be. */
 function withNestedTools(body: unknown): unknown {
   if (!isJsonObject(body) || !hasFlatTools(body)) return body;
-  return { ...body, tools: body['tools'].map((tool) => (isFlat(tool) ? nestedTool(tool) : tool)) };
+  const nested = (tool: unknown) => (isFlat(tool) ? nestedTool(tool) : tool);
+  const { tools, tool_choice: choice } = body;
+  return {
+    ...body,
+    ...(Array.isArray(tools) && { tools: tools.map(nested) }),
+    ...(choice !== undefined && { tool_choice: nested(choice) }),
+  };
 }
 
 /** Servers of Chat Completions refuse them. */
-export function hasFlatTools(body: JsonObject): body is JsonObject & { readonly tools: readonly unknown[] } {
-  const { tools } = body;
-  return Array.isArray(tools) && tools.some(isFlat);
+export function hasFlatTools({ tools, tool_choice: choice }: JsonObject): boolean {
+  return isFlat(choice) || (Array.isArray(tools) && tools.some(isFlat));
 }
 
 function isFlat(tool: unknown): tool is JsonObject {
