@@ -134,6 +134,15 @@ export interface VendorAnswer {
   readonly body: string;
 }
 
+/** How an upstream that refused a request may take it after all. */
+export type SendAgain =
+  /** The account cannot read the reasoning that is given back to it: another one's made it. */
+  | { readonly how: 'without-proofs' }
+  /** The upstream wants reasoning with every answer of the history. */
+  | { readonly how: 'with-reasoning' }
+  /** It takes no answer as long as was asked for: so many tokens at most. */
+  | { readonly how: 'shorter'; readonly mostOutputTokens: number };
+
 export interface AppErrorOptions {
   readonly cause?: unknown;
   /** Milliseconds after which another try makes sense; becomes Retry-After. */
@@ -148,12 +157,7 @@ export interface AppErrorOptions {
   readonly details?: Readonly<Record<string, unknown>>;
   /** Work may have been done that must not be done twice: no other account is tried. */
   readonly isFinal?: boolean;
-  /** The account cannot read the reasoning that is given back to it: another one's made it. */
-  readonly isProofRejected?: boolean;
-  /** The upstream wants reasoning with every answer of the history. */
-  readonly isReasoningMissing?: boolean;
-  /** The longest answer that the upstream takes, in tokens, where a shorter one would have been no fault. */
-  readonly mostOutputTokens?: number;
+  readonly sendAgain?: SendAgain | undefined;
   /** What the upstream answered, in a dialect of clients. */
   readonly vendorAnswer?: VendorAnswer;
   /** The limit that is used up until `resetAt`, where it is of the model alone and the account has others. */
@@ -185,9 +189,7 @@ export class AppError extends Error {
   readonly headers: Readonly<Record<string, string>> | undefined;
   readonly details: Readonly<Record<string, unknown>> | undefined;
   readonly isFinal: boolean;
-  readonly isProofRejected: boolean;
-  readonly isReasoningMissing: boolean;
-  readonly mostOutputTokens: number | undefined;
+  readonly sendAgain: SendAgain | undefined;
   readonly isUnreachable: boolean;
   readonly modelLimit: string | undefined;
   readonly fault: Fault;
@@ -205,9 +207,7 @@ export class AppError extends Error {
     this.headers = options.headers;
     this.details = options.details;
     this.isFinal = options.isFinal === true;
-    this.isProofRejected = options.isProofRejected === true;
-    this.isReasoningMissing = options.isReasoningMissing === true;
-    this.mostOutputTokens = options.mostOutputTokens;
+    this.sendAgain = options.sendAgain;
     this.isUnreachable = options.isUnreachable === true;
     this.modelLimit = options.modelLimit;
     this.#vendorAnswer = options.vendorAnswer;

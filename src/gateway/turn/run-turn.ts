@@ -327,7 +327,7 @@ class TurnRun {
   }
 
   #decide({ error, report }: Failure, { account }: TurnLease, path: Path): NextStep {
-    const { route, request, conversation } = path;
+    const { route, request } = path;
     const { models, logger, clock, circuits } = this.#dependencies;
     const details = {
       request_id: this.#turn.requestId,
@@ -338,21 +338,12 @@ class TurnRun {
     };
     if (error.isModelRefusedToAccount) {
       models.refused(route.provider, route.model, account.id);
-    } else if (error.isProofRejected && !path.leavesProofsOut) {
-      path.leavesProofsOut = true;
-      logger.info(details, 'the account cannot read the reasoning given back; sending the turn without it');
-      return 'other-account';
-    } else if (takesShorter(error, path)) {
-      path.mostOutputTokens = error.mostOutputTokens;
-      logger.info(details, 'the upstream takes no answer as long as was asked for; asking for a shorter one');
-      return 'other-account';
-    } else if (error.isReasoningMissing && !path.fillsReasoning) {
-      path.fillsReasoning = true;
-      logger.info(details, 'the upstream wants reasoning with every answer; sending the turn with it');
-      return 'other-account';
-    } else if (error.code === 'invalid_request' && !error.isFinal && conversation.beginAnew()) {
-      logger.info(details, 'the upstream rejected the conversation; resending the full history');
-      return 'other-account';
+    } else {
+      const change = changed(path, error);
+      if (change !== undefined) {
+        logger.info(details, change);
+        return 'other-account';
+      }
     }
     if (this.#candidates.areSeveral && isUpstreamsFault(error)) circuits.failed(route);
     const step = this.#failover.next(error, account, report, route, clock.monotonic());
@@ -383,8 +374,24 @@ class TurnRun {
   }
 }
 
-/** An answer as long as was asked for is refused, and one that is not would be taken. A client that is relayed judges that itself. */
-function takesShorter({ mostOutputTokens: most }: AppError, path: Path): boolean {
-  if (most === undefined || path.mostOutputTokens !== undefined || path.relayed) return false;
-  return most < (path.request.limits.maxOutputTokens ?? Number.POSITIVE_INFINITY);
+/** What an upstream refused is sent in another way, in each once. Returns what is changed; undefined: nothing. */
+function changed(path: Path, { code, isFinal, sendAgain }: AppError): string | undefined {
+  if (sendAgain?.how === 'without-proofs' && !path.leavesProofsOut) {
+    path.leavesProofsOut = true;
+    return 'the account cannot read the reasoning given back; sending the turn without it';
+  }
+  if (sendAgain?.how === 'with-reasoning' && !path.fillsReasoning) {
+    path.fillsReasoning = true;
+    return 'the upstream wants reasoning with every answer; sending the turn with it';
+  }
+  // A client that is relayed judges that itself.
+  if (sendAgain?.how === 'shorter' && path.mostOutputTokens === undefined && !path.relayed) {
+    const { maxOutputTokens: asked = Number.POSITIVE_INFINITY } = path.request.limits;
+    if (sendAgain.mostOutputTokens < asked) {
+      path.mostOutputTokens = sendAgain.mostOutputTokens;
+      return 'the upstream takes no answer as long as was asked for; asking for a shorter one';
+    }
+  }
+  if (code !== 'invalid_request' || isFinal || !path.conversation.beginAnew()) return undefined;
+  return 'the upstream rejected the conversation; resending the full history';
 }

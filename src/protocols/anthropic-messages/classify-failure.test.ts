@@ -74,7 +74,9 @@ it.each([
   'messages.1: The final block in an assistant message cannot be `thinking`.',
   'messages.1.content.0: If an assistant message contains any thinking blocks, the first block must be `thinking` or `redacted_thinking`. Found `text`.',
 ])('knows a refusal of the thinking that was given back: %s', (message) => {
-  expect(classify(400, error('invalid_request_error', message)).isProofRejected).toBe(true);
+  expect(classify(400, error('invalid_request_error', message)).sendAgain).toEqual({
+    how: 'without-proofs',
+  });
 });
 
 it('says that a prompt is too long in the words that agents look for', () => {

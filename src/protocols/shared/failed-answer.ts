@@ -1,4 +1,4 @@
-import { AppError, type AppErrorOptions, type ErrorCode } from '../../core/errors.ts';
+import { AppError, type AppErrorOptions, type ErrorCode, type SendAgain } from '../../core/errors.ts';
 import type { Dialect, FailedResponse } from '../../core/protocol.ts';
 import { isJsonObject, type JsonObject, parseJson, parseJsonObject } from '../../lib/parse-json.ts';
 import { beginningOf } from '../../lib/shown-text.ts';
@@ -126,9 +126,7 @@ export function withVendorAnswer(
   return new AppError(known.code, known.message, {
     cause: known.cause,
     ...(known.param !== undefined && { param: known.param }),
-    isProofRejected: known.isProofRejected,
-    isReasoningMissing: known.isReasoningMissing,
-    ...mostOutput(known.mostOutputTokens),
+    sendAgain: known.sendAgain,
     vendorAnswer: { dialect, status, body },
   });
 }
@@ -214,11 +212,12 @@ const byStatus: Readonly<Record<number, typeof notTaken>> = {
  */
 export function contextTooLong(message: string, options: AppErrorOptions): AppError {
   const shown = `The prompt is too long for the model: shorten the conversation. ${upstreamWords(message)}`;
-  return new AppError('context_too_long', shown.trim(), { ...options, ...mostOutput(mostOutputIn(message)) });
+  return new AppError('context_too_long', shown.trim(), { ...options, sendAgain: shorterAs(message) });
 }
 
-function mostOutput(mostOutputTokens: number | undefined): Pick<AppErrorOptions, 'mostOutputTokens'> {
-  return mostOutputTokens === undefined ? {} : { mostOutputTokens };
+function shorterAs(message: string): SendAgain | undefined {
+  const mostOutputTokens = mostOutputIn(message);
+  return mostOutputTokens === undefined ? undefined : { how: 'shorter', mostOutputTokens };
 }
 
 /**
@@ -233,6 +232,11 @@ const unknownContent =
   /reasoning_content.{0,200}(unsupported|not supported|not permitted|not allowed|unexpected|unrecogni[sz]ed|unknown)/is;
 const missingContent = /reasoning_content.{0,80}(must be passed back|is missing|is required)/is;
 
+function otherWay(message: string, evidence: string): SendAgain | undefined {
+  if (rejectedProof.test(evidence) || unknownContent.test(evidence)) return { how: 'without-proofs' };
+  return shorterAs(message) ?? (missingContent.test(evidence) ? { how: 'with-reasoning' } : undefined);
+}
+
 /** The request's own fault, in the upstream's words. */
 export function refusedRequest(
   { message = '', param }: { readonly message?: string | undefined; readonly param?: string | undefined },
@@ -240,12 +244,9 @@ export function refusedRequest(
 ): AppError {
   const said = upstreamWords(message);
   const shown = said === '' ? 'The upstream refused the request; the log has its answer.' : said;
-  const evidence = `${message} ${options.cause}`;
   return new AppError('invalid_request', shown, {
     ...options,
-    isProofRejected: rejectedProof.test(evidence) || unknownContent.test(evidence),
-    isReasoningMissing: missingContent.test(evidence),
-    ...mostOutput(mostOutputIn(message)),
+    sendAgain: otherWay(message, `${message} ${options.cause}`),
     ...(param !== undefined && { param }),
   });
 }

@@ -178,5 +178,5 @@ it("knows OpenAI's refusal of reasoning in plain words", () => {
   const message =
     "Invalid 'input[2].content': array too long. Expected an array with maximum length 0, but got an array with length 1 instead.";
   const body = { error: { message, type: 'invalid_request_error', code: 'array_above_max_length' } };
-  expect(classify(400, body).isProofRejected).toBe(true);
+  expect(classify(400, body).sendAgain).toEqual({ how: 'without-proofs' });
 });
