@@ -122,7 +122,7 @@ it('gets them to a server of Chat Completions in its own form', async () => {
     tools: [nested],
     tool_choice: { type: 'function', name: 'list' },
   });
-  expect(services.requests[1]?.json).toMatchObject({
+  expect(services.requests.at(-1)?.json).toMatchObject({
     tool_choice: { type: 'function', function: { name: 'list' } },
   });
 });
