@@ -89,6 +89,20 @@ it('gives calls of other models ids that Mistral takes', () => {
   expect(own).toEqual(['abcDEF123', 'abcDEF123']);
 });
 
+it('keeps the words before a call and after it apart', () => {
+  const said = (text: string) => ({ type: 'text', text }) as const;
+  const content = (...parts: Extract<Message, { role: 'assistant' }>['parts']) =>
+    sent([{ role: 'assistant', parts }, result('a', 'A')])[0]?.['content'];
+  const [called] = call('a').parts;
+  expect(content(said('I look.'), called, said('Then I read.'))).toBe('I look.\n\nThen I read.');
+  expect(content(said('I look.\n'), called, said('Then I read.'))).toBe('I look.\nThen I read.');
+  expect(content(said('I look.'), called, said(' Then I read.'))).toBe('I look. Then I read.');
+  expect(content(called, said('Then I read.'))).toBe('Then I read.');
+  // Citations split sentences.
+  expect(content(said('It is 20'), said(' degrees.'), called)).toBe('It is 20 degrees.');
+  expect(content(said('Rea'), said('dy.'), called)).toBe('Ready.');
+});
+
 it('tells calls apart whose ids come again', () => {
   const messages = sent([call('a'), result('a', 'first'), call('a'), user('wait'), result('a', 'second')]);
   expect(messages.map(({ content }) => content)).toEqual([null, 'first', null, 'second', 'wait']);

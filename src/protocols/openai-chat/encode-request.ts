@@ -175,11 +175,10 @@ class MessageEncoder {
    * a call that has none.
    */
   #answer(parts: readonly AssistantPart[]): object {
-    const texts = parts.flatMap((part): TextPart[] => {
-      if (part.type === 'refusal' && !this.#native.has('refusals')) return [textPart(part.text)];
-      return part.type === 'text' ? [part] : [];
-    });
-    const content = this.#content(texts, '');
+    const said = parts.map((part) =>
+      part.type === 'refusal' && !this.#native.has('refusals') ? textPart(part.text) : part,
+    );
+    const content = this.#content(textsAroundCalls(said), '');
     const refusal = parts.flatMap((part) => (part.type === 'refusal' ? [part.text] : [])).join('');
     const proofs = parts.flatMap((part) => (part.type === 'reasoning' && part.proof ? [part.proof] : []));
     const extras = new Map(proofs.flatMap(extraContentOf));
@@ -233,6 +232,23 @@ function withRulesInFront(messages: readonly Message[]): readonly Message[] {
       message.role === 'system' ? { role: 'user' as const, parts: message.parts } : message,
     ),
   ];
+}
+
+/** The texts of an answer. What was said before a call and after it are two texts, whose words must not run together. */
+function textsAroundCalls(parts: readonly AssistantPart[]): TextPart[] {
+  let before = '';
+  let isAfterCall = false;
+  const texts: TextPart[] = [];
+  for (const part of parts) {
+    if (part.type === 'tool-call') isAfterCall = before !== '';
+    if (part.type !== 'text') continue;
+    const runsOn = isAfterCall && /\S$/.test(before) && /^\S/.test(part.text);
+    texts.push(runsOn ? { ...part, text: `\n\n${part.text}` } : part);
+    if (part.text === '') continue;
+    before = part.text;
+    isAfterCall = false;
+  }
+  return texts;
 }
 
 type InputPart = Extract<Message, { role: 'user' }>['parts'][number];
