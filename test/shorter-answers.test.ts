@@ -26,9 +26,9 @@ function withLimit(most: number, refusal: string): Promise<ScriptedSetup> {
   });
 }
 
-const ask = ({ gatewayUrl }: ScriptedSetup) =>
+const ask = ({ gatewayUrl }: ScriptedSetup, max_tokens = 32_000) =>
   new Anthropic({ baseURL: gatewayUrl, apiKey: 'any', maxRetries: 0 }).messages
-    .stream({ ...userTurn('local/m', 'Hi'), max_tokens: 32_000 })
+    .stream({ ...userTurn('local/m', 'Hi'), max_tokens })
     .finalMessage();
 const sizes = ({ requests }: ScriptedSetup) => requests.map(({ json }) => json['max_tokens']);
 
@@ -42,6 +42,18 @@ describe('an answer that is longer than the upstream gives', () => {
     expect(sizes(setup)).toEqual([32_000, most]);
     const { accounts } = (await setup.pool('/api/accounts')) as unknown as { accounts: { status: string }[] };
     expect(accounts.map(({ status }) => status)).toEqual(['active']);
+  });
+
+  it('is asked for no longer at the next turn, where the limit is that of the model', async () => {
+    const setup = await withLimit(16_384, refusals['a model']);
+    for (const asked of [32_000, 32_000, 20_000, 1_000]) await ask(setup, asked);
+    expect(sizes(setup)).toEqual([32_000, 16_384, 16_384, 16_384, 1_000]);
+  });
+
+  it('is asked for again where only the prompt left no more room', async () => {
+    const setup = await withLimit(24_558, refusals['a window']);
+    for (let turn = 0; turn < 2; turn += 1) await ask(setup);
+    expect(sizes(setup)).toEqual([32_000, 24_558, 32_000, 24_558]);
   });
 
   it('is refused where that does not help either, and where a client is relayed', async () => {

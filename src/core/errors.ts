@@ -140,8 +140,8 @@ export type SendAgain =
   | { readonly how: 'without-proofs' }
   /** The upstream wants reasoning with every answer of the history. */
   | { readonly how: 'with-reasoning' }
-  /** It takes no answer as long as was asked for: so many tokens at most. */
-  | { readonly how: 'shorter'; readonly mostOutputTokens: number };
+  /** It takes no answer as long as was asked for: so many tokens at most, of its model or behind this prompt. */
+  | { readonly how: 'shorter'; readonly mostOutputTokens: number; readonly isOfModel: boolean };
 
 export interface AppErrorOptions {
   readonly cause?: unknown;

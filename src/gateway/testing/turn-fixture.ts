@@ -11,6 +11,7 @@ import { LeaseCache } from '../leases/lease-cache.ts';
 import { PoolWatch } from '../leases/pool-watch.ts';
 import { Reporter } from '../leases/reporter.ts';
 import { createModelLists } from '../models/model-lists.ts';
+import { OutputLimits } from '../models/output-limits.ts';
 import { Routes } from '../models/routing.ts';
 import { TurnRecords } from '../records/turn-record.ts';
 import { BufferedStore } from '../state/buffered-store.ts';
@@ -125,6 +126,7 @@ export async function createTurnFixture(aliases: Record<string, string> = {}): P
       reasoning: new RememberedReasoning(new BufferedStore({ clock, maxBytes: 1_000_000 })),
       affinity: new Affinity(clock.monotonic, 30_000),
       limits: new AccountLimits(clock),
+      outputLimits: new OutputLimits(clock),
       records: new TurnRecords(clock),
       ledger: { isOn: false, note() {}, figures: { waiting: 0, written: 0, dropped: 0 } },
       schemas,

@@ -303,8 +303,10 @@ export interface Path extends Candidate {
   leavesProofsOut: boolean;
   /** The upstream wants reasoning with every answer of the history. */
   fillsReasoning: boolean;
-  /** The longest answer that the upstream takes, in tokens, where it has refused a longer one. */
+  /** The longest answer that the upstream takes, in tokens, where it has refused a longer one, now or at an earlier turn. */
   mostOutputTokens: number | undefined;
+  /** It has refused one of this turn. */
+  isShortened: boolean;
   /** An account of it has refused the turn: only those take it again that were limited before. */
   isRefused: boolean;
   /** No account of it is tried any more. */
@@ -328,7 +330,7 @@ export interface SoFar {
 
 /** A promise where a conversation is looked for: its upstream remembers them. */
 export function pathTo(
-  { conversations, affinity, schemas }: TurnDependencies,
+  { conversations, affinity, schemas, outputLimits }: TurnDependencies,
   { client, affinityKey, bytes }: ClientTurn,
   candidate: Candidate,
   soFar: SoFar,
@@ -362,7 +364,10 @@ export function pathTo(
     firstWordMs: undefined,
     leavesProofsOut: false,
     fillsReasoning: false,
-    mostOutputTokens: undefined,
+    mostOutputTokens: candidate.relayed
+      ? undefined
+      : outputLimits.below(request.limits.maxOutputTokens, route),
+    isShortened: false,
     isRefused: false,
     isLeft: false,
     shortage: undefined,

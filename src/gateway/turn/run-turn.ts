@@ -328,7 +328,7 @@ class TurnRun {
 
   #decide({ error, report }: Failure, { account }: TurnLease, path: Path): NextStep {
     const { route, request } = path;
-    const { models, logger, clock, circuits } = this.#dependencies;
+    const { models, outputLimits, logger, clock, circuits } = this.#dependencies;
     const details = {
       request_id: this.#turn.requestId,
       account_id: account.id,
@@ -339,6 +339,9 @@ class TurnRun {
     if (error.isModelRefusedToAccount) {
       models.refused(route.provider, route.model, account.id);
     } else {
+      const { sendAgain } = error;
+      if (sendAgain?.how === 'shorter' && sendAgain.isOfModel)
+        outputLimits.note(route, sendAgain.mostOutputTokens);
       const change = changed(path, error);
       if (change !== undefined) {
         logger.info(details, change);
@@ -385,10 +388,11 @@ function changed(path: Path, { code, isFinal, sendAgain }: AppError): string | u
     return 'the upstream wants reasoning with every answer; sending the turn with it';
   }
   // A client that is relayed judges that itself.
-  if (sendAgain?.how === 'shorter' && path.mostOutputTokens === undefined && !path.relayed) {
-    const { maxOutputTokens: asked = Number.POSITIVE_INFINITY } = path.request.limits;
+  if (sendAgain?.how === 'shorter' && !path.isShortened && !path.relayed) {
+    const asked = path.mostOutputTokens ?? path.request.limits.maxOutputTokens ?? Number.POSITIVE_INFINITY;
     if (sendAgain.mostOutputTokens < asked) {
       path.mostOutputTokens = sendAgain.mostOutputTokens;
+      path.isShortened = true;
       return 'the upstream takes no answer as long as was asked for; asking for a shorter one';
     }
   }

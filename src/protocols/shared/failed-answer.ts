@@ -216,8 +216,8 @@ export function contextTooLong(message: string, options: AppErrorOptions): AppEr
 }
 
 function shorterAs(message: string): SendAgain | undefined {
-  const mostOutputTokens = mostOutputIn(message);
-  return mostOutputTokens === undefined ? undefined : { how: 'shorter', mostOutputTokens };
+  const most = mostOutputIn(message);
+  return most && { how: 'shorter', ...most };
 }
 
 /**

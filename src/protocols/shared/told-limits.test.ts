@@ -60,5 +60,11 @@ it.each([
   ['max_tokens: Field required', undefined],
   ['', undefined],
 ])('%s', (message, most) => {
-  expect(mostOutputIn(message)).toBe(most);
+  expect(mostOutputIn(message)?.mostOutputTokens).toBe(most);
+});
+
+it('tells a limit of the model from the room that a prompt leaves', () => {
+  const ofModel = 'max_tokens is too large: 32000. This model supports at most 16384 completion tokens.';
+  const room = 'input length and `max_tokens` exceed context limit: 190000 + 21333 > 200000';
+  expect([ofModel, room].map((message) => mostOutputIn(message)?.isOfModel)).toEqual([true, false]);
 });

@@ -22,14 +22,20 @@ const caps = [
 /** Google's form: the number is the first that is too much. */
 const tooMuch = /max\w*tokens\W.{0,120}to (\d+) \(exclusive\)/i;
 
+interface MostOutput {
+  readonly mostOutputTokens: number;
+  /** Of every answer of the model, and not only of that to this prompt. */
+  readonly isOfModel: boolean;
+}
+
 /** The longest answer that an upstream takes of the request it refused; undefined where it says nothing of that, or leaves no room. */
-export function mostOutputIn(message: string): number | undefined {
+export function mostOutputIn(message: string): MostOutput | undefined {
   const words = message.slice(0, longestRead);
   const room = roomIn(words);
-  if (room !== undefined) return room < leastRoom ? undefined : room;
+  if (room !== undefined) return room < leastRoom ? undefined : { mostOutputTokens: room, isOfModel: false };
   const told = caps.map((cap) => numberIn(cap.exec(words)?.[1])).find((cap) => cap !== undefined);
   const most = told ?? (numberIn(tooMuch.exec(words)?.[1]) ?? 0) - 1;
-  return most > 0 ? most : undefined;
+  return most > 0 ? { mostOutputTokens: most, isOfModel: true } : undefined;
 }
 
 function roomIn(words: string): number | undefined {
