@@ -78,6 +78,11 @@ export function resentCall(call: ToolCall, tools: OfferedTools): ToolCall {
   return { ...call, ...(read && callOfItem(read, tools)), id: call.id };
 }
 
+/** Upstreams end a call that a limit has cut as any other; its arguments show it. */
+export function isCut(call: Pick<ToolCall, 'arguments'> | undefined): boolean {
+  return call !== undefined && parseJsonObject(call.arguments) === undefined;
+}
+
 /** Calls whose item can be made once their arguments are whole. */
 export function isWholeOnly(name: string, { forms }: OfferedTools): boolean {
   const kind = forms.get(name)?.kind ?? 'function';

@@ -1,4 +1,4 @@
-import { expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { AppError } from '../../core/errors.ts';
 import type { TurnEvent } from '../../core/turn.ts';
 import { decodeResponsesRequest, parseResponsesRequest } from './decode-request.ts';
@@ -95,6 +95,43 @@ it('does not call a call whole that a limit has cut', () => {
     ],
   ]);
   expect(last.response).toMatchObject({ status: 'incomplete', output: [{ status: 'incomplete' }] });
+});
+
+describe('of a call with half its arguments', () => {
+  const begun: TurnEvent[] = [
+    { type: 'tool-call-start', index: 0, id: 'call_1', name: 'look' },
+    { type: 'tool-call-delta', index: 0, arguments: '{"pa' },
+    { type: 'tool-call-end', index: 0 },
+  ];
+  const done = (events: ReturnType<typeof eventsOf>['events']) =>
+    events.filter(({ type }) => type === 'response.output_item.done').map(({ item }) => item.status);
+  const whole = (finishReason: 'length' | 'tool-calls') => {
+    const { options } = decodeResponsesRequest(parseResponsesRequest({ model: 'auto', input: 'Hello' }));
+    const toolCalls = [
+      { id: 'call_0', name: 'look', arguments: '{}' },
+      { id: 'call_1', name: 'look', arguments: '{"pa' },
+    ];
+    const answer = { text: '', reasoning: '', toolCalls, finishReason, usage: undefined };
+    return encodeResponsesAnswer(identity, answer, options)['output'];
+  };
+
+  it('the item is incomplete where a limit cut the answer, although the upstream ended the call', () => {
+    const { last, events } = eventsOf([begun, [usage], [{ type: 'finish', reason: 'length' }]]);
+    expect(last).toMatchObject({ type: 'response.incomplete' });
+    expect(last.response.output).toMatchObject([{ status: 'incomplete', arguments: '{"pa' }]);
+    expect(done(events)).toEqual(['incomplete']);
+    expect(whole('length')).toMatchObject([{ status: 'completed' }, { status: 'incomplete' }]);
+  });
+
+  it('the item is complete where the model ended it so', () => {
+    const { last, events } = eventsOf([begun, [{ type: 'finish', reason: 'tool-calls' }]]);
+    expect(last.response.output).toMatchObject([{ status: 'completed' }]);
+    expect(done(events)).toEqual(['completed']);
+    const next = { type: 'tool-call-start', index: 1, id: 'call_2', name: 'look' } as const;
+    const further = eventsOf([begun, [next, { type: 'finish', reason: 'length' }]]);
+    expect(done(further.events)).toEqual(['completed', 'incomplete']);
+    expect(whole('tool-calls')).toMatchObject([{ status: 'completed' }, { status: 'completed' }]);
+  });
 });
 
 it('tells when it was whole, by the clock it was given, and of a broken one nothing', () => {

@@ -1,7 +1,7 @@
 import type { AppError } from '../../core/errors.ts';
 import type { AnswerIdentity, CollectedTurn, StreamEncoder } from '../../core/protocol.ts';
 import type { TurnEvent } from '../../core/turn.ts';
-import { callItem } from './call-item.ts';
+import { callItem, isCut } from './call-item.ts';
 import { summaryItem } from './compaction.ts';
 import {
   type ContentPart,
@@ -42,7 +42,8 @@ export function encodeResponsesAnswer(
   if (refusal !== '') parts.push({ type: 'refusal', refusal });
   if (parts.length > 0) output.push(messageItem(itemId('msg', identity, output.length), status, parts));
   for (const call of answer.toolCalls) {
-    output.push(callItem(identity, output.length, call, options.tools, 'completed'));
+    const ended = call === answer.toolCalls.at(-1) && isCut(call) ? status : 'completed';
+    output.push(callItem(identity, output.length, call, options.tools, ended));
   }
   return responseObject(identity, options, { status, output, usage, metadata, reason });
 }

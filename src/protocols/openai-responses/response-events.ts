@@ -9,7 +9,7 @@ import {
   type TurnEvent,
   type Usage,
 } from '../../core/turn.ts';
-import { callItem, isWholeOnly } from './call-item.ts';
+import { callItem, isCut, isWholeOnly } from './call-item.ts';
 import { CallsInTurn } from './calls-in-turn.ts';
 import { summaryItem } from './compaction.ts';
 import {
@@ -64,6 +64,9 @@ const partEvents = {
   },
 } as const;
 
+/** What follows a call without saying that it was whole. */
+const tellsNoMore: ReadonlySet<TurnEvent['type']> = new Set(['usage', 'metadata', 'finish', 'error']);
+
 /**
  * Events in the dialect's order: created, in_progress, one item after another with its parts, then completed,
  * incomplete or failed.
@@ -81,6 +84,8 @@ export class ResponseEvents {
   #proof: ReasoningProof | undefined;
   /** It came behind its reasoning. */
   #isProofUnsent = false;
+  /** Of a call that may have been cut: how the answer ends, or that it goes on, tells. */
+  #unsureEnd: number | undefined;
   #open: OpenItem | undefined;
   #usage: Usage | undefined;
   #metadata: ProviderMetadata | undefined;
@@ -328,6 +333,10 @@ export class ResponseEvents {
   }
 
   #pushOne(event: TurnEvent): void {
+    if (this.#unsureEnd !== undefined && !tellsNoMore.has(event.type)) {
+      this.#callEnd(this.#unsureEnd, 'completed');
+      this.#unsureEnd = undefined;
+    }
     switch (event.type) {
       case 'text-delta':
         this.#textDelta('message', 'output_text', event.text);
@@ -355,7 +364,8 @@ export class ResponseEvents {
         this.#callDelta(event.index, event.arguments);
         break;
       case 'tool-call-end':
-        this.#callEnd(event.index, 'completed');
+        if (isCut(this.#calls.get(event.index)?.call)) this.#unsureEnd = event.index;
+        else this.#callEnd(event.index, 'completed');
         break;
       case 'usage':
         this.#usage = event.usage;
