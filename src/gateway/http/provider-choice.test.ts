@@ -40,7 +40,7 @@ function open(aliases: Record<string, string> = {}): void {
     providers: [
       createLineProvider(() => ''),
       createLineProvider(() => '', 'oz'),
-      { ...createLineProvider(() => '', 'own'), isFoundByList: true },
+      { ...createLineProvider(() => '', 'own'), isFoundByList: true, standIns: {} },
     ],
     sandbox: createLineProvider(() => '', 'sandbox'),
     models,
@@ -70,6 +70,22 @@ async function routeOf(model: string): Promise<string> {
   const { candidates } = await routes.plan(ask(model));
   return candidates.map((route) => `${route.provider.name}: ${route.model}`).join(', ');
 }
+
+describe('a name that tools have built in', () => {
+  it('is refused with the alias to write where the first provider has no stand-in for it', async () => {
+    withAccounts = ['own'];
+    const alias = 'aliases: {"claude-*": "own/MODEL"} into warp2api.yaml';
+    await expect(routes.plan(ask('claude-sonnet-4-5'))).rejects.toMatchObject({
+      code: 'model_not_found',
+      message: expect.stringContaining(alias),
+    });
+    await expect(routes.plan(ask('llama'))).rejects.toMatchObject({
+      message: expect.not.stringContaining('aliases'),
+    });
+    open({ 'claude-*': 'own/own-only' });
+    expect(await routeOf('claude-sonnet-4-5')).toBe('own: own-only');
+  });
+});
 
 describe('a plain name', () => {
   it('goes to the first provider that has accounts', async () => {

@@ -12,6 +12,7 @@ import {
   plainSandboxModel,
 } from './model-choice.ts';
 import type { ModelList, ModelLists, ModelUnion } from './model-lists.ts';
+import { matches } from './name-patterns.ts';
 
 /** What a name leads to. */
 export interface Found {
@@ -122,7 +123,21 @@ export class ModelNames {
     if (address.isNamed && provider.isFoundByList && !isStrict && model !== '')
       return { provider, list: fresh, model };
     if (isStrict && !fresh.isProven && model !== '') throw modelsUnknown(name);
-    throw modelNotFound(name, address.isNamed ? prefixed(provider, fresh) : fresh, Object.keys(this.aliases));
+    const advice = this.#adviceOn(name, provider);
+    throw modelNotFound(
+      name,
+      address.isNamed ? prefixed(provider, fresh) : fresh,
+      Object.keys(this.aliases),
+      advice,
+    );
+  }
+
+  /** On a name that tools have built in: what its owner can write to have it answered. */
+  #adviceOn(name: string, { name: provider }: UpstreamProvider): string {
+    const patterns = this.#options.providers.flatMap(({ standIns = {} }) => Object.keys(standIns));
+    const builtIn = patterns.find((pattern) => matches(pattern, name));
+    if (builtIn === undefined) return '';
+    return ` To have names like it answered by a model of yours, put aliases: {"${builtIn}": "${provider}/MODEL"} into warp2api.yaml.`;
   }
 
   /** What the owner has said that a name stands for which is no model's own. */
@@ -218,6 +233,7 @@ function modelNotFound(
   name: string,
   { models, withheld }: Pick<ModelUnion, 'models' | 'withheld'>,
   aliases: readonly string[],
+  advice = '',
 ): AppError {
   const near = nearNames(name, [
     ...models.map(({ id }) => id),
@@ -233,7 +249,7 @@ function modelNotFound(
   }
   const hint =
     near.length === 0 ? 'GET /v1/models lists what there is.' : `did you mean ${near.join(' or ')}?`;
-  return new AppError('model_not_found', `There is no model "${name}"; ${hint}`, { param: 'model' });
+  return new AppError('model_not_found', `There is no model "${name}"; ${hint}${advice}`, { param: 'model' });
 }
 
 /** With STRICT_MODELS a name counts only once some account has listed its models. */

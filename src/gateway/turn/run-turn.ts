@@ -339,9 +339,8 @@ class TurnRun {
     if (error.isModelRefusedToAccount) {
       models.refused(route.provider, route.model, account.id);
     } else {
-      const { sendAgain } = error;
-      if (sendAgain?.how === 'shorter' && sendAgain.isOfModel)
-        outputLimits.note(route, sendAgain.mostOutputTokens);
+      const { sendAgain: told } = error;
+      if (told?.how === 'shorter' && told.isOfModel) outputLimits.note(route, told.mostOutputTokens);
       const change = changed(path, error);
       if (change !== undefined) {
         logger.info(details, change);
@@ -377,7 +376,7 @@ class TurnRun {
   }
 }
 
-/** What an upstream refused is sent in another way, in each once. Returns what is changed; undefined: nothing. */
+/** What an upstream refused is sent in another way, in each once; a relayed answer is shortened by its client. Returns the change. */
 function changed(path: Path, { code, isFinal, sendAgain }: AppError): string | undefined {
   if (sendAgain?.how === 'without-proofs' && !path.leavesProofsOut) {
     path.leavesProofsOut = true;
@@ -387,7 +386,6 @@ function changed(path: Path, { code, isFinal, sendAgain }: AppError): string | u
     path.fillsReasoning = true;
     return 'the upstream wants reasoning with every answer; sending the turn with it';
   }
-  // A client that is relayed judges that itself.
   if (sendAgain?.how === 'shorter' && !path.isShortened && !path.relayed) {
     const asked = path.mostOutputTokens ?? path.request.limits.maxOutputTokens ?? Number.POSITIVE_INFINITY;
     if (sendAgain.mostOutputTokens < asked) {
