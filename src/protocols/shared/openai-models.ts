@@ -13,8 +13,14 @@ export function openaiModelLacks(model: string): readonly Ability[] {
 const openaiModel = /^(?:openai\/)?(o|gpt-)(\d(?:\.\d+)?)(.*)$/;
 const usualEfforts = ['low', 'medium', 'high'];
 
+/** OpenAI's open models, wherever they run. */
+export function isGptOss(model: string): boolean {
+  return /(^|\/)gpt-oss\b/.test(model);
+}
+
 /** Sources: OpenAI's model pages. Resellers and local servers have their own models, and few know `max`. */
 function openaiEfforts(model: string): readonly string[] {
+  if (isGptOss(model)) return usualEfforts;
   const [, series, version, kind = ''] = openaiModel.exec(model) ?? [];
   if (series === 'o') return usualEfforts;
   const minor = Number(version) - 5;

@@ -1,7 +1,7 @@
 import type { Ability } from '../../core/capabilities.ts';
 import { newAbilities } from '../../protocols/openai-chat/capabilities.ts';
 import type { ChatVariant } from '../../protocols/openai-chat/outbound.ts';
-import { openaiModelLacks } from '../../protocols/shared/openai-models.ts';
+import { isGptOss, openaiModelLacks } from '../../protocols/shared/openai-models.ts';
 import { type ApiKeyProviderOptions, vendors as keyVendors } from '../api-key/index.ts';
 
 /** The dialects of OpenAI's that a server may speak. */
@@ -36,6 +36,11 @@ const usual: readonly Ability[] = ['reasoningEffort', ...newAbilities];
 /** OpenAI's alone, of what came late. */
 const ofOpenai = newAbilities.filter((ability) => ability !== 'documents' && ability !== 'cacheBreakpoints');
 
+/** Of these vendors' models others have words of their own for it, or none. */
+function effortOfGptOssOnly(model: string): readonly Ability[] {
+  return isGptOss(model) ? [] : ['reasoningEffort'];
+}
+
 /** The presets: base URL, and how each differs. Sources: the vendors' own API references. */
 export const vendors: Readonly<Record<string, Vendor>> = {
   openai: {
@@ -52,7 +57,12 @@ export const vendors: Readonly<Record<string, Vendor>> = {
     takes: ['topK'],
     lacks: ofOpenai,
   },
-  groq: { baseUrl: 'https://api.groq.com/openai/v1', lacks: usual, takesLateRules: true },
+  groq: {
+    baseUrl: 'https://api.groq.com/openai/v1',
+    lacks: newAbilities,
+    modelLacks: effortOfGptOssOnly,
+    takesLateRules: true,
+  },
   mistral: {
     baseUrl: 'https://api.mistral.ai/v1',
     lacksStreamOptions: true,
@@ -67,7 +77,7 @@ export const vendors: Readonly<Record<string, Vendor>> = {
     wantsReasoning: true,
   },
   xai: { baseUrl: 'https://api.x.ai/v1', lacks: usual, takesLateRules: true },
-  together: { baseUrl: 'https://api.together.xyz/v1', lacks: usual },
+  together: { baseUrl: 'https://api.together.xyz/v1', lacks: newAbilities, modelLacks: effortOfGptOssOnly },
   fireworks: { baseUrl: 'https://api.fireworks.ai/inference/v1', lacks: usual },
   'azure-openai': {
     authHeaders: (key) => ({ 'api-key': key }),
