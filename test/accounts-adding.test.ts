@@ -166,6 +166,8 @@ test.skipIf(withoutBrowser)(
     // All that a filter leaves, and no other.
     await page.getByLabel('Label', { exact: true }).selectOption({ label: 'imported' });
     const labelled = (await stored(services, '&label=imported')).total;
+    const table = page.getByRole('table', { name: 'Accounts', exact: true });
+    await expect.poll(() => table.getAttribute('aria-rowcount')).toBe(String(1 + labelled));
     await page.getByRole('checkbox', { name: 'Select all' }).check();
     const bar = page.getByRole('toolbar');
     await bar.getByText(`${labelled} selected`).waitFor();

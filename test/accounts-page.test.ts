@@ -48,8 +48,10 @@ test.skipIf(withoutBrowser)(
 
     await choose(page, 'one@example.com', 'Replace the key');
     await dialog(page).getByLabel('New API key').fill('wk-another-0123456789');
+    // It is said for some seconds only.
+    const said = page.getByText('has its new credential').waitFor();
     await dialog(page).getByRole('button', { name: 'Replace' }).click();
-    await page.getByText('has its new credential').waitFor();
+    await said;
 
     await row(page, 'one@example.com').getByRole('link').click();
     const panel = dialog(page);
@@ -85,7 +87,7 @@ test.skipIf(withoutBrowser)(
     const isTooWide = () => page.evaluate('document.documentElement.scrollWidth > innerWidth');
     for (const width of [1280, 1000, 800, 640, 390]) {
       await page.setViewportSize({ width, height: 800 });
-      expect([width, await isTooWide()]).toEqual([width, false]);
+      await expect.poll(isTooWide, { message: String(width) }).toBe(false);
     }
     await page.setViewportSize({ width: 1280, height: 860 });
     await page.evaluate("localStorage.setItem('warp2api.blurs-emails', 'yes')");
@@ -168,7 +170,7 @@ test.skipIf(withoutBrowser)('a change that comes while the list is loading is no
     const stale = await (await route.fetch()).json();
     const isHeard = page.waitForResponse((answer) => answer.url().includes('ids='));
     await services.pool(`/api/accounts/${id}`, { label: 'changed' }, 'PATCH');
-    await isHeard;
+    await (await isHeard).finished();
     // The second account shows that this answer has been taken.
     const other = createAccount({ id: 'acc_other', email: 'other@example.com' });
     await route.fulfill({ json: { ...stale, accounts: [...stale.accounts, other], total: 2 } });
@@ -192,8 +194,9 @@ test.skipIf(withoutBrowser)('what ends late closes no other dialog', async () =>
   await dialog(page).getByRole('button', { name: 'Disable' }).click();
   await page.keyboard.press('Escape');
   await choose(page, 'one@example.com', 'Edit');
+  const said = dialog(page).getByText('one@example.com is disabled').waitFor();
   isOpen.resolve();
-  await dialog(page).getByText('one@example.com is disabled').waitFor();
+  await said;
   await dialog(page).getByLabel('Places').waitFor();
 });
 
@@ -271,9 +274,10 @@ test.skipIf(withoutBrowser)('it is used by keyboard alone', async () => {
   await expect.poll(() => page.getByRole('dialog').count()).toBe(0);
   await expect.poll(focused).toBe('one@example.com');
   await row(page, 'one@example.com').getByRole('button', { name: 'Check' }).focus();
+  const said = page.getByRole('status').filter({ hasText: 'one@example.com' }).waitFor();
   await page.keyboard.press('Enter');
-  await page.getByRole('status').filter({ hasText: 'one@example.com' }).waitFor();
-  expect(await focused()).toBe('Check');
+  await said;
+  await expect.poll(focused).toBe('Check');
 });
 
 test.skipIf(withoutBrowser)(

@@ -64,7 +64,7 @@ test.skipIf(withoutBrowser)(
     await expectFaults(page, /401/);
     await expectAccessible(page);
     await signIn(page);
-    expect(await page.locator('h1').textContent()).toBe('Settings');
+    await page.getByRole('heading', { level: 1, name: 'Settings' }).waitFor();
   },
 );
 
@@ -255,22 +255,22 @@ test.skipIf(withoutBrowser)('all of the frame works with the keyboard alone', as
     page.evaluate('document.activeElement.textContent || document.activeElement.ariaLabel');
   await page.locator('.step').first().waitFor();
   await page.keyboard.press('Tab');
-  expect(await focused()).toBe('Skip to the content');
+  await expect.poll(focused).toBe('Skip to the content');
   await page.keyboard.press('Enter');
-  expect(await page.evaluate('document.activeElement.id')).toBe('content');
+  await expect.poll(() => page.evaluate('document.activeElement.id')).toBe('content');
   await page.getByRole('button', { name: 'Menu' }).focus();
   await page.keyboard.press('Enter');
   await expectAccessible(page);
   await page.keyboard.press('Tab');
-  expect(await focused()).toBe('Start');
+  await expect.poll(focused).toBe('Start');
   await page.keyboard.press('Escape');
-  expect(await focused()).toBe('Menu');
+  await expect.poll(focused).toBe('Menu');
   await page.keyboard.press('Enter');
   for (let count = 0; count < 2; count += 1) await page.keyboard.press('Tab');
   await page.keyboard.press('Enter');
   await expect.poll(() => page.evaluate('document.activeElement.tagName')).toBe('H1');
-  expect(await focused()).toBe('Overview');
-  expect(await page.getByRole('navigation').isVisible()).toBe(false);
+  await expect.poll(focused).toBe('Overview');
+  await page.getByRole('navigation').waitFor({ state: 'hidden' });
 });
 
 /** A page of another site in the same browser. */

@@ -12,7 +12,9 @@ test.skipIf(withoutBrowser)(
     const page = await openPage(services);
     await page.getByText('Until then the built-in sandbox answers').waitFor();
     const steps = page.locator('.step');
-    expect(await steps.locator('.step-mark').allInnerTexts()).toEqual(['Done', 'Next', 'Optional', 'To do']);
+    await expect
+      .poll(() => steps.locator('.step-mark').allInnerTexts())
+      .toEqual(['Done', 'Next', 'Optional', 'To do']);
     await expectAccessible(page);
     await snapshot(page, 'start-empty');
     await services.addAccount(key('one'));
@@ -36,14 +38,18 @@ test.skipIf(withoutBrowser)(
     const page = await openPage(services);
     const code = page.locator('.client-snippet code');
     await page.getByLabel('Key').fill("it's $HOME");
-    expect(await code.first().textContent()).toContain(`'Authorization: Bearer it'\\''s $HOME'`);
+    await expect.poll(() => code.first().textContent()).toContain(`'Authorization: Bearer it'\\''s $HOME'`);
     await page.getByLabel('Client').selectOption('Claude Code');
-    expect(await code.first().textContent()).toContain(`ANTHROPIC_BASE_URL=${services.gatewayUrl} `);
+    await expect
+      .poll(() => code.first().textContent())
+      .toContain(`ANTHROPIC_BASE_URL=${services.gatewayUrl} `);
     await page.getByLabel('Client').selectOption('Codex');
-    expect(await code.allInnerTexts()).toEqual([
-      expect.stringContaining(`base_url = "${services.gatewayUrl}/v1"`),
-      expect.stringContaining('codex exec'),
-    ]);
+    await expect
+      .poll(() => code.allInnerTexts())
+      .toEqual([
+        expect.stringContaining(`base_url = "${services.gatewayUrl}/v1"`),
+        expect.stringContaining('codex exec'),
+      ]);
   },
 );
 
@@ -66,7 +72,7 @@ test.skipIf(withoutBrowser)('the overview counts accounts and turns as they chan
   const services = await busyServices();
   const page = await openPage(services, { path: '#/overview' });
   await showsFigures(page);
-  expect(await page.locator('.stats').first().textContent()).toMatch(/Usable3/);
+  await expect.poll(() => page.locator('.stats').first().textContent()).toMatch(/Usable3/);
   await services.addAccount(key('four'));
   await expect.poll(() => page.locator('.stats').first().textContent()).toMatch(/Usable4/);
   await expectAccessible(page);
@@ -91,7 +97,7 @@ test.skipIf(withoutBrowser).each([
     else await page.locator('.step').first().waitFor();
     await expectAccessible(page);
     await snapshot(page, `${name}-${language}-${theme}-${size}`, { isWhole: true });
-    expect(await page.evaluate(wide)).toEqual([]);
+    await expect.poll(() => page.evaluate(wide)).toEqual([]);
   }
 });
 
@@ -100,12 +106,9 @@ test.skipIf(withoutBrowser)("the pool's own page shows what the pool knows", asy
   await services.addAccount(key('one'));
   const page = await openPage(services, { service: 'pool' });
   await page.getByText(`It answers at ${services.gatewayUrl}`).waitFor();
-  expect(await page.getByRole('navigation').getByRole('link').allInnerTexts()).toEqual([
-    'Start',
-    'Overview',
-    'Accounts',
-    'Settings',
-  ]);
+  await expect
+    .poll(() => page.getByRole('navigation').getByRole('link').allInnerTexts())
+    .toEqual(['Start', 'Overview', 'Accounts', 'Settings']);
   await expectAccessible(page);
   await page.goto(`${services.poolUrl}/admin#/overview`);
   await page.getByText('How long it lasts').waitFor();

@@ -97,8 +97,10 @@ test.skipIf(withoutBrowser)('a key is made, copied, edited, rotated and revoked 
   await choose('Revoke');
   await page.getByText('its running requests end with an error').waitFor();
   await expectAccessible(page);
+  // It is said for some seconds only.
+  const said = page.getByText('ci is revoked.').waitFor();
   await page.getByRole('dialog').getByRole('button', { name: 'Revoke' }).click();
-  await page.getByText('ci is revoked.').waitFor();
+  await said;
   await page.getByLabel('Show revoked keys').check();
   await row(page, 'Revoked').waitFor();
   expect(await turn(next)).toBe(401);
@@ -135,7 +137,7 @@ test.skipIf(withoutBrowser).each([
   const page = await openPage(services, { path: '#/keys', ...look });
   await row(page, 'alice').waitFor();
   await page.locator('.notice').filter({ hasText: 'alice' }).waitFor();
-  expect(await row(page, 'alice').getByRole('meter').count()).toBe(2);
+  await expect.poll(() => row(page, 'alice').getByRole('meter').count()).toBe(2);
   await expectAccessible(page);
   expect(await page.evaluate('document.documentElement.scrollWidth <= innerWidth')).toBe(true);
   await snapshot(page, `keys-${look.language}`, { isWhole: true });

@@ -20,7 +20,7 @@ test.skipIf(withoutBrowser)('settings are searched, and show where each value co
     page.getByRole('listitem').filter({ has: page.getByText(name, { exact: true }) });
   await row('MIN_POOL_SIZE').getByText('Environment').waitFor();
   const runningFor = page.locator('.stat').filter({ hasText: 'Running for' }).locator('dd').first();
-  expect(await runningFor.textContent()).toMatch(/^(\d+\smin\s)?\d+(\.\d)?\ss$/);
+  await expect.poll(() => runningFor.textContent()).toMatch(/^(\d+\smin\s)?\d+(\.\d)?\ss$/);
   expect(await row('MIN_POOL_SIZE').textContent()).toContain('Default: 5');
   expect(await row('GATEWAY_KEY').textContent()).toContain('set, not shown');
   expect(await row('HTTPS_PROXY').textContent()).toContain('http://***@127.0.0.1:3128');

@@ -52,7 +52,7 @@ test.skipIf(withoutBrowser)('turns are listed, filtered, opened and exported', a
   const services = await servicesWithTurns();
   const page = await openPage(services, { path: '#/turns' });
   await row(page, 'work').waitFor();
-  expect(await page.locator('tbody tr').count()).toBe(3);
+  await expect.poll(() => page.locator('tbody tr').count()).toBe(3);
   await expectAccessible(page);
   await snapshot(page, 'turns');
 
@@ -62,7 +62,7 @@ test.skipIf(withoutBrowser)('turns are listed, filtered, opened and exported', a
 
   await page.getByLabel('Outcome').selectOption({ label: 'Any error' });
   await expect.poll(() => page.locator('tbody tr').count()).toBe(1);
-  expect(page.url()).toContain('outcome=error');
+  await expect.poll(() => page.url()).toContain('outcome=error');
   await page.getByRole('button', { name: 'Clear the filters' }).click();
   await page.getByLabel('Model').fill('chat-text-slow');
   await expect.poll(() => page.locator('tbody tr').count()).toBe(1);
@@ -107,8 +107,8 @@ test.skipIf(withoutBrowser)('the list goes on in the usage ledger', async () => 
   await page.getByRole('link', { name: 'Turns', exact: true }).click();
   const rows = page.locator('tbody tr');
   await row(page, 'work').waitFor();
-  expect(await rows.count()).toBe(2);
-  await page.getByRole('button', { name: 'Show older turns' }).click();
+  await expect.poll(() => rows.count()).toBe(2);
+  await page.getByRole('button', { name: 'Show older turns' }).press('Enter');
   await page.getByText('The usage ledger has no older ones.').waitFor();
   await expect.poll(() => rows.count()).toBe(3);
   const plain = row(page, 'two/chat-text').filter({ hasNotText: 'slow' });

@@ -38,8 +38,8 @@ test.skipIf(withoutBrowser)('usage is shown by time and by model, filtered and e
   await snapshot(page, 'usage', { isWhole: true });
 
   const stat = (name: string) => page.locator('.stat', { has: page.locator('dt', { hasText: name }) });
-  expect(await stat('Turns').textContent()).toContain('19');
-  expect(await stat('Cost').textContent()).toContain('5 turns without a known price');
+  await expect.poll(() => stat('Turns').textContent()).toContain('19');
+  await expect.poll(() => stat('Cost').textContent()).toContain('5 turns without a known price');
   const unpriced = rows.filter({ hasText: 'two/chat-text' });
   expect(await unpriced.textContent()).toContain('unknown');
 
@@ -47,7 +47,7 @@ test.skipIf(withoutBrowser)('usage is shown by time and by model, filtered and e
   await expect.poll(() => rows.count()).toBe(2);
   await page.getByRole('button', { name: 'two', exact: true }).click();
   await expect.poll(() => stat('Turns').textContent()).toContain('5');
-  expect(page.url()).toContain('provider=two');
+  await expect.poll(() => page.url()).toContain('provider=two');
   await page.getByRole('button', { name: /Remove the filter/ }).click();
   await page.getByLabel('Split by').selectOption('model');
   await expect.poll(() => page.locator('.chart .u-legend').textContent()).toContain('one/chat-text');

@@ -40,7 +40,7 @@ async function browser(): Promise<Browser> {
 
 /** Errors of pages whose test has not ended, by the page. */
 const faults = new WeakMap<Page, string[]>();
-const ignored = new WeakMap<Page, RegExp>();
+const ignored = new WeakMap<Page, RegExp[]>();
 
 /**
  * The admin page of these services in a window of its own, once it shows something. The test fails at its end on errors in the
@@ -69,10 +69,12 @@ export async function openPage(
   });
   page.on('pageerror', (error) => found.push(String(error.stack ?? error)));
   onTestFinished(async () => {
+    // A request that a route still holds goes on without it: what the route would do then is refused by a closed page.
+    for (const open of context.pages()) await open.unrouteAll({ behavior: 'ignoreErrors' });
     await context.close();
-    const meant = ignored.get(page);
+    const meant = ignored.get(page) ?? [];
     expect(
-      found.filter((fault) => !meant?.test(fault)),
+      found.filter((fault) => !meant.some((pattern) => pattern.test(fault))),
       'errors in the console',
     ).toEqual([]);
   });
@@ -81,7 +83,10 @@ export async function openPage(
   return page;
 }
 
-/** Takes these errors as meant, such as the browser's own line for an answer with status 401; each has to be there. */
+/**
+ * Takes these errors as meant, such as the browser's own line for an answer with status 401; each has to be there. More of them
+ * may follow: a page has several calls under way.
+ */
 export async function expectFaults(page: Page, ...patterns: RegExp[]): Promise<void> {
   const found = faults.get(page) ?? [];
   for (const pattern of patterns) {
@@ -89,12 +94,13 @@ export async function expectFaults(page: Page, ...patterns: RegExp[]): Promise<v
       .poll(() => found.some((fault) => pattern.test(fault)), { message: String(pattern) })
       .toBe(true);
     found.splice(0, found.length, ...found.filter((fault) => !pattern.test(fault)));
+    ignoreFaults(page, pattern);
   }
 }
 
 /** From now on the page may have errors like this: it is a matter of time whether it does. */
 export function ignoreFaults(page: Page, pattern: RegExp): void {
-  ignored.set(page, pattern);
+  ignored.set(page, [...(ignored.get(page) ?? []), pattern]);
 }
 
 interface AxeResults {
