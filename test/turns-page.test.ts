@@ -263,6 +263,9 @@ test.skipIf(withoutBrowser)('no turn is missing after a while in which the list 
   const known = await (await fetch(`${services.gatewayUrl}/api/turns`)).json();
   await page.route(/\/api\/turns\?/, (route) => route.fulfill({ json: known }));
   await ask(110);
+  // What lies behind the latest comes from the ledger, which is written a moment later.
+  const figures = async () => (await fetch(`${services.gatewayUrl}/metrics`)).text();
+  await expect.poll(figures).toMatch(/^warp2api_gateway_ledger_turns_total\{.*result="written".*\} 112$/m);
   await page.unrouteAll({ behavior: 'wait' });
   await expect.poll(() => rowCount(page)).toBeGreaterThanOrEqual(100);
   expect(await countAll(page)).toBe(114);
