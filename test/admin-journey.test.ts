@@ -191,6 +191,9 @@ test.skipIf(withoutBrowser).each([
     await page.getByRole('heading', { name: words.inTime }).waitFor();
     await page.getByText(words.attempt).first().waitFor();
 
+    // The ledger is written a moment after a turn.
+    const exported = `${gateway.url}/api/usage/turns?format=csv`;
+    await expect.poll(async () => (await page.request.get(exported)).text()).toContain('third');
     await goTo(words.usage);
     const [download] = await Promise.all([
       page.waitForEvent('download'),

@@ -11,7 +11,7 @@ import { gatewayMigrations } from '../src/gateway/database/gateway-verbs.ts';
 import { ledgerTurn, openUsage } from '../src/gateway/usage/testing/ledger-turns.ts';
 import { exportedTurn } from '../web/src/pages/turns/export-turn.ts';
 import { expectAccessible, expectFaults, openPage, snapshot, withoutBrowser } from './support/browser.ts';
-import { servicesForTest, userTurn } from './support/services.ts';
+import { servicesForTest, type TestServices, userTurn } from './support/services.ts';
 import { type UpstreamServices, withUpstreams } from './support/upstreams.ts';
 
 /** Services whose first provider fails, with a few turns: one that failed over, one that failed, one that was plain. */
@@ -150,6 +150,12 @@ async function folderWithLedger(count: number, modelOf = (_turn: number) => 'old
   return folder;
 }
 
+/** The ledger is written a moment after a turn: until it has so many of this gateway. */
+async function ledgerHas(services: TestServices, count: number): Promise<void> {
+  const written = new RegExp(`^warp2api_gateway_ledger_turns_total\\{.*result="written".*\\} ${count}$`, 'm');
+  await expect.poll(async () => (await fetch(`${services.gatewayUrl}/metrics`)).text()).toMatch(written);
+}
+
 /** How many turns there are once all older ones are loaded; a row that is there twice fails. */
 async function countAll(page: Page): Promise<number> {
   const older = page.getByRole('button', { name: 'Show older turns' });
@@ -175,6 +181,7 @@ test.skipIf(withoutBrowser)('the list has each turn of the ledger once, of any g
   const services = await servicesForTest({ DATA_DIR: await folderWithLedger(450) });
   for (let turn = 0; turn < 3; turn += 1)
     await (await services.chat(userTurn('auto', 'Hello'), { 'x-request-id': 'same' })).text();
+  await ledgerHas(services, 3);
   const page = await openPage(services);
   // The ledger has turns of other gateways as well, later than what this one has in its memory.
   const at = new Date(Date.now() - 3_600_000).toISOString();
@@ -263,9 +270,7 @@ test.skipIf(withoutBrowser)('no turn is missing after a while in which the list 
   const known = await (await fetch(`${services.gatewayUrl}/api/turns`)).json();
   await page.route(/\/api\/turns\?/, (route) => route.fulfill({ json: known }));
   await ask(110);
-  // What lies behind the latest comes from the ledger, which is written a moment later.
-  const figures = async () => (await fetch(`${services.gatewayUrl}/metrics`)).text();
-  await expect.poll(figures).toMatch(/^warp2api_gateway_ledger_turns_total\{.*result="written".*\} 112$/m);
+  await ledgerHas(services, 112);
   await page.unrouteAll({ behavior: 'wait' });
   await expect.poll(() => rowCount(page)).toBeGreaterThanOrEqual(100);
   expect(await countAll(page)).toBe(114);
