@@ -99,6 +99,7 @@ test.skipIf(withoutBrowser)('turns are listed, filtered, opened and exported', a
 
 test.skipIf(withoutBrowser)('the list goes on in the usage ledger', async () => {
   const services = await servicesWithTurns();
+  await ledgerHas(services, 3);
   const page = await openPage(services);
   await page.route(/\/api\/turns\?/, async (route) => {
     const { turns } = (await (await route.fetch()).json()) as { turns: unknown[] };
