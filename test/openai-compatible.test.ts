@@ -149,7 +149,8 @@ describe('a Chat Completions client', () => {
     const events = await eventsOf(stream);
     expect([events.at(-1), events.join('').includes(' after')]).toEqual(['data: [DONE]', true]);
     const whole = await eventsOf(await chat(userTurn('chat-no-done', 'Hi', { stream: true })));
-    expect(whole.at(-1)).toContain('"finish_reason":"stop"');
+    expect(whole.at(-2)).toContain('"finish_reason":"stop"');
+    expect(whole.at(-1)).toBe('data: [DONE]');
   });
 
   it('cuts the upstream off when it leaves, and ends a stream that stalls', async () => {
@@ -172,7 +173,7 @@ describe('a Chat Completions client', () => {
   it('ends a whole answer well whose upstream falls silent without an end mark', async () => {
     const { chat, gatewayUrl, vendor } = await withVendor([key], { UPSTREAM_IDLE_SECONDS: '1' });
     const relayed = await eventsOf(await chat(userTurn('chat-open', 'Hi', { stream: true })));
-    expect(relayed.at(-1)).toContain('"finish_reason":"stop"');
+    expect(relayed.slice(-2)).toEqual([expect.stringContaining('"finish_reason":"stop"'), 'data: [DONE]']);
     await eventually('the connection is given up', () => vendor.turns[0]?.wasCut);
     const body = JSON.stringify({ ...userTurn('chat-open', 'Hi', { stream: true }), max_tokens: 100 });
     const headers = { 'content-type': 'application/json' };

@@ -33,6 +33,7 @@ function isThinking(block: unknown): boolean {
 export class MessagesTap implements RelayTap {
   /** Usage and the finish, an error, the end mark. */
   readonly relevant = /"type"\s*:\s*"(?:message_delta|message_stop|error)"/g;
+  readonly endMark = 'event: message_stop\ndata: {"type":"message_stop"}\n\n';
   #firstUsage: unknown;
   #reason: FinishReason | undefined;
 
@@ -60,6 +61,11 @@ export class MessagesTap implements RelayTap {
       default:
         return {};
     }
+  }
+
+  /** Complete by its own word. */
+  endWithoutMark(): FinishReason | undefined {
+    return this.#reason;
   }
 }
 

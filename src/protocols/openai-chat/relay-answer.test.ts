@@ -78,9 +78,10 @@ describe('a relayed stream', () => {
     expect(first).toMatchObject([{ type: 'error', error: { code: 'upstream_unavailable' } }]);
   });
 
-  it('is whole by its finish reason, without the end mark', () => {
+  it('is whole by its finish reason, and then has the end mark that clients wait for', () => {
     const batches = relay(role + chunk({ content: 'x' }) + finish, false);
     expect(batches.flat().at(-1)).toEqual({ type: 'finish', reason: 'stop' });
+    expect(textOf(batches)).toBe(role + chunk({ content: 'x' }) + finish + done);
   });
 
   it('of several choices is whole when each has ended', () => {

@@ -67,6 +67,7 @@ function withUsage(options = '{}'): string {
 export class ChatTap implements RelayTap {
   /** Usage, the finish, an error, the end mark. The names are cut so that they are found fast. */
   readonly relevant = /_reason"\s*:\s*"|usage"\s*:\s*\{|"error"|\[DONE\]/g;
+  readonly endMark = 'data: [DONE]\n\n';
   readonly #hidesUsage: boolean;
   readonly #choices: number;
   readonly #ended = new Set<unknown>();

@@ -122,6 +122,8 @@ export interface RelayTap {
   read(data: string): ReadEvent;
   /** How the answer ended where its bytes end without the end mark; undefined where it is not whole. */
   endWithoutMark?(): FinishReason | undefined;
+  /** What its dialect's clients wait for at the end of an answer: they get it where the upstream has left it out. */
+  readonly endMark?: string;
 }
 
 const eventEnd = /\r\n\r\n|\n\n|\r\r/g;
@@ -175,7 +177,10 @@ export class StreamRelay implements TurnDecoder {
     const stray = data === '' ? this.#tap.read(last.trim()).end : undefined;
     if (stray instanceof AppError) return this.#failed([], '', stray);
     const reason = this.#tap.endWithoutMark?.();
-    return [...events, ...(reason ? this.#finished([], '', reason) : this.#failed([], '', noEnd()))];
+    return [
+      ...events,
+      ...(reason ? this.#finished([], this.#tap.endMark ?? '', reason) : this.#failed([], '', noEnd())),
+    ];
   }
 
   get isWhole(): boolean {
