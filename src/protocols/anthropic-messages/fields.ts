@@ -88,7 +88,7 @@ export const messagesBlocks = {
   search_result: translated('travels as text, with title and source in front'),
   tool_use: honoured('a call without a result gets one that says so'),
   tool_result: honoured(
-    'of text, images, documents and search results; a new one without its call before it is a 400',
+    'of text, images, documents and search results; `is_error` is said in words to upstreams of OpenAI’s dialects, which have no field for it; a new one without its call before it is a 400',
   ),
   tool_reference: translated('in the result of a tool: tells the model that it may use the tool'),
   'thinking, redacted_thinking': silent(

@@ -55,6 +55,18 @@ it('sends one message of the system, the first, but to servers that take more', 
   expect(body.messages.map(({ role }: Message) => role)).toEqual(messages.map(({ role }) => role));
 });
 
+it('says in words that a call failed', () => {
+  const failed: Message = {
+    role: 'tool',
+    parts: [{ type: 'tool-result', callId: 'a', text: 'no such file', isError: true }],
+  };
+  expect(sent([user('q'), call('a'), failed]).at(-1)).toEqual({
+    role: 'tool',
+    tool_call_id: 'a',
+    content: 'Error: no such file',
+  });
+});
+
 it('puts the result of a call right behind it', () => {
   expect(shape([user('q'), call('a'), user('wait'), result('a', 'A'), user('go on')])).toEqual([
     'user q',

@@ -9,7 +9,7 @@ import type {
   ToolResultPart,
   TurnRequest,
 } from '../../core/turn.ts';
-import { resultsByCall } from '../shared/calls.ts';
+import { resultsByCall, resultText } from '../shared/calls.ts';
 import { dataUrl } from '../shared/files.ts';
 import { openaiEffort } from '../shared/openai-models.ts';
 import {
@@ -142,7 +142,7 @@ class MessageEncoder {
     });
     return [
       ...results.map(({ callId, images = [], documents = [], ...result }) => {
-        const text = textPart(result.text);
+        const text = textPart(resultText(result));
         const isWhole = images.length + documents.length === 0;
         return {
           role: 'tool',

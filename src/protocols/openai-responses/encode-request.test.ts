@@ -153,6 +153,16 @@ it('shows images and documents, also in what a call returned', () => {
   ]);
 });
 
+it('says in words that a call failed', () => {
+  const failed = { type: 'tool-result', callId: 'a', text: 'no such file', isError: true } as const;
+  const input = inputOf([
+    { role: 'user', parts: [text('q')] },
+    { role: 'assistant', parts: [call('a')] },
+    { role: 'tool', parts: [failed] },
+  ]);
+  expect(input).toContainEqual({ type: 'function_call_output', call_id: 'a', output: 'Error: no such file' });
+});
+
 const thought = (encrypted: string) => ({
   type: 'reasoning',
   summary: [],

@@ -2,6 +2,7 @@ import type { Ability, Capabilities } from '../../core/capabilities.ts';
 import type { OutboundTurn } from '../../core/protocol.ts';
 import type { AssistantPart, Cacheable, Message, ToolResultPart, TurnRequest } from '../../core/turn.ts';
 import type { JsonObject } from '../../lib/parse-json.ts';
+import { resultText } from '../shared/calls.ts';
 import { dataUrl } from '../shared/files.ts';
 import { openaiEffort } from '../shared/openai-models.ts';
 import {
@@ -129,7 +130,8 @@ class ItemEncoder {
   }
 
   /** As text where it is nothing else. A result whose call is not in the history any more would be refused. */
-  #result({ callId, text, images = [], documents = [], cacheBreakpoint }: ToolResultPart): object {
+  #result({ callId, images = [], documents = [], cacheBreakpoint, ...result }: ToolResultPart): object {
+    const text = resultText(result);
     const shown: InputPart[] = [...images, ...documents];
     const said: InputPart[] = text === '' && shown.length > 0 ? [] : [{ type: 'text', text }];
     const parts = [...said, ...shown].map((part) => this.#part(part));

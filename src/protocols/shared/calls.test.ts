@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
 import type { Message } from '../../core/turn.ts';
-import { withAllResults } from './calls.ts';
+import { resultText, withAllResults } from './calls.ts';
 
 const user: Message = { role: 'user', parts: [{ type: 'text', text: 'Hello' }] };
 const calls = (...ids: string[]): Message => ({
@@ -50,4 +50,21 @@ it('adds none where the result comes late', () => {
     'a',
     'user',
   ]);
+});
+
+it.each([
+  ['no such file', 'Error: no such file'],
+  ['', 'Error: the call failed.'],
+  ['Errors: 0', 'Error: Errors: 0'],
+  ['Error: no such file', 'Error: no such file'],
+  ['<tool_use_error>No such tool.</tool_use_error>', '<tool_use_error>No such tool.</tool_use_error>'],
+])('a failed call whose result is %j says %j', (text, said) => {
+  expect(resultText({ text, isError: true })).toBe(said);
+  expect(resultText({ text, isError: false })).toBe(text);
+});
+
+it('a result that is missing is told in its own words', () => {
+  const [, , added] = withAllResults([user, calls('a'), user]);
+  const [part] = added?.role === 'tool' ? added.parts : [];
+  expect(part && resultText(part)).toBe(part?.text);
 });

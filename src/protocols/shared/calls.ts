@@ -105,6 +105,12 @@ export class MadeCalls {
 /** The result of a call for which the client never sent one. */
 const noResult = 'No result: the client did not say what came of this call.';
 
+/** What came of a call, for upstreams that have no field for a failure: the words say it, unless they do already. */
+export function resultText({ text, isError }: Pick<ToolResultPart, 'text' | 'isError'>): string {
+  if (!isError || text === noResult || /^\W*(?:tool_use_)?error\b/i.test(text)) return text;
+  return `Error: ${text.trim() === '' ? 'the call failed.' : text}`;
+}
+
 /**
  * A history in which every call has a result, because upstreams break on one that has none. Clients leave calls behind
  * when a person interrupts them; those get a result that says so. Calls at the very end are the client's to answer.
