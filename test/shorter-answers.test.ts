@@ -26,9 +26,9 @@ function withLimit(most: number, refusal: string): Promise<ScriptedSetup> {
   });
 }
 
-const ask = ({ gatewayUrl }: ScriptedSetup, max_tokens = 32_000) =>
+const ask = ({ gatewayUrl }: ScriptedSetup, max_tokens = 32_000, tools: Anthropic.Tool[] = []) =>
   new Anthropic({ baseURL: gatewayUrl, apiKey: 'any', maxRetries: 0 }).messages
-    .stream({ ...userTurn('local/m', 'Hi'), max_tokens })
+    .stream({ ...userTurn('local/m', 'Hi'), max_tokens, tools })
     .finalMessage();
 const sizes = ({ requests }: ScriptedSetup) => requests.map(({ json }) => json['max_tokens']);
 
@@ -54,6 +54,19 @@ describe('an answer that is longer than the upstream gives', () => {
     const setup = await withLimit(24_558, refusals['a window']);
     for (let turn = 0; turn < 2; turn += 1) await ask(setup);
     expect(sizes(setup)).toEqual([32_000, 24_558, 32_000, 24_558]);
+  });
+
+  it('is asked for again after a refusal that only quoted such words of a client', async () => {
+    const quoted = 'max_tokens: less than or equal to 1';
+    const setup = await withScripted(({ text, json }, response) => {
+      const isBad = text.includes(quoted);
+      const message = `Invalid schema for function 'f': In context=('properties', '${quoted}'), it has no type.`;
+      if (isBad) sendJson(response, { error: { message, type: 'invalid_request_error', param: null } }, 400);
+      else sendJson(response, { error: { message: `${json['max_tokens']} it is`, type: 'other' } }, 422);
+    });
+    const input_schema = { type: 'object' as const, properties: { [quoted]: {} } };
+    await expect(ask(setup, 32_000, [{ name: 'f', input_schema }])).rejects.toMatchObject({ status: 400 });
+    await expect(ask(setup)).rejects.toMatchObject({ message: expect.stringContaining('32000 it is') });
   });
 
   it('is refused where that does not help either, and where a client is relayed', async () => {

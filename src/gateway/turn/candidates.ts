@@ -1,6 +1,6 @@
 import { type Handling, handlingOf } from '../../core/capabilities.ts';
 import type { Delivery } from '../../core/configured-routes.ts';
-import { AppError, refused } from '../../core/errors.ts';
+import { AppError, refused, type SendAgain } from '../../core/errors.ts';
 import type { CollectedTurn, RelayedRequest } from '../../core/protocol.ts';
 import { capabilitiesOf, relayingOutbound } from '../../core/provider.ts';
 import type { AskedMessage, AskedRequest, Usage } from '../../core/turn.ts';
@@ -305,8 +305,8 @@ export interface Path extends Candidate {
   fillsReasoning: boolean;
   /** The longest answer that the upstream takes, in tokens, where it has refused a longer one, now or at an earlier turn. */
   mostOutputTokens: number | undefined;
-  /** It has refused one of this turn. */
-  isShortened: boolean;
+  /** What it said when it refused one of this turn. */
+  shortened: Extract<SendAgain, { how: 'shorter' }> | undefined;
   /** An account of it has refused the turn: only those take it again that were limited before. */
   isRefused: boolean;
   /** No account of it is tried any more. */
@@ -367,7 +367,7 @@ export function pathTo(
     mostOutputTokens: candidate.relayed
       ? undefined
       : outputLimits.below(request.limits.maxOutputTokens, route),
-    isShortened: false,
+    shortened: undefined,
     isRefused: false,
     isLeft: false,
     shortage: undefined,

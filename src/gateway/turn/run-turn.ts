@@ -89,7 +89,10 @@ class TurnRun {
           path.session?.answeredBy(lease.account.id, how);
           this.#candidates.answered(path.candidate);
           this.#dependencies.circuits.succeeded(path.route);
-          const { output } = path;
+          const { output, shortened } = path;
+          // A refusal may quote what a client wrote: only a limit that helped is one for other clients.
+          if (shortened?.isOfModel)
+            this.#dependencies.outputLimits.note(path.route, shortened.mostOutputTokens);
           const again =
             output instanceof BufferedOutput && output.answer && (await this.#check(output.answer, path));
           if (!again) return this.#result(undefined);
@@ -328,7 +331,7 @@ class TurnRun {
 
   #decide({ error, report }: Failure, { account }: TurnLease, path: Path): NextStep {
     const { route, request } = path;
-    const { models, outputLimits, logger, clock, circuits } = this.#dependencies;
+    const { models, logger, clock, circuits } = this.#dependencies;
     const details = {
       request_id: this.#turn.requestId,
       account_id: account.id,
@@ -339,8 +342,6 @@ class TurnRun {
     if (error.isModelRefusedToAccount) {
       models.refused(route.provider, route.model, account.id);
     } else {
-      const { sendAgain: told } = error;
-      if (told?.how === 'shorter' && told.isOfModel) outputLimits.note(route, told.mostOutputTokens);
       const change = changed(path, error);
       if (change !== undefined) {
         logger.info(details, change);
@@ -386,11 +387,11 @@ function changed(path: Path, { code, isFinal, sendAgain }: AppError): string | u
     path.fillsReasoning = true;
     return 'the upstream wants reasoning with every answer; sending the turn with it';
   }
-  if (sendAgain?.how === 'shorter' && !path.isShortened && !path.relayed) {
+  if (sendAgain?.how === 'shorter' && !path.shortened && !path.relayed) {
     const asked = path.mostOutputTokens ?? path.request.limits.maxOutputTokens ?? Number.POSITIVE_INFINITY;
     if (sendAgain.mostOutputTokens < asked) {
       path.mostOutputTokens = sendAgain.mostOutputTokens;
-      path.isShortened = true;
+      path.shortened = sendAgain;
       return 'the upstream takes no answer as long as was asked for; asking for a shorter one';
     }
   }
