@@ -180,7 +180,8 @@ describe('over Warp', () => {
   });
 
   it.each([
-    ['/v1beta/models/sandbox:embedContent', 404, /:generateContent, :streamGenerateContent, :countTokens/],
+    ['/v1beta/models/sandbox:predict', 404, /:generateContent, :streamGenerateContent, :countTokens/],
+    ['/v1beta/models/sandbox:embedContent', 404, /has no embeddings/],
     ['/v1beta/models/:generateContent', 400, /not the name of a model/],
     ['/v1beta/models', 405, /takes GET/],
     ['/v1beta/cachedContents', 404, /no such call/],

@@ -40,7 +40,7 @@ const part = z.strictObject({
 });
 export type Part = z.infer<typeof part>;
 
-const content = z.strictObject({ role: z.string().optional(), parts: z.array(part).optional() });
+export const content = z.strictObject({ role: z.string().optional(), parts: z.array(part).optional() });
 export type Content = z.infer<typeof content>;
 
 /** The vendor's own dialect of JSON Schema. */

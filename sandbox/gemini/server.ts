@@ -11,6 +11,7 @@ import {
   type Vendor,
 } from '../vendor/vendor.ts';
 import { refusalOf, signatureFor, textSignature } from './check.ts';
+import { embedded, embeddingModel, embedRequests } from './embed.ts';
 import { factsOf } from './facts.ts';
 import { camelized, countRequest, type GenerateRequest, generateRequest, problemIn } from './request.ts';
 
@@ -123,8 +124,15 @@ class Gemini implements Vendor {
         ? countTokens(seen, body)
         : this.failure('unknown-model', seen, counted);
     }
+    const [, embedding, call] =
+      /^\/v1beta\/models\/([^/:]+):(embedContent|batchEmbedContents)$/.exec(path) ?? [];
+    if (seen.method === 'POST' && embedding !== undefined) {
+      return embedding === embeddingModel
+        ? embed(seen, body, call as keyof typeof embedRequests)
+        : this.failure('unknown-model', seen, embedding);
+    }
     if (seen.method !== 'GET') return undefined;
-    if (path === '/v1beta/models') return { status: 200, body: pageOf(models, url) };
+    if (path === '/v1beta/models') return { status: 200, body: pageOf([...models, embeddingModel], url) };
     const [, id] = /^\/v1beta\/models\/([^/:]+)$/.exec(path) ?? [];
     if (id === undefined) return undefined;
     return models.includes(id) ? { status: 200, body: asModel(id) } : this.failure('unknown-model', seen, id);
@@ -280,6 +288,16 @@ function countTokens(seen: SeenRequest, body: unknown): Reply {
   };
 }
 
+function embed(seen: SeenRequest, body: unknown, call: keyof typeof embedRequests): Reply {
+  const parsed = embedRequests[call].safeParse(camelized(body));
+  if (!parsed.success) {
+    const { message, field } = problemIn(parsed.error);
+    return refused(seen, message, field);
+  }
+  const answer = embedded(parsed.data, embeddingModel);
+  return typeof answer === 'string' ? refused(seen, answer) : { status: 200, body: answer };
+}
+
 function pageOf(models: readonly string[], url: URL) {
   const size = Number(url.searchParams.get('pageSize') ?? 50);
   const from = Number(url.searchParams.get('pageToken') ?? 0);
@@ -298,7 +316,10 @@ function asModel(id: string) {
     description: 'A simulated model.',
     inputTokenLimit: 1_048_576,
     outputTokenLimit: 65_536,
-    supportedGenerationMethods: ['generateContent', 'countTokens'],
+    supportedGenerationMethods:
+      id === embeddingModel
+        ? ['embedContent', 'countTextTokens', 'countTokens', 'asyncBatchEmbedContent']
+        : ['generateContent', 'countTokens'],
     temperature: 1,
     topP: 0.95,
     topK: 64,

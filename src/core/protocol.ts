@@ -107,8 +107,11 @@ export type Endpoint =
   | 'transcriptions'
   | 'rerank';
 
+/** Gemini's calls for embeddings, of one content and of several. */
+export type EmbedCall = 'embed_content' | 'batch_embed_contents';
+
 /** A dialect that clients speak, or a call beside them. */
-export type Dialect = 'chat' | 'messages' | 'responses' | 'gemini' | 'count_tokens' | Endpoint;
+export type Dialect = 'chat' | 'messages' | 'responses' | 'gemini' | 'count_tokens' | EmbedCall | Endpoint;
 
 /** A request that an upstream of the client's own dialect can be sent as it is. */
 export interface RelayedRequest {

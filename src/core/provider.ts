@@ -19,6 +19,8 @@ export interface ProviderModel {
   readonly effort?: string;
   /** How many times the usual price it costs. */
   readonly creditMultiplier?: number;
+  /** It makes embeddings, and answers no turns. */
+  readonly embeds?: boolean;
   /** The provider's own choice for whoever has none. */
   readonly isDefault?: boolean;
   /** Why the account may not use it now. `isPassing`: by itself it may be usable again at any time. */

@@ -2,11 +2,18 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import { AppError, refused } from '../../core/errors.ts';
 import { givenFields } from '../../core/null-fields.ts';
+import type { EmbedCall } from '../../core/protocol.ts';
 import type { RouteRequest } from '../../lib/api/api-routes.ts';
 import { HttpFault } from '../../lib/http/http-fault.ts';
 import { pathOf } from '../../lib/http/served-routes.ts';
 import { ownTurn } from '../../lib/process/own-turn.ts';
 import { decodeCountTokensRequest } from '../../protocols/gemini/decode-request.ts';
+import {
+  createEmbedInbound,
+  embedCallOf,
+  embedCalls,
+  readEmbedRequest,
+} from '../../protocols/gemini/embeddings/inbound.ts';
 import { createGeminiInbound } from '../../protocols/gemini/inbound.ts';
 import { generateRequest } from '../../protocols/gemini/schema.ts';
 import { parseFields, quoted } from '../../protocols/shared/request.ts';
@@ -33,7 +40,9 @@ const listQuery = z.looseObject({
 
 const error = answers.geminiError;
 
-const methods = ['generateContent', 'streamGenerateContent', 'countTokens'] as const;
+const turnMethods = ['generateContent', 'streamGenerateContent', 'countTokens'] as const;
+const embedMethods = Object.values(embedCalls);
+const methods: readonly string[] = [...turnMethods, ...embedMethods];
 
 /** The path of a POST that calls a method of a model: names of models may hold slashes and colons. */
 export const geminiCall = /^\/v1(?:beta|alpha)?\/models\/.*:[^:/]*$/i;
@@ -41,11 +50,27 @@ export const geminiCall = /^\/v1(?:beta|alpha)?\/models\/.*:[^:/]*$/i;
 const answer: GatewayRoute['handle'] = async (service, request, reply) => {
   const { model, method } = callIn(request, reply);
   if (method === 'countTokens') return countTokens(service, model, request, reply);
+  const embedding = embedCallOf(method);
+  if (embedding) return embed(service, embedding, model, request, reply);
   const { alt } = givenFields(request.query);
   const streamed = alt === 'sse' ? 'events' : 'array';
   const inbound = createGeminiInbound({ model, answer: method === 'generateContent' ? 'whole' : streamed });
   return service.answerTurn(inbound, request, reply);
 };
+
+function embed(
+  { routes, answerTurn }: GatewayHttp,
+  call: EmbedCall,
+  model: string,
+  request: RouteRequest,
+  reply: FastifyReply,
+): Promise<FastifyReply> {
+  const { body, heldBody } = request;
+  const text = heldBody?.text;
+  if (heldBody) heldBody.text = undefined;
+  const given = readEmbedRequest(call, model, { body, text }, routes.serving(call));
+  return answerTurn(createEmbedInbound(call), request, reply, given);
+}
 
 async function countTokens(
   { routes }: GatewayHttp,
@@ -70,7 +95,7 @@ function callIn(
     reply.header('allow', 'GET');
     throw new HttpFault('method_not_allowed', `${pathOf(url)} takes GET, not POST.`);
   }
-  if (!methods.some((known) => known === method)) {
+  if (!methods.includes(String(method))) {
     const served = methods.map((name) => `:${name}`).join(', ');
     throw new AppError('not_found', `The path names no method that is served: it has to end with ${served}.`);
   }
@@ -81,16 +106,17 @@ function callIn(
 
 const generate = {
   method: 'POST',
-  summary: 'Gemini: generateContent, streamGenerateContent and countTokens',
+  summary: 'Gemini: generateContent, streamGenerateContent, countTokens, embedContent and batchEmbedContents',
   description:
     'The name of the model may hold slashes. Fields may be in camel or snake case. `countTokens` counts with o200k_base and without a turn; ' +
-    'it takes the contents alone or a whole `generateContentRequest`, and answers `totalTokens`.',
+    'it takes the contents alone or a whole `generateContentRequest`, and answers `totalTokens`. ' +
+    '`embedContent` and `batchEmbedContents` go to a provider that has embeddings.',
   access: 'clientKey',
   query: callQuery,
   body: generateRequest,
   answers: {
     200: {
-      description: 'The answer, its stream of responses, or the count.',
+      description: 'The answer, its stream of responses, the count, or the embeddings.',
       headers: answeredBy,
       body: answers.geminiAnswer,
       contentType: 'text/event-stream',
@@ -149,7 +175,7 @@ export function encodeGeminiPage(models: readonly ListedModel[], query: unknown)
 }
 
 export function encodeGeminiModel(model: ListedModel) {
-  const { id, displayName, description, contextWindow, maxOutput, effort } = model;
+  const { id, displayName, description, contextWindow, maxOutput, effort, embeds } = model;
   return {
     name: `models/${id}`,
     // Other providers list none.
@@ -158,7 +184,7 @@ export function encodeGeminiModel(model: ListedModel) {
     ...(description === undefined ? {} : { description }),
     ...(contextWindow === undefined ? {} : { inputTokenLimit: contextWindow }),
     ...(maxOutput === undefined ? {} : { outputTokenLimit: maxOutput }),
-    supportedGenerationMethods: methods,
+    supportedGenerationMethods: embeds ? embedMethods : turnMethods,
     ...(effort === undefined ? {} : { thinking: true }),
   };
 }

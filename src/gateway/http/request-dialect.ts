@@ -4,6 +4,7 @@ import { adviseOnPath, type PathAdvice } from '../../core/path-advice.ts';
 import type { Dialect, Inbound } from '../../core/protocol.ts';
 import { pathOf } from '../../lib/http/served-routes.ts';
 import { anthropicMessagesInbound } from '../../protocols/anthropic-messages/inbound.ts';
+import { embedCallOf } from '../../protocols/gemini/embeddings/inbound.ts';
 import { geminiErrors } from '../../protocols/gemini/inbound.ts';
 import { endpointNames, endpoints } from '../../protocols/openai-chat/endpoints/endpoints.ts';
 import { openaiChatInbound } from '../../protocols/openai-chat/inbound.ts';
@@ -38,8 +39,12 @@ export function dialectOf(request: FastifyRequest): ErrorDialect {
 export function turnDialect({ method, url }: FastifyRequest): Dialect | undefined {
   if (method !== 'POST') return undefined;
   const path = pathOf(url).replace(/\/+$/, '');
-  if (geminiCall.test(path)) return path.endsWith(':countTokens') ? undefined : 'gemini';
+  if (geminiCall.test(path)) return geminiDialectOf(path.slice(path.lastIndexOf(':') + 1));
   return turnDialects.get(path);
+}
+
+function geminiDialectOf(method: string): Dialect | undefined {
+  return method === 'countTokens' ? undefined : (embedCallOf(method) ?? 'gemini');
 }
 
 const turnDialects: ReadonlyMap<string, Dialect> = new Map<string, Dialect>([

@@ -1,5 +1,5 @@
 import { AppError, type AppErrorOptions } from '../../core/errors.ts';
-import type { FailedResponse } from '../../core/protocol.ts';
+import type { Dialect, FailedResponse } from '../../core/protocol.ts';
 import { readRetryAfter } from '../../lib/backoff.ts';
 import { isJsonObject, type JsonObject, parseJson } from '../../lib/parse-json.ts';
 import {
@@ -54,7 +54,11 @@ export function errorIn(value: unknown): RpcStatus | undefined {
 }
 
 /** What a response means that carries no turn. */
-export function classifyFailure(response: FailedResponse, now: number): AppError {
+export function classifyFailure(
+  response: FailedResponse,
+  now: number,
+  dialect: Dialect = 'gemini',
+): AppError {
   const { status, headers } = response;
   const { answer, cause, options } = readFailure(response, readRetryAfter(headers, now));
   const { form, text } = answer;
@@ -66,7 +70,7 @@ export function classifyFailure(response: FailedResponse, now: number): AppError
     return known ?? noTurn(cause, status === 200 ? form : undefined);
   }
   const known = classifyStatus(error, { ...options, status, now });
-  return withVendorAnswer(known, { dialect: 'gemini', status, body: text });
+  return withVendorAnswer(known, { dialect, status, body: text });
 }
 
 interface Circumstances extends AppErrorOptions {

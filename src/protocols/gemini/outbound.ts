@@ -39,8 +39,11 @@ export function createGeminiOutbound(now: () => number): Outbound {
   };
 }
 
+export function pathOf(model: string, call: string): string {
+  return `/v1beta/${resourceOf(model).split('/').map(encodeURIComponent).join('/')}:${call}`;
+}
+
 /** Names of tuned models have a collection in front: `tunedModels/mine`. */
-function pathOf(model: string, call: string): string {
-  const name = model.includes('/') ? model : `models/${model}`;
-  return `/v1beta/${name.split('/').map(encodeURIComponent).join('/')}:${call}`;
+export function resourceOf(model: string): string {
+  return model.includes('/') ? model : `models/${model}`;
 }

@@ -21,14 +21,22 @@ async function geminiAt(...pages: FormAnswer[]) {
   return { provider, asked: server.asked };
 }
 
-it('lists the models of all pages that answer turns, by their plain names', async () => {
+it('lists the models of all pages that answer turns or embed, by their plain names', async () => {
   const embedding = model('embedding-001', { supportedGenerationMethods: ['embedContent'] });
+  const film = model('veo-3', { supportedGenerationMethods: ['predictLongRunning'] });
   const { provider, asked } = await geminiAt(
-    [200, { models: [model('gemini-2.5-pro'), embedding], nextPageToken: 'a b' }],
+    [200, { models: [model('gemini-2.5-pro'), embedding, film], nextPageToken: 'a b' }],
     [200, { models: [model('gemma-3-27b-it', { inputTokenLimit: null })] }],
   );
   expect(await provider.listModels({ bearer: 'k-1' })).toEqual([
     { id: 'gemini-2.5-pro', vendor: 'google', displayName: 'GEMINI-2.5-PRO', contextWindow: 1_048_576 },
+    {
+      id: 'embedding-001',
+      vendor: 'google',
+      displayName: 'EMBEDDING-001',
+      contextWindow: 1_048_576,
+      embeds: true,
+    },
     { id: 'gemma-3-27b-it', vendor: 'google', displayName: 'GEMMA-3-27B-IT' },
   ]);
   expect(asked.map(({ path }) => path)).toEqual([

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import type { ExchangingProvider, ProviderAccount, ProviderModel } from '../../core/provider.ts';
+import { createEmbedOutbounds } from '../../protocols/gemini/embeddings/outbound.ts';
 import { geminiCapabilities } from '../../protocols/gemini/gemini-models.ts';
 import { createGeminiOutbound } from '../../protocols/gemini/outbound.ts';
 import { checkApiKey } from '../api-key/index.ts';
@@ -43,6 +44,7 @@ export function createGeminiProvider(
   return {
     name,
     outbound: createGeminiOutbound(clock.now),
+    furtherOutbounds: createEmbedOutbounds(clock.now),
     baseUrl: () => baseUrl,
     authHeaders,
     normalizeApiKey: checkApiKey,
@@ -53,7 +55,7 @@ export function createGeminiProvider(
     listModels: (account, signal) =>
       allPages(async (pageToken) => {
         const page = await ask({ pageSize, ...(pageToken !== undefined && { pageToken }) }, account, signal);
-        return { items: page.models.filter(answersTurns).map(toModel), next: page.nextPageToken };
+        return { items: page.models.filter(isServed).map(toModel), next: page.nextPageToken };
       }),
     /** A good answer proves the key. */
     async getQuota(account, signal) {
@@ -63,17 +65,24 @@ export function createGeminiProvider(
   };
 }
 
-/** Others embed, or make films. */
-function answersTurns({ supportedGenerationMethods: methods }: ListedModel): boolean {
-  return methods?.includes('generateContent') ?? true;
+/** Others make films. */
+function isServed({ supportedGenerationMethods: methods }: ListedModel): boolean {
+  return methods?.some((method) => method === 'generateContent' || method === 'embedContent') ?? true;
 }
 
-function toModel({ name, displayName, description, inputTokenLimit }: ListedModel): ProviderModel {
+function toModel({
+  name,
+  displayName,
+  description,
+  inputTokenLimit,
+  supportedGenerationMethods: methods,
+}: ListedModel): ProviderModel {
   return {
     id: name.replace(/^models\//, ''),
     vendor: 'google',
     ...(displayName && { displayName }),
     ...(description && { description }),
     ...(inputTokenLimit && { contextWindow: inputTokenLimit }),
+    ...(methods?.includes('generateContent') === false && { embeds: true }),
   };
 }

@@ -4,6 +4,7 @@ import type { Outbound } from '../../core/protocol.ts';
 import type { ExchangingProvider, ProviderModel } from '../../core/provider.ts';
 import { chatCapabilities } from '../../protocols/openai-chat/capabilities.ts';
 import { endpointNames } from '../../protocols/openai-chat/endpoints/endpoints.ts';
+import { createGeminiEmbedOutbounds } from '../../protocols/openai-chat/endpoints/gemini-embeddings.ts';
 import { createEndpointOutbound } from '../../protocols/openai-chat/endpoints/outbound.ts';
 import { createChatOutbound } from '../../protocols/openai-chat/outbound.ts';
 import { createResponsesOutbound, responsesCapabilities } from '../../protocols/openai-responses/outbound.ts';
@@ -40,6 +41,7 @@ export function createOpenaiCompatibleProvider(
   const furtherOutbounds = [
     ...further.map((one) => openProtocol[one](vendor, clock.now).outbound),
     ...endpointNames.map((endpoint) => createEndpointOutbound(endpoint, clock.now)),
+    ...createGeminiEmbedOutbounds(createEndpointOutbound('embeddings', clock.now)),
   ];
   const requestOf = (path: string, account: { readonly bearer: string }, signal?: AbortSignal) => ({
     url: `${baseUrl}${path}`,

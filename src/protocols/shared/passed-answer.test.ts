@@ -1,9 +1,19 @@
 import { expect, it } from 'vitest';
-import type { TurnEvent } from '../../../core/turn.ts';
-import { PassedAnswerDecoder } from './outbound.ts';
+import type { TurnEvent } from '../../core/turn.ts';
+import { errorIn } from './failed-answer.ts';
+import { classifyNamed } from './openai-failure.ts';
+import { PassedAnswerDecoder, TranslatedAnswerDecoder } from './passed-answer.ts';
+import { readResponsesUsage, readUsage } from './read-answer.ts';
+import { unreadable } from './relay.ts';
 
 function decode(text: string | Buffer, pieceBytes = 7): TurnEvent[] {
-  const decoder = new PassedAnswerDecoder();
+  const decoder = new PassedAnswerDecoder(
+    (answer) => {
+      const error = errorIn(answer);
+      return error && classifyNamed(error);
+    },
+    (figures) => readUsage(figures) ?? readResponsesUsage(figures),
+  );
   const bytes = Buffer.from(text as string);
   const events: TurnEvent[] = [];
   for (let at = 0; at < bytes.length; at += pieceBytes)
@@ -40,4 +50,22 @@ it.each([
   ['an error', '{"error":{"message":"No.","code":429}}', 'upstream_rate_limited'],
 ])('takes %s for no answer', (_case, text, code) => {
   expect(decode(text, 999)).toEqual(error(code));
+});
+
+it('passes on what was made of an answer of another dialect', () => {
+  const usage = { inputTokens: 9, outputTokens: 0 };
+  const translated = (text: string) => {
+    const decoder = new TranslatedAnswerDecoder(({ said }) =>
+      said === 'no' ? unreadable() : { body: { heard: said }, usage },
+    );
+    for (const letter of Buffer.from(text)) decoder.push(Buffer.of(letter));
+    return decoder.end();
+  };
+  expect(translated('{"said":"Grüße"}')).toEqual([
+    { type: 'passed', bytes: Buffer.from('{"heard":"Grüße"}') },
+    { type: 'usage', usage },
+    { type: 'finish', reason: 'stop' },
+  ]);
+  for (const text of ['', '[1]', '{"said":"no"}'])
+    expect(translated(text)).toEqual(error('upstream_protocol'));
 });
