@@ -81,7 +81,9 @@ export const modelsSchema = z
     name,
     z.strictObject({
       context_window: tokens.optional().meta({ description: 'Tokens.' }),
-      max_output: tokens.optional().meta({ description: 'Tokens.' }),
+      max_output: tokens.optional().meta({
+        description: 'Tokens. No translated request asks for a longer answer.',
+      }),
       prefill: z.boolean().optional().meta({
         description: 'It goes on with an answer that was begun for it.',
       }),

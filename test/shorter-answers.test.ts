@@ -1,7 +1,9 @@
 // Clients that always ask for the same long answer, as Claude Code does, at models that give no such answer.
+import type { ServerResponse } from 'node:http';
 import Anthropic from '@anthropic-ai/sdk';
 import { describe, expect, it } from 'vitest';
-import { type ScriptedSetup, sendJson, withScripted } from './support/scripted-vendor.ts';
+import { shownTurns } from '../src/core/shown-turn.ts';
+import { type ScriptedSetup, sendJson, type VendorRequest, withScripted } from './support/scripted-vendor.ts';
 import { userTurn } from './support/services.ts';
 
 const refusals = {
@@ -11,8 +13,9 @@ const refusals = {
 };
 
 /** A server that takes `most` tokens of an answer at most, and says `refusal` otherwise. */
-function withLimit(most: number, refusal: string): Promise<ScriptedSetup> {
-  return withScripted(({ json }, response) => {
+function withLimit(most: number, refusal: string, more = ''): Promise<ScriptedSetup> {
+  return withScripted(answer, { more });
+  function answer({ json }: VendorRequest, response: ServerResponse): void {
     const asked = Number(json['max_tokens']);
     if (asked > most) {
       sendJson(response, { error: { message: refusal, type: 'invalid_request_error', param: null } }, 400);
@@ -23,14 +26,52 @@ function withLimit(most: number, refusal: string): Promise<ScriptedSetup> {
     response.end(
       `${chunk({ index: 0, delta: { content: 'Hello.' } })}${chunk({ index: 0, delta: {}, finish_reason: 'stop' })}data: [DONE]\n\n`,
     );
-  });
+  }
+}
+
+/** The same of a server that speaks Anthropic's dialect. */
+function withMessagesLimit(most: number): Promise<ScriptedSetup> {
+  return withScripted(
+    ({ json }, response) => {
+      if (Number(json['max_tokens']) > most) {
+        const message = `max_tokens: ${json['max_tokens']} > ${most}, which is the maximum allowed number of output tokens for m`;
+        sendJson(response, { type: 'error', error: { type: 'invalid_request_error', message } }, 400);
+        return;
+      }
+      const event = ([type, fields]: readonly [string, object]) =>
+        `event: ${type}\ndata: ${JSON.stringify({ type, ...fields })}\n\n`;
+      const usage = { input_tokens: 1, output_tokens: 1 };
+      response.writeHead(200, { 'content-type': 'text/event-stream' });
+      response.end(
+        [
+          [
+            'message_start',
+            { message: { id: 'msg', type: 'message', role: 'assistant', content: [], model: 'm', usage } },
+          ],
+          ['content_block_start', { index: 0, content_block: { type: 'text', text: '' } }],
+          ['content_block_delta', { index: 0, delta: { type: 'text_delta', text: 'Hello.' } }],
+          ['content_block_stop', { index: 0 }],
+          ['message_delta', { delta: { stop_reason: 'end_turn' }, usage }],
+          ['message_stop', {}],
+        ]
+          .map((one) => event(one as [string, object]))
+          .join(''),
+      );
+    },
+    { type: 'anthropic_compatible' },
+  );
 }
 
 const ask = ({ gatewayUrl }: ScriptedSetup, max_tokens = 32_000, tools: Anthropic.Tool[] = []) =>
   new Anthropic({ baseURL: gatewayUrl, apiKey: 'any', maxRetries: 0 }).messages
     .stream({ ...userTurn('local/m', 'Hi'), max_tokens, tools })
     .finalMessage();
-const sizes = ({ requests }: ScriptedSetup) => requests.map(({ json }) => json['max_tokens']);
+/** Of the latest turn, the oldest attempt first. */
+const shownLimits = async ({ gatewayUrl }: ScriptedSetup) => {
+  const { turns } = shownTurns.parse(await (await fetch(`${gatewayUrl}/api/turns`)).json());
+  return turns[0]?.attempts.map(({ output_limit: limit }) => limit && `${limit.tokens} ${limit.from}`);
+};
+const sizes = ({ requests }: ScriptedSetup) => requests.flatMap(({ json }) => json['max_tokens'] ?? []);
 
 describe('an answer that is longer than the upstream gives', () => {
   it.each([
@@ -48,6 +89,33 @@ describe('an answer that is longer than the upstream gives', () => {
     const setup = await withLimit(16_384, refusals['a model']);
     for (const asked of [32_000, 32_000, 20_000, 1_000]) await ask(setup, asked);
     expect(sizes(setup)).toEqual([32_000, 16_384, 16_384, 16_384, 1_000]);
+  });
+
+  it('is seen to be shortened in the record of the turn', async () => {
+    const setup = await withLimit(16_384, refusals['a model']);
+    const shown: unknown[] = [];
+    for (const asked of [32_000, 32_000, 1_000]) {
+      await ask(setup, asked);
+      shown.push(await shownLimits(setup));
+    }
+    expect(shown).toEqual([[null, '16384 refusal'], ['16384 earlier_refusal'], [null]]);
+  });
+
+  it('is never asked for where the configuration file says how long it may be', async () => {
+    const more = 'models:\n  "local/*": { max_output: 16384 }\n';
+    const setup = await withLimit(16_384, refusals['a model'], more);
+    for (const asked of [32_000, 1_000]) await ask(setup, asked);
+    expect(sizes(setup)).toEqual([16_384, 1_000]);
+    await ask(setup);
+    expect(await shownLimits(setup)).toEqual(['16384 configured']);
+  });
+
+  it('is asked for no longer where the client named no limit, and the upstream has to be told one', async () => {
+    const setup = await withMessagesLimit(4_096);
+    for (let turn = 0; turn < 2; turn += 1)
+      expect((await setup.chat(userTurn('local/m', 'Hi'))).status).toBe(200);
+    expect(sizes(setup)).toEqual([8_192, 4_096, 4_096]);
+    expect(await shownLimits(setup)).toEqual(['4096 earlier_refusal']);
   });
 
   it('is asked for again where only the prompt left no more room', async () => {

@@ -317,6 +317,7 @@ const attempt = {
   outcome: 'upstream_rate_limited',
   message: 'The account is rate limited.',
   account_status: 'cooldown',
+  output_limit: null,
 };
 const failedOver = {
   request_id: 'req/1',
@@ -363,6 +364,7 @@ const failedOver = {
       outcome: 'success',
       message: null,
       account_status: null,
+      output_limit: { tokens: 16_384, from: 'earlier_refusal' },
     },
   ],
   omitted: 0,
@@ -384,6 +386,9 @@ describe('why', () => {
       /acc_11111111 +has the session, held here +0 ms +1 ms +3 ms +- +40 ms +429 +upstream_rate_limited\n/,
     );
     expect(out).toContain('acc_11111111: The account is rate limited. The account is cooldown now.\n');
+    expect(out).toContain(
+      'acc_99999999: asked for 16384 tokens at most, since the upstream refused more at an earlier turn.\n',
+    );
   });
 
   it('prints what the gateway answers, and its reason where there is none', async () => {

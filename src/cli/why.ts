@@ -115,8 +115,19 @@ function attemptsOf(attempts: ShownTurn['attempts']): string {
     ({ account_id, message, account_status: status }) =>
       `  ${shortId(account_id)}: ${plainLine(message ?? '')}${status === null ? '' : ` The account is ${status} now.`}\n`,
   );
-  return `\n${table}${said.join('')}`;
+  const shorter = attempts.flatMap(({ account_id, output_limit: limit }) =>
+    limit === null
+      ? []
+      : [`  ${shortId(account_id)}: asked for ${limit.tokens} tokens at most, ${limitWords[limit.from]}.\n`],
+  );
+  return `\n${table}${said.join('')}${shorter.join('')}`;
 }
+
+const limitWords = {
+  configured: 'which is `max_output` of the model in the configuration file',
+  earlier_refusal: 'since the upstream refused more at an earlier turn',
+  refusal: 'since the upstream had refused more',
+} as const;
 
 const choiceWords = {
   same: 'tried again',

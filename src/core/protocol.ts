@@ -157,6 +157,8 @@ export interface Outbound {
   readonly images: ImageLimits;
   /** The upstream refuses a lower limit: its encoder sends this one, and the gateway keeps the client's. */
   readonly leastOutputTokens?: number;
+  /** What its encoder asks for where the client names no limit; absent: nothing. */
+  usualOutputTokens?(model: string): number;
   /** Its decoders give a memory. Without this no conversation is looked for, which would mean hashing every history. */
   readonly hasMemory?: true;
   /** It wants proofs of reasoning back with the calls that followed. */

@@ -34,6 +34,14 @@ const attempt = z.object({
   message: z.string().nullable(),
   /** How the account stood after the report, where the pool said so. */
   account_status: z.string().nullable(),
+  /**
+   * A shorter answer was asked for than the request would ask for: so many tokens, as the configuration file says, or the upstream when
+   * it refused more, in this turn or at an earlier one. Older gateways do not tell.
+   */
+  output_limit: z
+    .object({ tokens: z.int(), from: z.enum(['configured', 'earlier_refusal', 'refusal']) })
+    .nullable()
+    .default(null),
 });
 
 /** One turn of the gateway, as its operator sees it: what was looked at, tried and decided. */

@@ -26,6 +26,7 @@ export async function withScripted(
   answer: (request: VendorRequest, response: ServerResponse) => void,
   {
     name = 'local',
+    type = 'openai_compatible',
     fields = '',
     models = ['m'],
     keys = ['sk-one-1234567890'],
@@ -33,6 +34,7 @@ export async function withScripted(
     more = '',
   }: {
     readonly name?: string;
+    readonly type?: 'openai_compatible' | 'anthropic_compatible';
     readonly fields?: string;
     readonly models?: readonly string[];
     readonly keys?: readonly string[];
@@ -63,10 +65,7 @@ export async function withScripted(
   const file = join(folder, 'warp2api.yaml');
   const { port } = server.address() as AddressInfo;
   const url = `http://127.0.0.1:${port}/v1`;
-  writeFileSync(
-    file,
-    `providers:\n  ${name}: { type: openai_compatible, base_url: "${url}"${fields} }\n${more}`,
-  );
+  writeFileSync(file, `providers:\n  ${name}: { type: ${type}, base_url: "${url}"${fields} }\n${more}`);
   const services = await servicesForTest({ CONFIG_FILE: file, ...environment });
   for (const key of keys) await services.addAccount(key, { provider: name });
   return { ...services, requests };

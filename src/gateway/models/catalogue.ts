@@ -50,7 +50,12 @@ export class Catalogue {
     return { ...filed, ...toldOf(listed), ...own };
   }
 
-  /** The same, and where each fact comes from. */
+  /** What a model puts out at most, as its owner says: the other figures may be older than the model. */
+  ownMaxOutput(provider: UpstreamProvider, model: string): number | undefined {
+    return this.#find(provider, model).own.maxOutput;
+  }
+
+  /** The same as `profileOf`, and where each fact comes from. */
   factsOf(
     provider: UpstreamProvider,
     model: string,

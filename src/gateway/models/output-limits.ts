@@ -6,7 +6,16 @@ const mostKept = 1_000;
 /** A provider may raise a limit at any time. */
 const keptMs = 60 * 60_000;
 
-/** How long the answers of models may be, in tokens, as their upstreams said when they refused longer ones. */
+/** The longest answer that a model is asked for, and who says so. */
+export interface OutputCap {
+  readonly tokens: number;
+  /** `refusal`: its upstream, of a longer one in this turn. */
+  readonly from: 'configured' | 'earlier_refusal' | 'refusal';
+}
+
+type LimitedRoute = Pick<Route, 'provider' | 'model' | 'ownMaxOutput'>;
+
+/** How long the answers of models may be: as their owner says, and their upstreams when they refused longer ones. */
 export class OutputLimits {
   readonly #told: LRUCache<string, number>;
 
@@ -15,18 +24,23 @@ export class OutputLimits {
     this.#told = new LRUCache({ max: mostKept, ttl: keptMs, ttlResolution: 0, perf });
   }
 
-  note(route: Pick<Route, 'provider' | 'model'>, mostTokens: number): void {
+  note(route: LimitedRoute, mostTokens: number): void {
     this.#told.set(nameOf(route), mostTokens);
   }
 
-  /** The limit of the route's model where it is below what a request asks for. */
-  below(asked: number | undefined, route: Pick<Route, 'provider' | 'model'>): number | undefined {
-    if (asked === undefined || this.#told.size === 0) return undefined;
+  /** The limit of the route's model where it is below what a request asks for, or its encoder where the client names none. */
+  below(named: number | undefined, route: LimitedRoute): OutputCap | undefined {
+    const { provider, model, ownMaxOutput: own } = route;
+    if (own === undefined && this.#told.size === 0) return undefined;
+    const asked = named ?? provider.outbound?.usualOutputTokens?.(model);
+    if (asked === undefined) return undefined;
     const told = this.#told.get(nameOf(route));
-    return told !== undefined && told < asked ? told : undefined;
+    if (told !== undefined && told < Math.min(asked, own ?? asked))
+      return { tokens: told, from: 'earlier_refusal' };
+    return own !== undefined && own < asked ? { tokens: own, from: 'configured' } : undefined;
   }
 }
 
-function nameOf({ provider, model }: Pick<Route, 'provider' | 'model'>): string {
+function nameOf({ provider, model }: LimitedRoute): string {
   return `${provider.name}/${model}`;
 }

@@ -24,6 +24,8 @@ export interface Route {
   readonly configured?: ConfiguredCandidate;
   /** Tokens; undefined where that is not known. */
   readonly contextWindow?: number | undefined;
+  /** Tokens of an answer at most, as the configuration file says. */
+  readonly ownMaxOutput?: number | undefined;
   /** It goes on with an answer that was begun for it. */
   readonly takesPrefill?: boolean | undefined;
   /** Undefined where that is not known. */
@@ -95,6 +97,7 @@ function workOut(
     isBlind: isBlindModel(list.models, model),
     barred: list.barred.get(model),
     contextWindow,
+    ownMaxOutput: catalogue.ownMaxOutput(provider, model),
     takesPrefill: prefill,
     price,
   };

@@ -85,6 +85,7 @@ function keptAttempt(note: AttemptNote) {
     note.outcome,
     note.message,
     note.accountStatus,
+    note.outputCap,
   ] as const;
 }
 
@@ -161,7 +162,8 @@ function shownUsage(kept: ReturnType<typeof keptUsage>): ShownTurn['usage'] {
 
 function shownAttempt(kept: ReturnType<typeof keptAttempt>): ShownTurn['attempts'][number] {
   const [provider, model, accountId, choice, wasHeld, waitedMs, startedMs, ...rest] = kept;
-  const [connectedMs, firstContentMs, endedMs, status, outcome, message, accountStatus] = rest;
+  const [connectedMs, firstContentMs, endedMs, status, outcome, message, ...further] = rest;
+  const [accountStatus, outputCap] = further;
   return {
     provider,
     model: plainLine(model),
@@ -177,6 +179,7 @@ function shownAttempt(kept: ReturnType<typeof keptAttempt>): ShownTurn['attempts
     outcome: outcome ?? null,
     message: message === undefined ? null : plainText(message),
     account_status: accountStatus ?? null,
+    output_limit: outputCap ?? null,
   };
 }
 

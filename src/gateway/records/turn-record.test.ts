@@ -243,6 +243,7 @@ describe('a record', () => {
           outcome: 'success',
           message: null,
           account_status: 'ready',
+          output_limit: null,
         },
       ],
       omitted: 8,

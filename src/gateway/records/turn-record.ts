@@ -11,6 +11,7 @@ import { PoolError } from '../../pool-api/errors.ts';
 import { sumUsage } from '../emulation/token-count.ts';
 import type { ClientKey } from '../keys/client-key.ts';
 import type { SpentLimit } from '../leases/account-limits.ts';
+import type { OutputCap } from '../models/output-limits.ts';
 import type { Route } from '../models/route.ts';
 
 /** Why a candidate or an account was passed over. It becomes words only where it is shown. */
@@ -48,6 +49,8 @@ export interface AttemptNote {
   readonly wasHeld: boolean;
   readonly waitedMs: number;
   readonly startedMs: number;
+  /** Where a shorter answer was asked for than the request would ask for. */
+  readonly outputCap?: OutputCap | undefined;
   /** Its span; undefined where no traces are sent. */
   readonly span: AttemptSpan | undefined;
   connectedMs: number | undefined;
@@ -188,7 +191,9 @@ export class TurnRecord {
     this.skipped(candidate, { kind: 'none-lent', message: error.message, reasons });
   }
 
-  attempt(given: Pick<AttemptNote, 'route' | 'accountId' | 'choice' | 'wasHeld' | 'waitedMs'>): AttemptNote {
+  attempt(
+    given: Pick<AttemptNote, 'route' | 'accountId' | 'choice' | 'wasHeld' | 'waitedMs' | 'outputCap'>,
+  ): AttemptNote {
     const note: AttemptNote = {
       route: given.route,
       accountId: given.accountId,
@@ -196,6 +201,7 @@ export class TurnRecord {
       wasHeld: given.wasHeld,
       waitedMs: Math.round(given.waitedMs),
       startedMs: this.#sinceStart(this.#clock.monotonic()),
+      outputCap: given.outputCap,
       span: this.trace && this.#tracing?.attempt(this.trace, given.route.provider.name),
       connectedMs: undefined,
       firstContentMs: undefined,

@@ -145,9 +145,10 @@ export class Attempt implements CallListener {
   }
 
   #prepare(): PreparedTurn | Promise<PreparedTurn> {
-    const { request: asked, route, images, leavesProofsOut, mostOutputTokens: most } = this.#path;
-    const request =
-      most === undefined ? asked : { ...asked, limits: { ...asked.limits, maxOutputTokens: most } };
+    const { request: asked, route, images, leavesProofsOut, outputCap } = this.#path;
+    const request = outputCap
+      ? { ...asked, limits: { ...asked.limits, maxOutputTokens: outputCap.tokens } }
+      : asked;
     const { client, signal } = this.#turn;
     const limits = (route.provider.caller ?? route.provider.outbound).images;
     const takesDocuments = this.handling.native.has('documents');

@@ -49,7 +49,7 @@ export class Borrowing {
 
   /** An account, waited for if need be and allowed; else why none is lent. Throws the signal's reason when it aborts. */
   borrow(path: Path, mayWait: boolean): Place | Error | Promise<Place | Error> {
-    const { candidate, conversation, session, isRefused } = path;
+    const { candidate, conversation, session, isRefused, outputCap } = path;
     const { leases, clock } = this.#dependencies;
     const { record } = this.#turn;
     const { route } = candidate;
@@ -85,6 +85,7 @@ export class Borrowing {
                 : 'session',
         wasHeld: !lease.isFirst,
         waitedMs: clock.monotonic() - askedAt,
+        outputCap,
       });
       this.#steps?.debug(
         { account_id: accountId, from: lease.isFirst ? 'the pool' : 'memory', waited_ms: note.waitedMs },

@@ -13,6 +13,7 @@ import { type AnswerCheck, checksOf, type Fault, sentBack } from '../emulation/c
 import { checkSchema } from '../emulation/json-schema.ts';
 import type { ImageFetcher } from '../images/image-fetcher.ts';
 import { type TurnImages, turnImagesOf } from '../images/turn-images.ts';
+import type { OutputCap } from '../models/output-limits.ts';
 import type { Route, RoutePlan } from '../models/route.ts';
 import type { CandidateNote } from '../records/turn-record.ts';
 import type { Session } from './affinity.ts';
@@ -303,8 +304,8 @@ export interface Path extends Candidate {
   leavesProofsOut: boolean;
   /** The upstream wants reasoning with every answer of the history. */
   fillsReasoning: boolean;
-  /** The longest answer that the upstream takes, in tokens, where it has refused a longer one, now or at an earlier turn. */
-  mostOutputTokens: number | undefined;
+  /** The longest answer that the upstream is asked for, where that is less than the request would ask for. */
+  outputCap: OutputCap | undefined;
   /** What it said when it refused one of this turn. */
   shortened: Extract<SendAgain, { how: 'shorter' }> | undefined;
   /** An account of it has refused the turn: only those take it again that were limited before. */
@@ -364,9 +365,10 @@ export function pathTo(
     firstWordMs: undefined,
     leavesProofsOut: false,
     fillsReasoning: false,
-    mostOutputTokens: candidate.relayed
-      ? undefined
-      : outputLimits.below(request.limits.maxOutputTokens, route),
+    outputCap:
+      candidate.relayed || !handling.native.has('maxTokens')
+        ? undefined
+        : outputLimits.below(request.limits.maxOutputTokens, route),
     shortened: undefined,
     isRefused: false,
     isLeft: false,

@@ -388,9 +388,9 @@ function changed(path: Path, { code, isFinal, sendAgain }: AppError): string | u
     return 'the upstream wants reasoning with every answer; sending the turn with it';
   }
   if (sendAgain?.how === 'shorter' && !path.shortened && !path.relayed) {
-    const asked = path.mostOutputTokens ?? path.request.limits.maxOutputTokens ?? Number.POSITIVE_INFINITY;
+    const asked = path.outputCap?.tokens ?? path.request.limits.maxOutputTokens ?? Number.POSITIVE_INFINITY;
     if (sendAgain.mostOutputTokens < asked) {
-      path.mostOutputTokens = sendAgain.mostOutputTokens;
+      path.outputCap = { tokens: sendAgain.mostOutputTokens, from: 'refusal' };
       path.shortened = sendAgain;
       return 'the upstream takes no answer as long as was asked for; asking for a shorter one';
     }

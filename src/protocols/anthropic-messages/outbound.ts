@@ -3,6 +3,7 @@ import type { ImageLimits, Outbound } from '../../core/protocol.ts';
 import { jsonBytes } from '../../lib/parse-json.ts';
 import { relayedAnswer } from '../shared/relay.ts';
 import { classifyFailure } from './classify-failure.ts';
+import { factsOf } from './claude-models.ts';
 import { MessagesDecoder } from './decode-stream.ts';
 import { encodeRequest } from './encode-request.ts';
 import { messagesLimitFamily, readMessagesLimits } from './limits.ts';
@@ -26,6 +27,7 @@ export function createMessagesOutbound(
     contentType: 'text/event-stream',
     capabilities,
     images: imageLimits,
+    usualOutputTokens: (model) => factsOf(model).maxTokens,
     open({ request, cachesPrompts = false }) {
       const native = capabilitiesOf(request.model);
       const { body, beta, toolNames } = encodeRequest(request, native, cachesPrompts);

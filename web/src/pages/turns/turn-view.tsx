@@ -159,6 +159,11 @@ function Attempts({ turn }: { readonly turn: Turn }) {
                 [text.waited, shownDuration(attempt.waited_ms)],
                 [text.status, attempt.status],
                 [text.statusAfter, attempt.account_status],
+                [
+                  text.outputLimit,
+                  attempt.output_limit &&
+                    text[`limit_${attempt.output_limit.from}`](shownNumber(attempt.output_limit.tokens)),
+                ],
               ]}
             />
           </li>
