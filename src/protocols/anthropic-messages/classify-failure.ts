@@ -19,8 +19,8 @@ const tooLong =
   /prompt is too long|exceeds? (the )?context|context (window|limit|length)|too many total text bytes/i;
 /** Of a plan whose accounts take a shorter context: every one of them would rest for one long request. */
 const longContext = /\blong context\b/i;
-/** Anthropic says so under status 400. */
-const spentCredit = /credit balance|usage limits?|billing/i;
+/** Anthropic says so under status 400, as it says of a field that it knows not: `billing: Extra inputs are not permitted`. */
+const spentCredit = /^((your?|this|insufficient)\b[^:'"`]*)?\b(credit balance|usage limits?|billing)\b(?!:)/i;
 
 /** What a response means that carries no turn, or an error event within one that began well. */
 export function classifyFailure(response: FailedResponse, now: number): AppError {

@@ -81,6 +81,8 @@ it.each([
     'upstream_unauthorized',
   ],
   [400, 'INVALID_ARGUMENT', 'API key expired. Please renew the API key.', [], 'upstream_unauthorized'],
+  [400, 'INVALID_ARGUMENT', 'Any.', [keyInvalid], 'upstream_unauthorized'],
+  [400, 'INVALID_ARGUMENT', 'Unknown name "api key expired": Cannot find field.', [], 'invalid_request'],
   [401, 'UNAUTHENTICATED', 'Request had invalid authentication credentials.', [], 'upstream_unauthorized'],
   [
     400,

@@ -25,7 +25,8 @@ import { objectsIn, textIn } from '../shared/read-answer.ts';
 const tooLong =
   /token count.*exceeds the maximum|exceeds the maximum number of (input )?tokens|(input|context|prompt) (is|was) too long|context (window|length)/i;
 const tooManyBytes = /payload size exceeds|request (body )?(is )?too large/i;
-const badKey = /api[_ ]key (not valid|expired|not found|is invalid)|API_KEY_INVALID/i;
+/** What begins a message: further on it may quote the request, and no client may end another's account by its words. */
+const badKey = /^api[_ ]key (not valid|expired|not found|is invalid)/i;
 /** Of an account as a whole, where Google says that the request was refused. */
 const badAccount =
   /location is not supported|free tier is not available|enable billing|billing (account|is)/i;
@@ -93,7 +94,8 @@ export function classifyStatus(
   const code = [error.code, status].find((one = 0) => one >= 400) ?? 500;
   switch (code) {
     case 400:
-      if (badKey.test(words)) return unauthorized(options);
+      if (badKey.test(message) || details.some(({ reason }) => reason === 'API_KEY_INVALID'))
+        return unauthorized(options);
       if (tooLong.test(message)) return contextTooLong(message, options);
       if (tooManyBytes.test(message)) return tooLarge(options);
       if (error.status === 'FAILED_PRECONDITION' && badAccount.test(message)) return accountRefused(options);

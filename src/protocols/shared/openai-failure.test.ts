@@ -131,6 +131,20 @@ it.each([
     'invalid_request',
     'request',
   ],
+  [
+    'one about an item whose name a client has chosen',
+    404,
+    { error: { message: "Item with id 'model' not found.", type: 'invalid_request_error', param: 'input' } },
+    'invalid_request',
+    'request',
+  ],
+  [
+    'one that quotes what reads like a bad key',
+    400,
+    { error: { message: "Invalid schema for function 'invalid api key'.", param: 'tools[0]' } },
+    'invalid_request',
+    'request',
+  ],
   ['one about the address', 404, { detail: 'Not Found' }, 'upstream_protocol', 'upstream'],
   [
     "vLLM's, which is an error itself",

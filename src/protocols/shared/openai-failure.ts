@@ -26,7 +26,8 @@ const tooLong = new RegExp(
   ].join('|'),
   'i',
 );
-const badKey = /(incorrect|invalid) api[_ ]key|api[_ ]key (is )?(not valid|invalid)/i;
+/** What begins a message: further on it may quote the request, and no client may end another's account by its words. */
+const badKey = /^\W*((incorrect|invalid) api[_ ]key|api[_ ]key (is )?(not valid|invalid))/i;
 const flagged = /moderation|flagged|content[_ ](filter|policy)/i;
 const spentQuota = /insufficient[_ ](quota|balance|credits|funds)|exceeded your current quota|billing/i;
 
@@ -60,10 +61,12 @@ function classify(status: number, error: NamedError, options: AppErrorOptions): 
     if (code === 'model_not_found') return modelBarred(options);
     if (flagged.test(words)) return refusedRequest(error, options);
   }
-  if (status === 404 && !/model/i.test(words)) {
+  if (status === 404) {
+    const { param } = error;
+    const isModels = code === 'model_not_found' || ((param ?? 'model') === 'model' && /model/i.test(words));
     // Something that the request names, such as an item that is not stored. OpenRouter: no vendor of the model does what it asks for.
-    const isOfRequest = error.param !== undefined || /^no endpoints found/i.test(message);
-    return isOfRequest ? refusedRequest(error, options) : noTurn(options.cause);
+    const isOfRequest = param !== undefined || /^no endpoints found/i.test(message);
+    if (!isModels) return isOfRequest ? refusedRequest(error, options) : noTurn(options.cause);
   }
   if ((status === 403 || status === 429) && spentQuota.test(words)) return outOfQuota(options);
   if (status === 503 && /overload|capacity/i.test(words)) return overloaded(options);
@@ -71,7 +74,7 @@ function classify(status: number, error: NamedError, options: AppErrorOptions): 
   if (known) return known;
   if (tooLong.test(words)) return contextTooLong(message, options);
   // xAI's and Google's answer where others say 401.
-  if (status === 400 && badKey.test(words)) return unauthorized(options);
+  if (status === 400 && (code === 'invalid_api_key' || badKey.test(message))) return unauthorized(options);
   return refusedRequest(error, options);
 }
 
