@@ -16,7 +16,7 @@ import { startPostgresServer } from '../src/db/testing/postgres-server.ts';
 import { median, quantile, ratios, show, showSpread, table } from './figures.ts';
 import { openStreams, runLoad } from './load.ts';
 import { cpuUs, residentKib } from './proc.ts';
-import { addAccount, createPrograms, nodeOptions, type Program, urlOf } from './programs.ts';
+import { addAccount, createPrograms, floorOptions, nodeOptions, type Program, urlOf } from './programs.ts';
 import { fillPostgres, fillSqlite, measureStores, showStores } from './stores.ts';
 import {
   clientRequests,
@@ -54,7 +54,7 @@ const accountCapacity = 1_000;
 const settleMs = 50;
 /** Until the usage ledger has the turns. */
 const writtenMs = 1_000;
-/** V8 compiles a function for good once it has run 3,000 times: a process is measured that has been running. */
+/** Until V8 has compiled for good what runs once a turn: a process is measured that has been running. */
 const warmTurns = 8_000;
 /** Until what was put off is done as well: a remembered conversation is written after five seconds. */
 const laterMs = 6_500;
@@ -168,17 +168,17 @@ async function measureServices(): Promise<void> {
     const gateway = await startGateway('gateway', profiling('gateway'));
     const floor = await programs.start({
       name: 'floor',
-      command: [...profiling('floor'), ...nodeOptions, 'bench/floor.ts', upstreamUrl],
+      command: [...profiling('floor'), ...floorOptions, 'bench/floor.ts', upstreamUrl],
       awaited: ['the floor listens'],
     });
     const relay = await programs.start({
       name: 'relay',
-      command: [...nodeOptions, 'bench/relay.ts', upstreamUrl],
+      command: [...floorOptions, 'bench/relay.ts', upstreamUrl],
       awaited: ['the relay listens'],
     });
     const jsonFloor = await programs.start({
       name: 'json-floor',
-      command: [...nodeOptions, 'bench/json-floor.ts', urlOf(models)],
+      command: [...floorOptions, 'bench/json-floor.ts', urlOf(models)],
       awaited: ['the JSON floor listens'],
     });
     const targets: Target[] = [
