@@ -3,7 +3,7 @@ import { beforeEach, expect, it } from 'vitest';
 import { createManualClock } from '../testing/manual-clock.ts';
 import { RunningTurns } from '../turn/running-turns.ts';
 import { EventLog, FollowedEvents } from './event-log.ts';
-import { Idempotency, type RecordedAnswer } from './idempotency.ts';
+import { Idempotency, RecordedAnswer } from './idempotency.ts';
 
 it('holds the latest events and says which are gone', () => {
   const log = new EventLog(100);
@@ -152,6 +152,18 @@ it('looks away when the client has gone, and keeps a quiet stream alive', () => 
   expect(running.count).toBe(0);
   log.append('a');
   expect(response.text).toBe(': keep-alive\n\n');
+});
+
+it('records an event whole that a comment stands in, and of a comment alone that there was one', () => {
+  const answer = new RecordedAnswer(true);
+  answer.writeHead(200, { 'content-type': 'text/event-stream' });
+  answer.write(': busy\n\n:\r\n\r\n: busy\ndata: {}\n\ndata: {}\n: end\n\n');
+  expect(answer.record.texts).toEqual([
+    ': keep-alive\n',
+    ': keep-alive\n',
+    'id: 2\n: busy\ndata: {}\n\n',
+    'id: 3\ndata: {}\n: end\n\n',
+  ]);
 });
 
 it.each([

@@ -371,7 +371,7 @@ export class RecordedAnswer extends Writable {
   override _write(chunk: string | Uint8Array, _encoding: string, done: () => void): void {
     const text = typeof chunk === 'string' ? chunk : Buffer.from(chunk).toString('utf8');
     for (const piece of this.isStream ? eventsOf(text) : [text]) {
-      const numbered = piece.startsWith(':') ? numberedKeepAlive : `id: ${this.log.next}\n${piece}`;
+      const numbered = commentsAlone.test(piece) ? numberedKeepAlive : `id: ${this.log.next}\n${piece}`;
       this.log.append(this.#isNumbered && this.isStream ? numbered : piece);
     }
     done();
@@ -379,6 +379,8 @@ export class RecordedAnswer extends Writable {
 }
 
 const numberedKeepAlive = ': keep-alive\n';
+/** An upstream may write a comment into the lines of an event. */
+const commentsAlone = /^(:[^\r\n]*[\r\n]+)+$/;
 
 function isEventStream(headers: AnswerRecord['headers']): boolean {
   return String(headers['content-type'] ?? '').startsWith('text/event-stream');
