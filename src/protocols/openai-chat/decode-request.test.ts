@@ -25,6 +25,33 @@ const patchTool = {
   },
 };
 
+it.each([
+  [
+    { reasoning_effort: 'low', reasoning: { effort: 'high' } },
+    { effort: 'low', isAsked: true },
+  ],
+  [{ reasoning: { effort: 'high', exclude: false } }, { effort: 'high', isAsked: true }],
+  [{ reasoning: { effort: 'none' } }, { effort: 'none' }],
+  [{ reasoning: { max_tokens: 2_000 } }, { budgetTokens: 2_000, isAsked: true }],
+  [{ reasoning: { enabled: true } }, { isAsked: true }],
+  [{ reasoning: { enabled: false } }, { budgetTokens: 0 }],
+  [{ thinking: { type: 'enabled', budget_tokens: 2_000 } }, { budgetTokens: 2_000, isAsked: true }],
+  [{ thinking: { type: 'disabled' } }, { budgetTokens: 0 }],
+  [{ reasoning: null, thinking: null }, {}],
+])('reads %j as other vendors mean it', (more, reasoning) => {
+  const decoded = decode(more);
+  expect(decoded.request.reasoning).toEqual(reasoning);
+  expect(decoded.ignored).toEqual([]);
+});
+
+it('takes what is no such object for an unknown field', () => {
+  expect(decode({ reasoning: 'high', thinking: 1 }).request.reasoning).toEqual({});
+  expect(decode({ reasoning: { effort: 'low', exclude: true, odd: 1 } }).ignored).toEqual([
+    'reasoning.exclude',
+    'reasoning.odd',
+  ]);
+});
+
 it('takes every value that asks for nothing without a word', () => {
   const neutral = {
     n: 1,

@@ -1,6 +1,6 @@
 import { refused } from '../../core/errors.ts';
 import type { DecodedTurn } from '../../core/protocol.ts';
-import type { AskedRequest, ResponseFormat, Tool } from '../../core/turn.ts';
+import type { AskedRequest, Reasoning, ResponseFormat, Tool } from '../../core/turn.ts';
 import { isJsonObject, type JsonObject } from '../../lib/parse-json.ts';
 import { createFieldCheck } from '../shared/field-table.ts';
 import {
@@ -67,7 +67,7 @@ export function decodeChatRequest(body: unknown): DecodedTurn<ChatOptions> {
     sampling: samplingOf(chat),
     limits: limitsOf(chat.max_completion_tokens ?? chat.max_tokens, chat.stop),
     responseFormat: chatFormat(chat),
-    reasoning: askedReasoning(chat.reasoning_effort, Boolean(chat.reasoning_effort)),
+    reasoning: chatReasoning(chat),
     ...allWishes(fields.wishes, wishes),
     resentCall: (call) =>
       customTools.has(call.name)
@@ -81,6 +81,18 @@ export function decodeChatRequest(body: unknown): DecodedTurn<ChatOptions> {
     options: { includeUsage: chat.stream_options?.include_usage ?? false, customTools },
     ignored: [...leftOutNames(leftOut), ...notShown, ...fields.ignored],
     ...affinityKey(chat['prompt_cache_key']),
+  };
+}
+
+/** In OpenAI's word, or in those that other vendors have for it. */
+function chatReasoning({ reasoning_effort: word, reasoning, thinking }: ChatRequest): Reasoning {
+  const effort = word ?? reasoning?.effort;
+  const isOff = reasoning?.enabled === false || thinking?.type === 'disabled';
+  const isOn = reasoning?.enabled === true || (thinking?.type ?? 'disabled') !== 'disabled';
+  const budget = isOff ? 0 : (reasoning?.max_tokens ?? thinking?.budget_tokens);
+  return {
+    ...askedReasoning(effort, Boolean(effort ?? budget) || isOn),
+    ...ifSet('budgetTokens', effort ? undefined : budget),
   };
 }
 

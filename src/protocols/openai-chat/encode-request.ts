@@ -5,10 +5,12 @@ import type {
   AssistantPart,
   Cacheable,
   Message,
+  Reasoning,
   TextPart,
   ToolResultPart,
   TurnRequest,
 } from '../../core/turn.ts';
+import type { JsonObject } from '../../lib/parse-json.ts';
 import { resultsByCall, resultText } from '../shared/calls.ts';
 import { dataUrl } from '../shared/files.ts';
 import { openaiEffort } from '../shared/openai-models.ts';
@@ -20,6 +22,7 @@ import {
   isStrictSchema,
   withJsonRule,
 } from '../shared/openai-request.ts';
+import { askedEffort } from '../shared/reasoning.ts';
 import type { ChatVariant } from './outbound.ts';
 import {
   extraContentOf,
@@ -50,7 +53,7 @@ export function encodeRequest(
     seed: ifNative('seed', sampling.seed),
     presence_penalty: ifNative('presencePenalty', sampling.presencePenalty),
     frequency_penalty: ifNative('frequencyPenalty', sampling.frequencyPenalty),
-    reasoning_effort: ifNative('reasoningEffort', openaiEffort(request.model, reasoning)),
+    ...ifNative('reasoningEffort', encodeEffort(request.model, reasoning, variant)),
     response_format: encodeFormat(request.responseFormat, native, (schema, isStrict) => ({
       json_schema: { name: 'answer', schema, ...(isStrict && { strict: true }) },
     })),
@@ -58,6 +61,12 @@ export function encodeRequest(
     prompt_cache_key: ifNative('openai.prompt_cache_key', cacheKey),
     ...Object.fromEntries(wishes.flatMap((wish) => encodeWish(wish, native))),
   });
+}
+
+function encodeEffort(model: string, reasoning: Reasoning, variant: ChatVariant): JsonObject {
+  const asked = askedEffort(reasoning);
+  const own = asked === undefined ? undefined : variant.encodeEffort?.(model, asked);
+  return own ?? { reasoning_effort: openaiEffort(model, reasoning) };
 }
 
 function encodeTools(request: TurnRequest, native: Capabilities) {

@@ -1,6 +1,6 @@
 import type { Capabilities } from '../../core/capabilities.ts';
 import type { ImageLimits, Outbound } from '../../core/protocol.ts';
-import { jsonBytes } from '../../lib/parse-json.ts';
+import { type JsonObject, jsonBytes } from '../../lib/parse-json.ts';
 import { classifyFailure } from '../shared/openai-failure.ts';
 import { readOpenaiLimits } from '../shared/openai-limits.ts';
 import { relayedAnswer } from '../shared/relay.ts';
@@ -22,6 +22,8 @@ export interface ChatVariant {
   readonly takesLateRules?: boolean;
   /** It refuses answers of the history without `reasoning_content`, of whichever model they are. */
   readonly wantsReasoning?: boolean;
+  /** The fields that ask a model for an effort; undefined: as OpenAI's models are asked. */
+  readonly encodeEffort?: (model: string, effort: string) => JsonObject | undefined;
 }
 
 /** The server's own limit is not known; it refuses what is too much. */

@@ -147,6 +147,20 @@ export const chatRequest = z.looseObject({
   n: z.int().min(1).nullish(),
   seed: z.int().nullish(),
   reasoning_effort: z.string().nullish(),
+  /** OpenRouter's. */
+  reasoning: z
+    .looseObject({
+      effort: z.string().nullish(),
+      max_tokens: tokenLimit.nullish(),
+      enabled: z.boolean().nullish(),
+    })
+    .nullish()
+    .catch(undefined),
+  /** DeepSeek's, and other vendors'. */
+  thinking: z
+    .looseObject({ type: z.string().nullish(), budget_tokens: tokenLimit.nullish() })
+    .nullish()
+    .catch(undefined),
   stop: z
     .union(
       [z.string().max(1024), z.array(z.string().max(1024)).max(16)],

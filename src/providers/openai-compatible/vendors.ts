@@ -3,6 +3,15 @@ import { newAbilities } from '../../protocols/openai-chat/capabilities.ts';
 import type { ChatVariant } from '../../protocols/openai-chat/outbound.ts';
 import { isGptOss, openaiModelLacks } from '../../protocols/shared/openai-models.ts';
 import { type ApiKeyProviderOptions, vendors as keyVendors } from '../api-key/index.ts';
+import {
+  deepseekEffort,
+  deepseekLacks,
+  groqEffort,
+  groqLacks,
+  openrouterEffort,
+  xaiEffort,
+  xaiLacks,
+} from './efforts.ts';
 
 /** The dialects of OpenAI's that a server may speak. */
 export const openaiProtocols = ['chat', 'responses'] as const;
@@ -36,8 +45,8 @@ const usual: readonly Ability[] = ['reasoningEffort', ...newAbilities];
 /** OpenAI's alone, of what came late. */
 const ofOpenai = newAbilities.filter((ability) => ability !== 'documents' && ability !== 'cacheBreakpoints');
 
-/** Of these vendors' models others have words of their own for it, or none. */
-function effortOfGptOssOnly(model: string): readonly Ability[] {
+/** Its other models have words of their own for it, or none. */
+function togetherLacks(model: string): readonly Ability[] {
   return isGptOss(model) ? [] : ['reasoningEffort'];
 }
 
@@ -56,11 +65,13 @@ export const vendors: Readonly<Record<string, Vendor>> = {
     cacheMarkField: 'cache_control',
     takes: ['topK'],
     lacks: ofOpenai,
+    encodeEffort: openrouterEffort,
   },
   groq: {
     baseUrl: 'https://api.groq.com/openai/v1',
     lacks: newAbilities,
-    modelLacks: effortOfGptOssOnly,
+    modelLacks: groqLacks,
+    encodeEffort: groqEffort,
     takesLateRules: true,
   },
   mistral: {
@@ -72,12 +83,20 @@ export const vendors: Readonly<Record<string, Vendor>> = {
   deepseek: {
     baseUrl: 'https://api.deepseek.com/v1',
     // Its models think unless told not to, and then may not be made to call a tool.
-    lacks: [...usual, 'jsonSchema', 'seed', 'parallelToolCalls', 'toolChoice'],
+    lacks: [...newAbilities, 'jsonSchema', 'seed', 'parallelToolCalls', 'toolChoice'],
+    modelLacks: deepseekLacks,
+    encodeEffort: deepseekEffort,
     takesLateRules: true,
     wantsReasoning: true,
   },
-  xai: { baseUrl: 'https://api.x.ai/v1', lacks: usual, takesLateRules: true },
-  together: { baseUrl: 'https://api.together.xyz/v1', lacks: newAbilities, modelLacks: effortOfGptOssOnly },
+  xai: {
+    baseUrl: 'https://api.x.ai/v1',
+    lacks: newAbilities,
+    modelLacks: xaiLacks,
+    encodeEffort: xaiEffort,
+    takesLateRules: true,
+  },
+  together: { baseUrl: 'https://api.together.xyz/v1', lacks: newAbilities, modelLacks: togetherLacks },
   fireworks: { baseUrl: 'https://api.fireworks.ai/inference/v1', lacks: usual },
   'azure-openai': {
     authHeaders: (key) => ({ 'api-key': key }),
