@@ -78,6 +78,7 @@ function run(options: RunOptions = {}) {
   return {
     summary,
     client,
+    attempts: () => turn.record.attempts.map(({ outcome }) => outcome),
     batches: output.batches,
     events: () => output.events,
     text: () => output.text,
@@ -630,6 +631,20 @@ describe('a client that leaves', () => {
     expect(fixture.pool.reports).toMatchObject([{ outcome: 'cancelled', usage: { input_tokens: 1 } }]);
   });
 
+  it('before it was sent has its end in the record, and no account is blamed', async () => {
+    fixture.pool.add('one');
+    const address = Promise.withResolvers<string>();
+    const provider = { ...createLineProvider(() => ''), baseUrl: () => address.promise };
+    const candidates = [{ provider, model: 'auto' }];
+    const turn = run({ plan: { candidates, delivery: 'stream', promptCache: 'auto' } });
+    await until(() => turn.attempts().length === 1);
+    turn.client.abort(new AppError('cancelled', 'left'));
+    address.resolve(fixture.upstream.url);
+    expect(await finish(turn)).toMatchObject({ error: { code: 'cancelled' }, usage: undefined });
+    expect(turn.attempts()).toEqual(['cancelled']);
+    expect([fixture.upstream.calls.length, fixture.pool.reports.length]).toEqual([0, 0]);
+  });
+
   it('while an upstream refuses it takes nothing there', async () => {
     fixture.pool.add('one');
     fixture.upstream.answer = ({ response }) => {
@@ -871,6 +886,7 @@ describe('a turn that cannot begin', () => {
     fixture.pool.add('one');
     const turn = run({ request: requestOf([user('unspeakable')]) });
     expect(await finish(turn)).toMatchObject({ error: { code: 'invalid_request', param: 'messages' } });
+    expect(turn.attempts()).toEqual(['invalid_request']);
     expect(fixture.pool.reports).toEqual([]);
     await fixture.clock.advance(70_000);
     expect(fixture.pool.slotsOf('one')).toBe(0);

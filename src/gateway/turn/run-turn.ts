@@ -287,7 +287,6 @@ class TurnRun {
       }
       this.#turn.record.attemptEnded(note, this.#attempt, error);
       const { usage } = note;
-      this.#usage = usage;
       if (!error) {
         reporter.succeeded(lease, usage, this.#suspects);
         this.#steps?.debug({ account_id: id, outcome: 'success' }, 'the outcome is reported');
@@ -297,7 +296,12 @@ class TurnRun {
       note.accountStatus = report?.status ?? undefined;
       this.#steps?.debug({ account_id: id, ...reported(error, report) }, 'the outcome is reported');
       return { error, report };
+    } catch (thrown) {
+      // Never sent, or the fault is ours.
+      if (!note.outcome) this.#turn.record.attemptEnded(note, this.#attempt, AppError.from(thrown));
+      throw thrown;
     } finally {
+      this.#usage = note.usage;
       lease.release();
     }
   }
