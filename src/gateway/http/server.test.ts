@@ -640,6 +640,15 @@ describe('keys', () => {
     expect(fixture.upstream.calls.length).toBe(0);
   });
 
+  it.each(['/v1/none', '/v1beta/none', '/v1alpha/none'])(
+    'are asked for at %s before its call is',
+    async (path) => {
+      const headers = { 'x-api-key': 'wrong' };
+      expect((await send('GET', path, { headers }).answer).status).toBe(401);
+      expect((await send('GET', path, { headers: { 'x-api-key': 'right-key' } }).answer).status).toBe(404);
+    },
+  );
+
   it('may be shown in the query, and tell clients apart by the one that is known', async () => {
     expect((await send('GET', '/v1/models?key=right-key').answer).status).toBe(200);
     expect((await send('GET', '/v1/models?key=wrong').answer).status).toBe(401);

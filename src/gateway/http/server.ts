@@ -165,7 +165,7 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
     },
     keepsText: (url) => relayedPaths.test(url) || endpointPath.test(url) || geminiCall.test(pathOf(url)),
     // A client whose key and base URL are both wrong hears of the key first.
-    accessToUnknown: (path) => (/^\/v1(beta)?\//.test(path) ? 'clientKey' : 'open'),
+    accessToUnknown: (path) => (/^\/v1(beta|alpha)?\//.test(path) ? 'clientKey' : 'open'),
     adviseOnPath: (path, address) => adviseOnPath(path, 'gateway', placesFrom(address)).advice,
     encodeUnreadable: (fault, path, requestId) =>
       errorDialects[adviceOn(path).dialect ?? 'openai'].encodeError(appErrorFrom(fault), requestId),
