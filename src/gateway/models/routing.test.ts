@@ -59,6 +59,32 @@ beforeEach(() => {
   anew = undefined;
 });
 
+it.each([
+  ['auto[1m]', 'auto'],
+  ['auto[1M][1m]', 'auto'],
+  ['warp/auto[1m]', 'auto'],
+  ['kept[1m]', 'other'],
+  ['alias[1m]', 'other'],
+])(
+  "the mark that Claude Code puts behind a large model's name counts for nothing: %s",
+  async (name, model) => {
+    withModels([{ id: 'auto' }, { id: 'other' }], {}, { 'kept[1m]': 'other', alias: 'other' });
+    const request = { model: name, messages: [], reasoning: {} };
+    const { candidates } = await routes.plan(request);
+    expect(candidates.map((route) => route.model)).toEqual([model]);
+    expect(routes.planNow(request)?.candidates[0]?.model ?? model).toBe(model);
+    expect(await routes.find(name)).toMatchObject({
+      id: expect.stringMatching(/^(warp\/)?(auto|kept|alias)/),
+    });
+  },
+);
+
+it('a name that is the mark alone is none', async () => {
+  withModels([{ id: 'auto' }]);
+  const request = { model: '[1m]', messages: [], reasoning: {} };
+  await expect(routes.plan(request)).rejects.toMatchObject({ code: 'model_not_found' });
+});
+
 async function resolve(
   model: string,
   effort?: string,

@@ -78,8 +78,9 @@ export class Routes {
    * Every candidate for a request: those of a configured route, else the provider that its model's name means, then others that
    * list that very name. Throws AppError `model_not_found`, or `invalid_request` for what no candidate takes.
    */
-  async plan(request: RoutedRequest, turn?: RoutedTurn, random?: () => number): Promise<RoutePlan> {
+  async plan(asked: RoutedRequest, turn?: RoutedTurn, random?: () => number): Promise<RoutePlan> {
     const { poolWatch, sandbox } = this.#options;
+    const request = this.#meant(asked);
     const { model: name, reasoning } = request;
     const reach = reachOf(turn?.client);
     if (poolWatch.isReachable && this.#isWithoutAccount(name)) await poolWatch.look();
@@ -95,14 +96,25 @@ export class Routes {
   }
 
   /** The same where there is nothing to wait for, as mostly; else undefined. */
-  planNow(request: RoutedRequest, turn?: RoutedTurn): RoutePlan | undefined {
+  planNow(asked: RoutedRequest, turn?: RoutedTurn): RoutePlan | undefined {
     const { poolWatch } = this.#options;
+    const request = this.#meant(asked);
     const { model: name } = request;
     if (poolWatch.isSandbox || (poolWatch.isReachable && this.#isWithoutAccount(name))) return undefined;
     if (this.#configured.find(name)) return undefined;
     const reach = reachOf(turn?.client);
     const first = this.#names.listed(name, reach);
     return first && this.#planFrom(first, request, reach);
+  }
+
+  /** Claude Code marks models of a large context window so, for itself, and does not always take the mark off. */
+  #meant<Named extends { readonly model: string }>(request: Named): Named {
+    const { model } = request;
+    if (!model.endsWith(']')) return request;
+    const plain = model.replace(/(?:\[1m\])+$/i, '');
+    const isConfigured =
+      this.#configured.table.exact(model) !== undefined || Object.hasOwn(this.#names.aliases, model);
+    return plain === '' || isConfigured ? request : { ...request, model: plain };
   }
 
   #planFrom(
@@ -133,7 +145,8 @@ export class Routes {
   }
 
   /** How a name leads to where its plan leads, and which candidates of its route the plan leaves out. Undefined: there is none. */
-  async explain(request: RoutedRequest, turn: RoutedTurn | undefined, plan: RoutePlan | undefined) {
+  async explain(asked: RoutedRequest, turn: RoutedTurn | undefined, plan: RoutePlan | undefined) {
+    const request = this.#meant(asked);
     const { model: name } = request;
     const { poolWatch } = this.#options;
     const match = poolWatch.isSandbox ? undefined : this.#configured.find(name);
@@ -287,8 +300,9 @@ export class Routes {
   }
 
   /** The model of that name: one that is listed, or what a request of that name would get. Throws `model_not_found`. */
-  async find(id: string, client?: ClientKey): Promise<ListedModel> {
+  async find(asked: string, client?: ClientKey): Promise<ListedModel> {
     const { poolWatch, sandbox, models } = this.#options;
+    const { model: id } = this.#meant({ model: asked });
     const listed = await this.list(client);
     const named = listed.find((model) => model.id === id);
     if (named) return named;

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { atBareUpstream } from '../../core/testing/bare-upstream.ts';
-import { decodeChatRequest } from './decode-request.ts';
+import { decodeChatRequest, hasFlatTools } from './decode-request.ts';
 
 const user = { role: 'user', content: 'Hello' };
 const decode = (more: Record<string, unknown>) =>
@@ -163,16 +163,25 @@ describe('tools', () => {
     expect(choice({ type: 'custom', name: 'patch' }).toolChoice).toEqual({ type: 'tool', name: 'patch' });
   });
 
-  it('that are not allowed are not offered', () => {
-    const { request } = decode({
-      tools: [readTool, patchTool],
-      tool_choice: {
-        type: 'allowed_tools',
-        allowed_tools: { mode: 'required', tools: [{ type: 'custom', custom: { name: 'patch' } }] },
-      },
-    });
+  it.each([
+    [{ allowed_tools: { mode: 'required', tools: [{ type: 'custom', custom: { name: 'patch' } }] } }],
+    // As Responses have it, and half so.
+    [{ mode: 'required', tools: [{ type: 'custom', name: 'patch' }] }],
+    [{ allowed_tools: { mode: 'required', tools: [{ type: 'custom', name: 'patch' }] } }],
+  ])('that are not allowed are not offered: %j', (allowed) => {
+    const body = { tools: [readTool, patchTool], tool_choice: { type: 'allowed_tools', ...allowed } };
+    const { request } = decode(body);
     expect(request.tools.map(({ name }) => name)).toEqual(['patch']);
     expect(request.toolChoice).toEqual({ type: 'required' });
+    // A server of Chat Completions would refuse the flat forms.
+    const isNested = JSON.stringify(allowed).includes('"custom":');
+    expect(hasFlatTools(body)).toBe(!isNested);
+  });
+
+  it('a choice of none that is allowed is refused', () => {
+    expect(refusal({ tools: [readTool], tool_choice: { type: 'allowed_tools', tools: [] } })).toMatchObject({
+      code: 'invalid_request',
+    });
   });
 });
 

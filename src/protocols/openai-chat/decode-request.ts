@@ -101,16 +101,41 @@ function withNestedTools(body: unknown): unknown {
   if (!isJsonObject(body) || !hasFlatTools(body)) return body;
   const nested = (tool: unknown) => (isFlat(tool) ? nestedTool(tool) : tool);
   const { tools, tool_choice: choice } = body;
+  const allowance = allowanceIn(choice);
+  const allowed = allowance && {
+    mode: allowance['mode'] ?? 'auto',
+    tools: listOf(allowance['tools']).map(nested),
+  };
   return {
     ...body,
     ...(Array.isArray(tools) && { tools: tools.map(nested) }),
-    ...(choice !== undefined && { tool_choice: nested(choice) }),
+    ...(choice !== undefined && {
+      tool_choice: allowed ? { type: 'allowed_tools', allowed_tools: allowed } : nested(choice),
+    }),
   };
 }
 
 /** Servers of Chat Completions refuse them. */
 export function hasFlatTools({ tools, tool_choice: choice }: JsonObject): boolean {
-  return isFlat(choice) || (Array.isArray(tools) && tools.some(isFlat));
+  const allowance = allowanceIn(choice);
+  const isFlatChoice = allowance ? allowance === choice || hasFlat(allowance['tools']) : isFlat(choice);
+  return isFlatChoice || hasFlat(tools);
+}
+
+/** What a choice of several tools holds: in the flat form the choice itself. */
+function allowanceIn(choice: unknown): JsonObject | undefined {
+  if (!isJsonObject(choice) || choice['type'] !== 'allowed_tools') return undefined;
+  const { allowed_tools: nested } = choice;
+  if (nested === undefined) return Array.isArray(choice['tools']) ? choice : undefined;
+  return isJsonObject(nested) ? nested : undefined;
+}
+
+function hasFlat(tools: unknown): boolean {
+  return listOf(tools).some(isFlat);
+}
+
+function listOf(value: unknown): readonly unknown[] {
+  return Array.isArray(value) ? value : [];
 }
 
 function isFlat(tool: unknown): tool is JsonObject {

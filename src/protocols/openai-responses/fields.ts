@@ -65,6 +65,8 @@ export const responsesFields = {
   background: honoured(
     'the answer is the response as queued (or its events); it has to be stored, and can be looked up, followed and cancelled',
   ),
+  'background_options.completion_window': ignored('it runs at once', { neutral: ['soonest'] }),
+  'background_options.continuation_id': silent('only the provider could put related requests in order'),
   conversation: refused('is not kept here: use previous_response_id, or send the history'),
   prompt: refused('stored prompts are not kept here: send the text'),
 } as const satisfies FieldTable;
