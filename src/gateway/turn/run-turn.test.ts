@@ -998,6 +998,17 @@ describe('two candidates', () => {
     }
     expect(fixture.clock.monotonic() - recoveredAt).toBeLessThan(30_000);
   });
+
+  it('that begins every answer and never ends one is passed over, too', async () => {
+    fixture.upstream.answer = (call) => {
+      if (call.bearer !== 'bearer-of-warp') return lines(call, 'say hello', 'end');
+      say(call, 'say hel');
+      setImmediate(() => call.response.destroy());
+    };
+    for (let turn = 0; turn < 3; turn += 1)
+      expect((await finishInTime(ask())).error).toMatchObject({ code: 'upstream_unavailable' });
+    expect(await finishInTime(ask())).toMatchObject({ error: undefined, accountId: 'other' });
+  });
 });
 
 it('an answer without an end is ended once it is longer than any answer', async () => {

@@ -100,6 +100,8 @@ class TurnRun {
           continue;
         }
         const { error } = failure;
+        if (this.#candidates.areSeveral && isUpstreamsFault(error))
+          this.#dependencies.circuits.failed(path.route);
         if (this.#attempt?.isContentSent && !this.#mayContinue(error, this.#attempt, path)) {
           if (error.code !== 'cancelled') path.output.fail(error, this.#attempt.unsent);
           return this.#result(error);
@@ -335,7 +337,7 @@ class TurnRun {
 
   #decide({ error, report }: Failure, { account }: TurnLease, path: Path): NextStep {
     const { route, request } = path;
-    const { models, logger, clock, circuits } = this.#dependencies;
+    const { models, logger, clock } = this.#dependencies;
     const details = {
       request_id: this.#turn.requestId,
       account_id: account.id,
@@ -352,7 +354,6 @@ class TurnRun {
         return 'other-account';
       }
     }
-    if (this.#candidates.areSeveral && isUpstreamsFault(error)) circuits.failed(route);
     const step = this.#failover.next(error, account, report, route, clock.monotonic());
     this.#steps?.debug({ account_id: account.id, reason: error.code, next: step }, 'the attempt failed');
     if (step === 'end') throw this.#failover.shown();
