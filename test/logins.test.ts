@@ -124,8 +124,8 @@ it('asked to slow down, it does, and still gets through', async () => {
     const found = deviceOf(sandbox, login);
     return found && found.polls > 0 && found;
   });
-  // As if the last question had come later than it did: the next one comes too soon.
-  device.lastPollAt = Date.now() + 500;
+  // As if the last question had come later than it did: the next one comes too soon, however late it is.
+  device.lastPollAt = Date.now() + 600_000;
   await eventually('it is told so', () => device.pollsTooSoon === 1);
   expect(device.intervalSeconds).toBe(6);
   sandbox.tokens.decide(login.user_code, 'approve');

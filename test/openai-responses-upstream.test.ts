@@ -1,6 +1,7 @@
 import type { ServerResponse } from 'node:http';
 import Anthropic from '@anthropic-ai/sdk';
 import { expect, it } from 'vitest';
+import { taken } from '../sandbox/vendor/taken.ts';
 import { type ScriptedSetup, sendJson, type VendorRequest, withScripted } from './support/scripted-vendor.ts';
 import { userTurn } from './support/services.ts';
 
@@ -128,12 +129,12 @@ function answer(request: VendorRequest, response: ServerResponse): void {
   if (model === 'm-cut' || model === 'm-fails') {
     events.item(message('Half an answer'), 0);
     // Content and failure must not arrive in one piece: such an answer was never begun.
-    setTimeout(() => {
+    void taken().then(() => {
       const error = { code: 'server_error', message: 'It broke.' };
       if (model === 'm-fails')
         events.send('response.failed', { response: responseOf([], { status: 'failed', error }) });
       response.end();
-    }, 50);
+    });
   } else events.complete(output);
 }
 

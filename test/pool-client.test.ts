@@ -200,7 +200,10 @@ test('every code a pool answers can be met, and reaches the caller as PoolError'
   await note(signIn(), 'too_many_attempts');
 
   const waiting = note(borrower.allocate({ wait_ms: 20_000 }), 'shutting_down');
-  await sleep(300);
+  await eventually('the pool knows of a caller that waits', async () => {
+    const figures = await fetch(`${pool.url}/metrics`, { headers: { authorization: 'Bearer the-owner' } });
+    return /^warp2api_pool_waiting 1$/m.test(await figures.text());
+  });
   await pool.kill('SIGTERM');
   await waiting;
   await note(borrower.allocate(), 'pool_unavailable');

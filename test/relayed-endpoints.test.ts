@@ -1,6 +1,7 @@
 import type { ServerResponse } from 'node:http';
 import OpenAI, { toFile } from 'openai';
 import { expect, it } from 'vitest';
+import { taken } from '../sandbox/vendor/taken.ts';
 import { sendJson, type VendorRequest, withScripted } from './support/scripted-vendor.ts';
 import { eventually, servicesForTest } from './support/services.ts';
 
@@ -52,17 +53,17 @@ function answer(request: VendorRequest, response: ServerResponse): void {
       }
       response.writeHead(200, { 'content-type': 'text/event-stream' });
       response.write(chunkOf('Hello', null));
-      if (json['model'] === 'm-cut') setTimeout(() => response.end(), 50);
+      if (json['model'] === 'm-cut') void taken().then(() => response.end());
       else response.end(`${chunkOf(' there', 'stop')}data: [DONE]\n\n`);
       break;
     }
     case '/v1/audio/speech':
       response.writeHead(200, { 'content-type': 'audio/mpeg' });
       response.write(sound);
-      setTimeout(() => {
+      void taken().then(() => {
         if (json['model'] === 'm-cut') response.destroy();
         else response.end(sound);
-      }, 50);
+      });
       break;
     case '/v1/audio/transcriptions':
       if (text.includes('srt')) {

@@ -2,6 +2,7 @@ import type { ServerResponse } from 'node:http';
 import { setTimeout as delay } from 'node:timers/promises';
 import { openaiError, openaiFailure } from '../vendor/openai-vendor.ts';
 import { abandonedUsage, answerOf, scenarioNames, type Usage } from '../vendor/scenarios.ts';
+import { taken } from '../vendor/taken.ts';
 import type { ByHand, Played, Reply, Turn } from '../vendor/vendor.ts';
 import { type ChatRequest, factsOf } from './request.ts';
 
@@ -95,7 +96,7 @@ const scenarios: Readonly<Record<string, Scenario>> = {
   'chat-error-late': (request) => async (response) => {
     begin(response);
     send(response, chunk(request, { role: 'assistant', content: 'Half' }));
-    await delay(50);
+    await taken();
     send(response, {
       error: { message: 'The server had an error.', type: 'server_error', param: null, code: null },
     });
@@ -115,22 +116,22 @@ const scenarios: Readonly<Record<string, Scenario>> = {
   'chat-cut': (request) => async (response) => {
     begin(response);
     send(response, chunk(request, { role: 'assistant', content: 'Half' }));
-    await delay(50);
+    await taken();
     response.write('data: {"id":"chatcmpl-up","object":"chat.compl');
-    await delay(20);
+    await taken(20);
     response.destroy();
   },
   'chat-cut-early': () => async (response) => {
     begin(response);
     response.write(': processing\n\n');
-    await delay(20);
+    await taken(20);
     response.destroy();
   },
   /** Ends well as HTTP goes, and in the middle as answers go. */
   'chat-early-end': (request) => async (response) => {
     begin(response);
     send(response, chunk(request, { role: 'assistant', content: 'Half' }));
-    await delay(50);
+    await taken();
     response.end();
   },
   /** Takes a second and a half. */

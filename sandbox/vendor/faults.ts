@@ -1,6 +1,7 @@
 // Sixteen ways in which a turn goes wrong, the same for every vendor.
 import type { ServerResponse } from 'node:http';
 import { setTimeout as delay } from 'node:timers/promises';
+import { taken } from './taken.ts';
 import { type Played, type Reply, reply, type Turn, type Vendor } from './vendor.ts';
 
 export const faultNames = [
@@ -132,9 +133,9 @@ async function playPart(
       if (turn.isStream) for (const frame of frames.slice(0, half)) response.write(frame);
       else response.write(pieces[0]?.slice(0, pieces[0].length / 2) ?? '');
       if (fault === 'stall') return;
-      await delay(30);
+      await taken(30);
       if (turn.isStream) response.write(frames[half]?.slice(0, 20) ?? '');
-      await delay(20);
+      await taken(20);
       response.destroy();
     }
   }
@@ -183,7 +184,7 @@ async function sendPieces(
     response.write(piece);
     if (everyMs !== undefined) await delay(everyMs);
     // Each piece is read before the next is written.
-    else if (cuts.length > 0) await delay(1);
+    else if (cuts.length > 0) await taken(1);
   }
   response.end();
 }
