@@ -231,7 +231,10 @@ it('refuses a backup of a newer release, and one that the master key does not fi
   cpSync(file('data'), file('newer'), { recursive: true });
   await run('backup made-newer', { DATA_DIR: 'newer' });
   const tooNew = await run('restore made-newer', data);
-  expect([tooNew.code, tooNew.stderr]).toEqual([1, expect.stringMatching(/schema version 99/)]);
+  expect([tooNew.code, tooNew.stderr]).toEqual([
+    1,
+    expect.stringMatching(/The database .*\.db.* has schema version 99/),
+  ]);
   expect(readdirSync(file('other'))).toEqual(['master.key']);
 });
 
@@ -243,6 +246,15 @@ it('says how PostgreSQL is backed up', async () => {
   expect(code).toBe(1);
   expect(stderr).toContain('pg_dump --format=custom --file=accounts.dump "$DATABASE_URL"');
   expect(stderr).not.toContain('secret');
+});
+
+it.runIf(process.platform === 'linux')('says where it cannot write', async () => {
+  const { run } = await backedUp();
+  const { code, stderr } = await run('backup /proc/kept');
+  expect([code, stderr]).toEqual([
+    1,
+    expect.stringMatching(/^warp2api: Nothing can be written to \/proc \(/),
+  ]);
 });
 
 it('replaces no folder that is there', async () => {

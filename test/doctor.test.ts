@@ -3,6 +3,7 @@ import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
 import { expect, it, onTestFinished } from 'vitest';
 import { startSandbox } from '../sandbox/index.ts';
 import { startOpenaiSandbox } from '../sandbox/openai-chat/server.ts';
@@ -170,6 +171,25 @@ it('says what to do about each thing that is wrong', async () => {
   expect((await doctor(false, { DATA_DIR: 'broken' }))['database']).toMatch(/^problem: .*cannot be used/);
   writeFileSync(join(folder, 'file'), '', { mode: 0o644 });
   expect((await doctor(false, { DATA_DIR: 'file' }))['data folder']).toMatch(/^problem: .* is a file/);
+});
+
+it('looks at the database of client keys, without which no client is answered', async () => {
+  const { folder, environment, doctor } = await installation();
+  expect((await doctor())['client keys']).toMatch(/^ok: .*usage\.db will be made/);
+  const service = await startProcess(['serve', 'gateway'], environment, folder);
+  expect(await doctor()).not.toHaveProperty('client keys');
+  const other = await doctor(false, { PORT: String(await findFreePort()) });
+  expect(other['client keys']).toMatch(/^skipped: .*usage\.db is held by process \d+/);
+  await service.kill('SIGTERM');
+  expect((await doctor())['client keys']).toMatch(/^ok: .*usage\.db opens, its schema is up to date$/);
+
+  const file = join(folder, 'data', 'usage.db');
+  const database = new DatabaseSync(file);
+  database.exec(`INSERT INTO schema_migrations VALUES (99, 'of a later release', 0)`);
+  database.close();
+  expect((await doctor())['client keys']).toMatch(/^problem: The database .*usage\.db has schema version 99/);
+  writeFileSync(file, 'this is no database'.repeat(100));
+  expect((await doctor())['client keys']).toMatch(/^problem: .*usage\.db cannot be used: .* put a backup/);
 });
 
 it('sees a clock that is wrong', async () => {

@@ -19,8 +19,9 @@ import { DatabaseError } from '../db/database.ts';
 import { holdSqlite } from '../db/sqlite.ts';
 import { copyDatabase } from '../db/sqlite-copies.ts';
 import { systemClock } from '../lib/clock.ts';
-import { errorMessage } from '../lib/errors.ts';
+import { errorCode, errorMessage } from '../lib/errors.ts';
 import { makeFolder, syncFile, syncFolder } from '../lib/files.ts';
+import type { Logger } from '../lib/log/logger.ts';
 import { version } from '../lib/version.ts';
 import type { MovedRows, Rotation } from '../pool/index.ts';
 import { closeDataFolder, vaultPlace } from './build-pool.ts';
@@ -102,7 +103,7 @@ export async function backUp(config: Config, given: string): Promise<Backup> {
     );
   }
   makeFolder(dirname(folder));
-  const draft = mkdtempSync(`${folder}.partial-`);
+  const draft = makeDraft(folder);
   try {
     const copied: Manifest['files'] = [];
     for (const { name, path } of present) {
@@ -131,6 +132,17 @@ export async function backUp(config: Config, given: string): Promise<Backup> {
     };
   } finally {
     rmSync(draft, { recursive: true, force: true });
+  }
+}
+
+function makeDraft(folder: string): string {
+  try {
+    return mkdtempSync(`${folder}.partial-`);
+  } catch (error) {
+    throw new Error(
+      `Nothing can be written to ${dirname(folder)} (${errorCode(error)}): name a folder in a place this user may write to.`,
+      { cause: error },
+    );
   }
 }
 
@@ -275,6 +287,12 @@ async function openAccounts(config: Config, path: string): Promise<void> {
 async function openUsage(path: string): Promise<void> {
   const { openSqliteVerbs } = await import('../gateway/database/sqlite-verbs.ts');
   await openSqliteVerbs(path, systemClock.now()).close();
+}
+
+/** Opens the database of client keys and usage as a gateway would. Throws DatabaseError where it cannot be used. */
+export async function tryGatewayDatabase(config: Config, logger: Logger): Promise<void> {
+  const { GatewayDatabase } = await import('../gateway/database/gateway-database.ts');
+  await GatewayDatabase.tryOut({ url: config.gateway.databaseUrl, clock: systemClock, logger });
 }
 
 function readManifest(folder: string): Manifest {

@@ -33,7 +33,11 @@ export function migrate(database: DatabaseSync, migrations: readonly Migration[]
     const note = database.prepare(
       'INSERT INTO schema_migrations (version, name, applied_at) VALUES (?, ?, ?)',
     );
-    for (const migration of pendingMigrations(migrations, present.version)) {
+    for (const migration of pendingMigrations(
+      migrations,
+      present.version,
+      database.location() ?? ':memory:',
+    )) {
       database.exec(migration.sql);
       note.run(migration.version, migration.name, now);
     }
@@ -45,12 +49,16 @@ export function migrate(database: DatabaseSync, migrations: readonly Migration[]
 }
 
 /** The steps a database of that version lacks; 0 for a new one. Throws DatabaseError `database_too_new`, or `database_unusable` for one of before the first step. */
-function pendingMigrations(migrations: readonly Migration[], version: number): readonly Migration[] {
+function pendingMigrations(
+  migrations: readonly Migration[],
+  version: number,
+  place: string,
+): readonly Migration[] {
   const newest = migrations.at(-1)?.version ?? 0;
   if (version > newest) {
     throw new DatabaseError(
       'database_too_new',
-      `The database has schema version ${version}, this release knows up to ${newest}. ` +
+      `The database ${place} has schema version ${version}, this release knows up to ${newest}. ` +
         'Start the newer release, or restore a backup made before the upgrade.',
     );
   }
@@ -58,7 +66,7 @@ function pendingMigrations(migrations: readonly Migration[], version: number): r
   if (version > 0 && version < oldest) {
     throw new DatabaseError(
       'database_unusable',
-      `The database has schema version ${version}, this release knows those from ${oldest} on: open it with an earlier release first.`,
+      `The database ${place} has schema version ${version}, this release knows those from ${oldest} on: open it with an earlier release first.`,
     );
   }
   return migrations.filter((migration) => migration.version > version);
@@ -90,7 +98,11 @@ export async function migratePostgres(
       const present = await queries.get<{ version: number }>(
         `SELECT COALESCE(MAX(version), 0) AS version FROM ${table}`,
       );
-      for (const { version, name, sql } of pendingMigrations(migrations, present?.version ?? 0)) {
+      for (const { version, name, sql } of pendingMigrations(
+        migrations,
+        present?.version ?? 0,
+        `${db.place} (${table})`,
+      )) {
         await queries.script(sql);
         await queries.run(
           `INSERT INTO ${table} (version, name, applied_at) VALUES ($1, $2, $3)`,

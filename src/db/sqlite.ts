@@ -3,7 +3,7 @@ import { dirname } from 'node:path';
 import { backup, DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { backoffMs } from '../lib/backoff.ts';
-import { errorMessage } from '../lib/errors.ts';
+import { errorCode, errorMessage } from '../lib/errors.ts';
 import { closeFile, makeFolder } from '../lib/files.ts';
 import { DatabaseError, describeHolder, removeHolder, thisCommand, writeHolder } from './database.ts';
 import { type Migration, migrate } from './migrate.ts';
@@ -20,6 +20,10 @@ const pagesOfCopyStep = 100;
 const mostCopyTries = 200;
 /** SQLITE_READONLY, SQLITE_IOERR, SQLITE_FULL, SQLITE_CANTOPEN. */
 const storageCodes = new Set([8, 10, 13, 14]);
+/** SQLITE_CORRUPT, SQLITE_NOTADB. */
+const damagedCodes = new Set([11, 26]);
+/** What the file system says of a file or folder that this user may not use. */
+const deniedCodes = new Set(['EACCES', 'EPERM', 'EROFS']);
 /** What every database file begins with. */
 const databaseStart = 'SQLite format 3\0';
 const busyCode = 5;
@@ -220,7 +224,7 @@ function lock(database: DatabaseSync, path: string): void {
     database.exec('PRAGMA synchronous = NORMAL');
     database.exec(`PRAGMA journal_size_limit = ${mostLogBytes}`);
   } catch (error) {
-    const code = error instanceof Error && 'errcode' in error ? Number(error.errcode) & 0xff : 0;
+    const code = sqliteCodeOf(error);
     if (code !== busyCode && code !== lockedCode) throw error;
     throw new DatabaseError(
       'database_in_use',
@@ -271,17 +275,26 @@ function makeRoomInLog(database: DatabaseSync): void {
 
 function unusable(path: string, cause: unknown): DatabaseError {
   const reason = errorMessage(cause).replace(/\.$/, '');
-  const hint = isStorageFault(cause)
-    ? ' Look whether its disk has space and whether this user may write to it and its folder.'
-    : '';
-  return new DatabaseError('database_unusable', `The database ${path} cannot be used: ${reason}.${hint}`, {
-    cause,
-  });
+  return new DatabaseError(
+    'database_unusable',
+    `The database ${path} cannot be used: ${reason}.${adviceOn(cause)}`,
+    { cause },
+  );
+}
+
+function adviceOn(cause: unknown): string {
+  if (damagedCodes.has(sqliteCodeOf(cause))) {
+    return ' Stop the process and put a backup of the file back; or move it away, and begin without what was in it.';
+  }
+  if (!isStorageFault(cause) && !deniedCodes.has(errorCode(cause) ?? '')) return '';
+  return ' Look whether its disk has space and whether this user may write to it and its folder.';
 }
 
 /** The place it lies in fails, and not what was asked of it. It may work again at any time. */
 function isStorageFault(error: unknown): boolean {
-  const fault = error instanceof DatabaseError ? error.cause : error;
-  const code = fault instanceof Error && 'errcode' in fault ? Number(fault.errcode) & 0xff : 0;
-  return storageCodes.has(code);
+  return storageCodes.has(sqliteCodeOf(error instanceof DatabaseError ? error.cause : error));
+}
+
+function sqliteCodeOf(fault: unknown): number {
+  return fault instanceof Error && 'errcode' in fault ? Number(fault.errcode) & 0xff : 0;
 }

@@ -1,8 +1,11 @@
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { createVendorNetwork } from '../compose/build-pool.ts';
 import { openPool } from '../compose/open-pool.ts';
+import { tryGatewayDatabase } from '../compose/whole-store.ts';
 import type { Config } from '../config.ts';
 import type { ProviderHttp } from '../core/provider.ts';
+import { DatabaseError } from '../db/database.ts';
 import { localUrl } from '../lib/addresses/loopback.ts';
 import { systemClock } from '../lib/clock.ts';
 import { errorMessage } from '../lib/errors.ts';
@@ -62,6 +65,10 @@ export async function examine(options: DoctorOptions): Promise<Finding[]> {
       return store.findings;
     })),
   );
+  // A gateway that runs says in its health how it stands.
+  if (!gateway.isOurs) {
+    findings.push(...(await findingOf('client keys', () => lookAtClientKeys(config, options.logger))));
+  }
   findings.push(...(await lookAtUpstreams(config, withAccounts)));
   findings.push(
     ...(await findingOf('answer', () =>
@@ -122,6 +129,22 @@ async function lookAtStore(
   const isInEnvironment = config.masterKey !== undefined;
   const key = opened.by === 'address' ? [] : [lookAtKeyFile(keyFile, isInEnvironment, fits)];
   return { withAccounts, findings: [ok('database', says), ...key, ...pool] };
+}
+
+/** Without it a gateway knows no client, and answers none without one of API_KEYS. */
+async function lookAtClientKeys(config: Config, logger: Logger): Promise<Finding> {
+  const { databaseUrl } = config.gateway;
+  const file = databaseUrl.startsWith('sqlite:') ? databaseUrl.slice('sqlite:'.length) : undefined;
+  if (file !== undefined && !existsSync(file)) {
+    return ok('client keys', `${file} will be made at the first start`);
+  }
+  try {
+    await tryGatewayDatabase(config, logger);
+    return ok('client keys', `${shownUrl(databaseUrl)} opens, its schema is up to date`);
+  } catch (error) {
+    if (!(error instanceof DatabaseError) || error.code !== 'database_in_use') throw error;
+    return skipped('client keys', error.message);
+  }
 }
 
 async function lookAtAnswer(

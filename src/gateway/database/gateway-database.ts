@@ -45,6 +45,13 @@ export class GatewayDatabase {
     return database;
   }
 
+  /** Opens it as a gateway would, and closes it again. Throws DatabaseError where it cannot be used now. */
+  static async tryOut(options: GatewayDatabaseOptions): Promise<void> {
+    const database = new GatewayDatabase(options);
+    database.#verbs = await database.#connect();
+    await database.close();
+  }
+
   get isReachable(): boolean {
     return this.#verbs !== undefined && !this.#isUnreachable();
   }
