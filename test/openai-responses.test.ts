@@ -226,6 +226,13 @@ test('a response is kept for the key that made it only, and not at all when the 
   await expect(client.responses.retrieve(unstored.id)).rejects.toBeInstanceOf(OpenAI.NotFoundError);
 });
 
+test('an effort that has no effect is named as the dialect calls it', async () => {
+  const { response } = await client.responses
+    .create({ model: 'sandbox', input: 'Hello', reasoning: { effort: 'high' } })
+    .withResponse();
+  expect(response.headers.get('x-warp2api-ignored')).toBe('reasoning.effort');
+});
+
 test('tools of a namespace and custom tools come back in the form they were offered', async () => {
   const tools = [
     { type: 'namespace', name: 'files', tools: [{ type: 'function', name: 'read', parameters: {} }] },

@@ -36,11 +36,14 @@ export const chatFields = {
     'chooses the model where each effort is a model of its own, as at Warp; `none` shows no reasoning',
   ),
   'reasoning.effort': translated('OpenRouter’s form of `reasoning_effort`, which wins where both are sent'),
-  'reasoning.max_tokens': translated('becomes the effort that is worth as many tokens, or a budget'),
+  'reasoning.max_tokens': ignored(
+    'an upstream that has budgets or efforts takes it; others think as long as they like',
+    { wish: 'reasoningEffort' },
+  ),
   'reasoning.enabled': translated('`false` turns thinking off where the upstream can'),
   'reasoning.exclude': ignored('reasoning is shown where the model shows it', { neutral: [false] }),
   'thinking.type': translated('`disabled` turns thinking off where the upstream can'),
-  'thinking.budget_tokens': translated('as `reasoning.max_tokens`'),
+  'thinking.budget_tokens': ignored('as `reasoning.max_tokens`', { wish: 'reasoningEffort' }),
   verbosity: ignored('Warp and Oz have no such setting', { neutral: ['medium'], wish: 'openai.verbosity' }),
   prediction: ignored('it could only make an answer faster', { wish: 'openai.prediction' }),
   n: honoured(

@@ -30,6 +30,7 @@ export function createResponsesInbound({
   return {
     name: 'responses',
     idPrefix: 'resp_',
+    parameterNames: { reasoningEffort: 'reasoning.effort' },
     decode: (body) => decodeResponsesRequest(parseResponsesRequest(body), { ...(opaque && { opaque }) }),
     readRelayed: readRelayedResponses,
     streamEncoder(identity, options) {

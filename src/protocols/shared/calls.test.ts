@@ -57,6 +57,7 @@ it.each([
   ['', 'Error: the call failed.'],
   ['Errors: 0', 'Error: Errors: 0'],
   ['Error: no such file', 'Error: no such file'],
+  ["ValueError('no such city')", "ValueError('no such city')"],
   ['<tool_use_error>No such tool.</tool_use_error>', '<tool_use_error>No such tool.</tool_use_error>'],
 ])('a failed call whose result is %j says %j', (text, said) => {
   expect(resultText({ text, isError: true })).toBe(said);

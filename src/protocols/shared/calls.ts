@@ -107,7 +107,7 @@ const noResult = 'No result: the client did not say what came of this call.';
 
 /** What came of a call, for upstreams that have no field for a failure: the words say it, unless they do already. */
 export function resultText({ text, isError }: Pick<ToolResultPart, 'text' | 'isError'>): string {
-  if (!isError || text === noResult || /^\W*(?:tool_use_)?error\b/i.test(text)) return text;
+  if (!isError || text === noResult || /^\W*\w*error\b/i.test(text)) return text;
   return `Error: ${text.trim() === '' ? 'the call failed.' : text}`;
 }
 
