@@ -40,6 +40,7 @@ describe("the gateway's document", () => {
       store: unused,
       keep: quietKeep,
       database: unused,
+      usage: unused,
       bodies: unused,
       isPoolInside: true,
       adminKey: undefined,

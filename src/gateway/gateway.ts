@@ -168,6 +168,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
     store: shared,
     keep: store,
     database,
+    usage: ledger,
     limits,
   });
 

@@ -102,7 +102,8 @@ export interface GatewayServerOptions extends GatewayServerSettings {
   /** What may expire or be lost. */
   readonly store: StateStore;
   readonly keep: Pick<BufferedStore, 'figures' | 'failures'>;
-  readonly database: HealthSources['database'] & UsageDatabase;
+  readonly database: HealthSources['database'];
+  readonly usage: UsageDatabase;
   readonly live: Pick<LiveEvents, 'feed'>;
 }
 
@@ -259,7 +260,7 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
   const service: GatewayHttp = {
     ...dependencies,
     ...options,
-    usage: { database: options.database, now: clock.now },
+    usage: { database: options.usage, now: clock.now },
     signIn,
     explaining: { ...dependencies, pool: options.pool },
     streams,

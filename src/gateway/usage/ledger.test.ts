@@ -67,6 +67,42 @@ it('writes the turns of 800 ms together', async () => {
   expect(ledger.figures).toEqual({ waiting: 0, written: 3, dropped: 0 });
 });
 
+it('is asked with every turn that has ended, those of a running write as well', async () => {
+  const begun = Promise.withResolvers<void>();
+  const taken = Promise.withResolvers<void>();
+  const written = () => ledger.ask(async () => noted());
+  note('a');
+  expect(await written()).toEqual(['a']);
+  answer = () => {
+    begun.resolve();
+    return taken.promise;
+  };
+  note('b');
+  const asked = written();
+  await begun.promise;
+  note('c');
+  const askedMeanwhile = written();
+  taken.resolve();
+  expect(await asked).toEqual(['a', 'b', 'c']);
+  expect(await askedMeanwhile).toEqual(['a', 'b', 'c']);
+  expect(sent).toHaveLength(3);
+  await clock.advance(2_000);
+  expect(sent).toHaveLength(3);
+});
+
+it('is asked without what its database does not take, and loses nothing of that', async () => {
+  answer = away;
+  note('a');
+  expect(await ledger.ask(async () => 'an answer')).toBe('an answer');
+  // The next try comes in its time, however often the ledger is asked.
+  await ledger.ask(async () => {});
+  await ledger.ask(async () => {});
+  expect(sent).toHaveLength(1);
+  answer = async () => {};
+  await clock.advance(1_100);
+  expect(ledger.figures).toEqual({ waiting: 0, written: 1, dropped: 0 });
+});
+
 it('asks for records when their batch is made, and for none of turns that have none', async () => {
   let state = 'running';
   ledger.note(

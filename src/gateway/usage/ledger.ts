@@ -54,7 +54,7 @@ interface WaitingTurn {
  * The turns on their way to the ledger. They wait here while the database cannot be reached, up to a bound; what is beyond it
  * is dropped, counted and reported.
  */
-export class UsageLedger {
+export class UsageLedger implements UsageDatabase {
   readonly #options: LedgerOptions;
   readonly #sayDropped: (reason: string) => void;
   /** Of the next batch. */
@@ -112,6 +112,12 @@ export class UsageLedger {
     return this.#noted.length + this.#full.length * mostInBatch;
   }
 
+  /** The answer knows of every turn that has ended, unless the database did not take it. */
+  async ask<Answer>(question: (verbs: UsageVerbs) => Promise<Answer>): Promise<Answer> {
+    if (this.#waiting > 0 && this.#tries === 0 && !this.#isClosed) await this.#writeNow();
+    return this.#options.database.ask(question);
+  }
+
   /** Writes what waits, if the database takes it. */
   async close(): Promise<void> {
     this.#isClosed = true;
@@ -125,13 +131,17 @@ export class UsageLedger {
 
   #writeLater(delayMs: number): void {
     if (this.#cancelWriting || this.#writing || this.#isClosed) return;
-    this.#cancelWriting = this.#options.clock.after(delayMs, () => {
-      this.#cancelWriting = undefined;
-      this.#writing = this.#write().finally(() => {
-        this.#writing = undefined;
-        if (this.figures.waiting > 0) this.#writeLater(this.#tries > 0 ? againMs : gatherMs);
-      });
+    this.#cancelWriting = this.#options.clock.after(delayMs, () => void this.#writeNow());
+  }
+
+  #writeNow(): Promise<void> {
+    this.#cancelWriting?.();
+    this.#cancelWriting = undefined;
+    this.#writing ??= this.#write().finally(() => {
+      this.#writing = undefined;
+      if (this.figures.waiting > 0) this.#writeLater(this.#tries > 0 ? againMs : gatherMs);
     });
+    return this.#writing;
   }
 
   /** Until nothing waits or the database fails. */
