@@ -58,6 +58,8 @@ const writtenMs = 1_000;
 const warmTurns = 8_000;
 /** Until what was put off is done as well: a remembered conversation is written after five seconds. */
 const laterMs = 6_500;
+/** Until a service has given back what only its start has needed. */
+const shrunkMs = 6_500;
 
 interface Target {
   readonly name: string;
@@ -346,6 +348,7 @@ async function measureIdle(gateway: Program): Promise<void> {
   const count = options.quick ? 300 : 1_000;
   note(`${count} idle streams`);
   const url = urlOf(gateway);
+  await delay(shrunkMs);
   const fresh = residentKib(gateway.pid, 'now');
   const target = { name: 'gateway-idle', program: gateway, url, kind: 'gateway' } as const;
   for (const workload of workloads.filter(({ name }) => name === 'json' || name === 'burst'))

@@ -23,6 +23,7 @@ import { type Clock, createSteadyClock } from './lib/clock.ts';
 import { BodyBudget } from './lib/http/body-budget.ts';
 import type { Logger } from './lib/log/logger.ts';
 import { shownProxy } from './lib/network/proxy-rules.ts';
+import { shrinkAfterStart } from './lib/process/after-start.ts';
 import { userAgent } from './lib/version.ts';
 import type { PoolService } from './pool/index.ts';
 import { createHttpPool } from './pool-api/http-pool.ts';
@@ -167,6 +168,8 @@ export async function startServices(
     );
   }
   if (pool) await announceSandbox(pool, logger);
+  const cancelShrinking = shrinkAfterStart(clock);
+  opened.add('the look at the heap', async () => cancelShrinking());
   const running = opened.move();
   return { ...urls, close: () => running.disposeAsync() };
 }

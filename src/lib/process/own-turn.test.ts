@@ -1,6 +1,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
+import { getHeapStatistics } from 'node:v8';
 import { expect, it } from 'vitest';
-import { largeBytes, leaveGarbage, ownTurn } from './own-turn.ts';
+import { collectGarbage, largeBytes, leaveGarbage, ownTurn } from './own-turn.ts';
 
 it('runs large pieces of work one a turn of the event loop, in their order', async () => {
   let turns = 0;
@@ -33,4 +34,13 @@ it('collects what much large work has left behind, though nothing new is asked o
   leaveGarbage(64 * 1024 * 1024);
   await nextTurn();
   expect(left.deref()).toBeUndefined();
+});
+
+it('a last resort gives back what the heap has grown to and does not need', () => {
+  let grown: { readonly at: number }[] | undefined = Array.from({ length: 500_000 }, (_, at) => ({ at }));
+  const before = getHeapStatistics().total_heap_size;
+  expect(grown.length).toBeGreaterThan(0);
+  grown = undefined;
+  collectGarbage({ flavor: 'last-resort' });
+  expect(getHeapStatistics().total_heap_size).toBeLessThan(before - 10 * 1024 * 1024);
 });

@@ -35,7 +35,11 @@ const leastBytes = 4 * 1024 * 1024;
 const mostBytes = 96 * 1024 * 1024;
 const idleMs = 1_000;
 
-let collector: (() => void) | undefined;
+interface CollectOptions {
+  readonly flavor: 'last-resort';
+}
+
+let collector: typeof collectGarbage | undefined;
 let leftBytes = 0;
 let idle: NodeJS.Timeout | undefined;
 
@@ -51,12 +55,15 @@ export function leaveGarbage(bytes: number): void {
   idle.refresh();
 }
 
-/** Collects now: that takes as long as what is in use is large. */
-export function collectGarbage(): void {
+/**
+ * Collects now: that takes as long as what is in use is large. `last-resort` collects twice or more, and gives the system all
+ * memory that the heap does not need.
+ */
+export function collectGarbage(options?: CollectOptions): void {
   leftBytes = 0;
   if (collector === undefined) {
     setFlagsFromString('--expose-gc');
-    collector = runInNewContext('gc') as () => void;
+    collector = runInNewContext('gc') as typeof collectGarbage;
   }
-  collector();
+  collector(options);
 }
