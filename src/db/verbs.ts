@@ -1,6 +1,6 @@
-import { parentPort, type Worker } from 'node:worker_threads';
+import { parentPort, Worker } from 'node:worker_threads';
 import { errorCode, errorMessage } from '../lib/errors.ts';
-import { DatabaseError, type DatabaseErrorCode } from './database.ts';
+import { DatabaseError, type DatabaseErrorCode, thisCommand } from './database.ts';
 
 /** An object whose members are functions over plain data. */
 type Verbs = Record<string, (...values: never[]) => unknown>;
@@ -52,6 +52,23 @@ export function serveVerbs(open: () => object): void {
     }
   });
   reply({ id: 'opened', verbs: Object.keys(verbs) });
+}
+
+/** The verbs of a SQLite file, served by a thread of its own: that of the module `name`, a path from `importer`. */
+export function openThread<V>(
+  name: string,
+  importer: string,
+  workerData: object,
+  onLost: (error: DatabaseError) => void,
+): Promise<RemoteVerbs<V>> {
+  // Sources run as .ts, the built package as .js, and tsc rewrites no URLs.
+  const module = new URL(`${name}.${importer.endsWith('.ts') ? 'ts' : 'js'}`, importer);
+  const worker = new Worker(module, {
+    workerData: { ...workerData, command: thisCommand() },
+    // Each verb makes little garbage; without a bound V8 keeps several times as much memory for it.
+    resourceLimits: { maxYoungGenerationSizeMb: 4 },
+  });
+  return connectVerbs<V>(worker, onLost);
 }
 
 /**

@@ -1,6 +1,5 @@
-import { Worker } from 'node:worker_threads';
-import { type DatabaseClock, DatabaseError, openDatabaseClock, thisCommand } from '../../db/database.ts';
-import { connectVerbs, type RemoteVerbs } from '../../db/verbs.ts';
+import { type DatabaseClock, DatabaseError, openDatabaseClock } from '../../db/database.ts';
+import { openThread, type RemoteVerbs } from '../../db/verbs.ts';
 import type { Clock } from '../../lib/clock.ts';
 import type { Logger } from '../../lib/log/logger.ts';
 import { type GatewayVerbs, gatewayMigrations, gatewayVerbs, planning } from './gateway-verbs.ts';
@@ -116,13 +115,8 @@ export class GatewayDatabase {
       const { openSqliteVerbs } = await import('./sqlite-verbs.ts');
       return openSqliteVerbs(path, clock.now()) as Verbs;
     }
-    // Sources run as .ts, the built package as .js, and tsc rewrites no URLs.
-    const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
-    const worker = new Worker(new URL(`./database-thread.${extension}`, import.meta.url), {
-      workerData: { path, now: clock.now(), command: thisCommand() },
-      resourceLimits: { maxYoungGenerationSizeMb: 4 },
-    });
-    return connectVerbs<GatewayVerbs>(worker, (error) => {
+    const data = { path, now: clock.now() };
+    return openThread<GatewayVerbs>('./database-thread', import.meta.url, data, (error) => {
       this.#verbs = undefined;
       this.#say(error);
       this.#openLater();

@@ -1,6 +1,4 @@
-import { Worker } from 'node:worker_threads';
-import { thisCommand } from '../../db/database.ts';
-import { connectVerbs } from '../../db/verbs.ts';
+import { openThread } from '../../db/verbs.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { maxEntryBytesIn } from './sqlite-entries.ts';
 import type { ThreadVerbs } from './sqlite-thread.ts';
@@ -13,14 +11,8 @@ export async function openSqliteStorage(
   maxBytes: number,
   { onFailure, onLost }: StorageEvents,
 ): Promise<Storage> {
-  // Sources run as .ts, the built package as .js, and tsc rewrites no URLs.
-  const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
-  const worker = new Worker(new URL(`./sqlite-thread.${extension}`, import.meta.url), {
-    workerData: { path, now: clock.now(), maxBytes, command: thisCommand() },
-    // It only passes bytes on, and those lie outside of the heap.
-    resourceLimits: { maxYoungGenerationSizeMb: 4 },
-  });
-  const thread = await connectVerbs<ThreadVerbs>(worker, onLost);
+  const data = { path, now: clock.now(), maxBytes };
+  const thread = await openThread<ThreadVerbs>('./sqlite-thread', import.meta.url, data, onLost);
 
   async function opened(secret: string, verb: 'read' | 'take'): Promise<Uint8Array | undefined> {
     const { place, unseal } = sealingOf(secret);

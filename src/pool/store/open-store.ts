@@ -1,6 +1,5 @@
-import { Worker } from 'node:worker_threads';
-import { DatabaseError, thisCommand } from '../../db/database.ts';
-import { connectVerbs } from '../../db/verbs.ts';
+import { DatabaseError } from '../../db/database.ts';
+import { openThread } from '../../db/verbs.ts';
 import { type Clock, systemClock } from '../../lib/clock.ts';
 import { openSqliteStore } from './sqlite/sqlite-store.ts';
 import type { OpenStoreOptions, Store, StoreVerbs } from './store.ts';
@@ -21,14 +20,9 @@ export async function openStore(databaseUrl: string, options: OpenStoreOptions):
   if (path === ':memory:') {
     return openMemoryStore(options.clock.now(), { clock: options.clock, auditsLeases: true });
   }
-  // Sources run as .ts, the built package as .js, and tsc rewrites no URLs.
-  const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
-  const worker = new Worker(new URL(`./sqlite/store-thread.${extension}`, import.meta.url), {
-    workerData: { path, now: options.clock.now(), command: thisCommand() },
-    // Each verb makes little garbage; without a bound V8 keeps several times as much memory for it.
-    resourceLimits: { maxYoungGenerationSizeMb: 4 },
-  });
-  return alone(await connectVerbs<StoreVerbs>(worker, options.onLost), options.clock);
+  const { clock, onLost } = options;
+  const data = { path, now: clock.now() };
+  return alone(await openThread<StoreVerbs>('./sqlite/store-thread', import.meta.url, data, onLost), clock);
 }
 
 /** A store in this thread's memory: small, quick, gone with the process. */
