@@ -1,8 +1,7 @@
 import type { Database } from '../../db/database.ts';
 import type { Migration } from '../../db/migrate.ts';
 import { keyTables, keyVerbs } from '../keys/key-verbs.ts';
-import { limitTables } from '../limits/limit-tables.ts';
-import { limitVerbs } from '../limits/limit-verbs.ts';
+import { limitTables, limitVerbs } from '../limits/limit-verbs.ts';
 import { usageSpans, usageTables } from '../usage/usage-tables.ts';
 import { usageVerbs } from '../usage/usage-verbs.ts';
 
