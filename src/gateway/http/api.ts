@@ -188,8 +188,7 @@ async function relayedCount(
   models: Routes,
   { body, heldBody, headers, client }: FastifyRequest,
 ): Promise<DecodedTurn<CountOptions> | undefined> {
-  const text = heldBody?.text;
-  if (heldBody) heldBody.text = undefined;
+  const text = heldBody?.takeText();
   const decoded = text === undefined ? undefined : countTokensInbound.readRelayed?.(body, text, headers);
   if (!decoded?.relayed) return undefined;
   const turn = { client, affinityKey: undefined, decoded };

@@ -11,7 +11,12 @@ async function planOf(isBlind: boolean, more: object) {
   const plan = { candidates: [{ provider, model: 'm', isBlind }] } as unknown as RoutePlan;
   const routes = { planNow: () => plan } as unknown as Routes;
   const body = { model: 'm', messages: [{ role: 'user', content: 'Hello' }], ...more };
-  const asked = { body, heldBody: { text: JSON.stringify(body) }, client: { id: 'c' }, headers: {} };
+  const asked = {
+    body,
+    heldBody: { takeText: () => JSON.stringify(body) },
+    client: { id: 'c' },
+    headers: {},
+  };
   const { decoded, plan: kept } = await decodeTurn(routes, openaiChatInbound, asked);
   expect(decoded.request.messages).toHaveLength(1);
   expect(kept === undefined || kept === plan).toBe(true);

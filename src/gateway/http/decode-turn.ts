@@ -1,6 +1,7 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import type { DecodedTurn, Inbound } from '../../core/protocol.ts';
 import { relayingOutbound } from '../../core/provider.ts';
+import type { HeldBody } from '../../lib/http/body-budget.ts';
 import { isJsonObject } from '../../lib/parse-json.ts';
 import { onceKnown } from '../../lib/tasks.ts';
 import type { ClientKey } from '../keys/client-key.ts';
@@ -11,8 +12,7 @@ import { affinityKeyOf } from '../turn/affinity.ts';
 /** Of a request. */
 interface AskedBody {
   readonly body: unknown;
-  /** The body as it came, where that is kept; it is taken away. */
-  readonly heldBody: { text?: string | undefined } | null;
+  readonly heldBody: Pick<HeldBody, 'takeText'> | null;
   readonly client: ClientKey;
   readonly headers: IncomingHttpHeaders;
 }
@@ -29,18 +29,17 @@ interface DecodedBody<Options> {
 export function decodeTurn<Options>(
   routes: Routes,
   inbound: Inbound<Options>,
-  asked: AskedBody,
+  { body, heldBody, client, headers }: AskedBody,
   random?: () => number,
 ): DecodedBody<Options> | Promise<DecodedBody<Options>> {
-  const { body, heldBody, client, headers } = asked;
-  const text = heldBody?.text;
+  const text = heldBody?.takeText();
   const isRelayable = text !== undefined && fieldOfOthers(client, body) === undefined;
   const open = isRelayable ? inbound.readRelayed?.(body, text, headers) : undefined;
-  if (!open) return decodedFor(undefined, inbound, asked);
+  if (!open || text === undefined) return { decoded: inbound.decode(body) };
   const affinityKey = affinityKeyOf(headers) ?? open.affinityKey;
   const turn = { client, affinityKey, decoded: open, body };
   const planned = planOf(routes, open.request, turn, random);
-  return onceKnown(planned, (plan) => decodedFor(plan, inbound, asked, open));
+  return onceKnown(planned, (plan) => decodedFor(plan, inbound, body, open, text));
 }
 
 /** Undefined where planning fails: the error shows when the decoded request is planned. */
@@ -67,15 +66,14 @@ export function fieldOfOthers({ managed }: ClientKey, body: unknown): string | u
 function decodedFor<Options>(
   plan: RoutePlan | undefined,
   inbound: Inbound<Options>,
-  { body, heldBody }: AskedBody,
-  open?: DecodedTurn<Options>,
+  body: unknown,
+  open: DecodedTurn<Options>,
+  text: string,
 ): DecodedBody<Options> {
-  const text = heldBody?.text;
   const mayRelay = plan?.candidates.some(({ provider }) =>
     relayingOutbound(provider, { dialect: inbound.name }),
   );
-  if (heldBody) heldBody.text = undefined;
-  if (!open || !mayRelay || text === undefined) {
+  if (!mayRelay) {
     const decoded = inbound.decode(body);
     // Beside the name only an effort decides, or images where no model may see them.
     const isSettled =

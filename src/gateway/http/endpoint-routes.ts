@@ -49,8 +49,7 @@ function routeOf(endpoint: Endpoint): GatewayRoute {
           },
         );
       }
-      const text = heldBody?.text;
-      if (heldBody) heldBody.text = undefined;
+      const text = heldBody?.takeText();
       const given = isForm ? { body, text, form: body as FormBody } : { body, text };
       return answerTurn(
         inbound,

@@ -75,13 +75,12 @@ export const explainRoutes: readonly GatewayRoute[] = [
     answers: { 200: { description: 'What would become of it.', body: answers.explainedTurn } },
     async handle({ explaining, managedKeys }, { body, id }) {
       const { labels, key, ...traits } = parseFields(explainRequest, givenFields(body));
-      const sample = sampleRequest(traits);
-      const { inbound } = sample;
+      const { inbound, body: asked } = sampleRequest(traits);
       const managed = key === undefined ? undefined : await managedKeys.get(key);
       const client = managed ? { id: managed.clientId, managed } : { id: '' };
-      const text = JSON.stringify(sample.body);
-      const asked = { body: sample.body, heldBody: { text }, client, headers: {} };
-      const { decoded, plan } = await decodeTurn(explaining.routes, inbound, asked, evenDraw);
+      const text = JSON.stringify(asked);
+      const request = { body: asked, heldBody: { takeText: () => text }, client, headers: {} };
+      const { decoded, plan } = await decodeTurn(explaining.routes, inbound, request, evenDraw);
       if (decoded.request.model !== traits.model)
         throw refused('model', 'is not what the body of a request can name');
       const record = new TurnRecord(
@@ -121,27 +120,19 @@ function keyNotes({ name, revokedAt, isEnabled, expiresAt }: StoredKey, now: num
   return isGood ? [] : [`The key "${name}" is revoked, disabled or expired: its requests are refused.`];
 }
 
-interface SampleRequest {
-  readonly inbound: Inbound<unknown>;
-  readonly body: object;
-}
-
-function sampleRequest(traits: SampleTraits): SampleRequest {
+function sampleRequest(traits: SampleTraits): { readonly inbound: Inbound<unknown>; readonly body: object } {
   const { model, dialect, stream, body } = traits;
   const whole = body ?? bodies[dialect](traits);
-  switch (dialect) {
-    case 'chat':
-      return { inbound: chatInboundFor(whole) as Inbound<unknown>, body: { ...whole, model } };
-    case 'responses':
-      return { inbound: createResponsesInbound() as Inbound<unknown>, body: { ...whole, model } };
-    case 'messages':
-      return { inbound: anthropicMessagesInbound as Inbound<unknown>, body: { ...whole, model } };
-    case 'gemini':
-      return {
-        inbound: createGeminiInbound({ model, answer: stream ? 'events' : 'whole' }) as Inbound<unknown>,
-        body: whole,
-      };
+  if (dialect === 'gemini') {
+    const inbound = createGeminiInbound({ model, answer: stream ? 'events' : 'whole' });
+    return { inbound: inbound as Inbound<unknown>, body: whole };
   }
+  const inbounds = {
+    chat: chatInboundFor(whole),
+    responses: createResponsesInbound(),
+    messages: anthropicMessagesInbound,
+  };
+  return { inbound: inbounds[dialect] as Inbound<unknown>, body: { ...whole, model } };
 }
 
 const bytesOfToken = 4;

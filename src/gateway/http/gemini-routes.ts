@@ -65,10 +65,8 @@ function embed(
   request: RouteRequest,
   reply: FastifyReply,
 ): Promise<FastifyReply> {
-  const { body, heldBody } = request;
-  const text = heldBody?.text;
-  if (heldBody) heldBody.text = undefined;
-  const given = readEmbedRequest(call, model, { body, text }, routes.serving(call));
+  const asked = { body: request.body, text: request.heldBody?.takeText() };
+  const given = readEmbedRequest(call, model, asked, routes.serving(call));
   return answerTurn(createEmbedInbound(call), request, reply, given);
 }
 

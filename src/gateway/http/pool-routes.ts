@@ -2,6 +2,8 @@ import { request as httpsRequest } from 'node:https';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { AppError } from '../../core/errors.ts';
 import { httpRequest } from '../../lib/node-http.ts';
+import { NoAnswerError } from '../../pool-api/errors.ts';
+import { appErrorFromPool } from '../turn/app-errors.ts';
 import type { GatewayRoute } from './gateway-http.ts';
 
 /** They lend what is secret to programs that borrow; these call the pool itself. */
@@ -97,7 +99,7 @@ export function httpPoolDoor(poolUrl: string): PoolDoor {
       call.on('timeout', () => call.destroy(new Error('the pool was silent')));
       call.on('error', (error) => {
         if (reply.raw.headersSent) reply.raw.destroy();
-        else reject(poolUnreachable(error));
+        else reject(appErrorFromPool(new NoAnswerError(error.message, { sent: 'maybe', cause: error })));
       });
       call.on('response', (answer) => {
         if (answer.statusCode === 401) {
@@ -125,14 +127,6 @@ function headersOf({ headers, raw }: FastifyRequest): Record<string, string | st
     if (bodyHeaders.has(name)) passed[name] = raw.rawHeaders[at + 1];
   }
   return passed;
-}
-
-function poolUnreachable(cause: Error): AppError {
-  return new AppError(
-    'pool_unavailable',
-    'The account pool cannot be reached; try again in a moment. If it lasts, start the pool or correct POOL_SERVICE_URL of the gateway.',
-    { cause, retryAfterMs: 5_000 },
-  );
 }
 
 /** No 401: the caller is signed in here, and would be sent to sign in again. */

@@ -46,7 +46,7 @@ const respond: Handle = async (service, request, reply) => {
   const opaque = createOpaque(client.id);
   if (needsNothingKept(request.body, opaque))
     return service.answerTurn(createResponsesInbound({ opaque }), request, reply);
-  if (request.heldBody) request.heldBody.text = undefined;
+  request.heldBody?.takeText();
   const read = await readResponsesRequest(responses, client.id, request.body, request.heldBody);
   request.body = undefined;
   const { asked, decoded, before } = read;

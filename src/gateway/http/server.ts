@@ -146,6 +146,7 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
   const operator = new OperatorAccess({ ...options, managed: managedKeys, onWrongKey });
   const pageKeys = options.adminKey === undefined ? apiKeys : [options.adminKey];
   const signIn = new SignIn({ keys: pageKeys, clock, onWrongKey });
+  const checkOperator = (request: FastifyRequest) => operator.check(request, signIn.withKey(request));
   const app = createHttpServer({
     logger,
     takesWebSockets: true,
@@ -161,7 +162,7 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
         request.client = keys.identify(request);
         return request.client.id;
       },
-      adminKey: (request) => operator.check(request, signIn.withKey(request)),
+      adminKey: checkOperator,
       strictAdminKey: (request) => operator.checkStrictly(request, signIn.withKey(request)),
     },
     keepsText: (url) => relayedPaths.test(url) || endpointPath.test(url) || geminiCall.test(pathOf(url)),
@@ -213,7 +214,6 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
   });
 
   const verdicts = new VerdictLog(logger);
-  const checkOperator = (request: FastifyRequest) => operator.check(request, signIn.withKey(request));
   const streams = new EventStreams(options.live.feed, clock, checkOperator, mostPages);
   let cancelTick = clock.after(tickMs, tickSoon);
   /** After a pause of this process timers come before what arrived meanwhile, which ends the silence of an upstream. */

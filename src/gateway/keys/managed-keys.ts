@@ -123,10 +123,7 @@ export class ManagedKeys {
     if (digest === undefined) return client;
     const found = this.find(digest);
     if (found) return found;
-    throw new AppError(
-      'invalid_key',
-      `The key "${client.managed?.name}" has another secret now: use that one.`,
-    );
+    throw new AppError('invalid_key', hasOtherSecret(client.managed?.name));
   }
 
   /** With the secret, which is stored nowhere. Rejects with AppError. */
@@ -317,7 +314,9 @@ function faultOf({ key, goodUntil }: Opening, now: number): string | undefined {
   if (expiresAt !== null && expiresAt <= now) {
     return `The key "${name}" expired at ${new Date(expiresAt).toISOString()}: ask the operator of this gateway for another one.`;
   }
-  if (goodUntil !== null && goodUntil <= now)
-    return `The key "${name}" has another secret now: use that one.`;
-  return undefined;
+  return goodUntil !== null && goodUntil <= now ? hasOtherSecret(name) : undefined;
+}
+
+function hasOtherSecret(name: string | undefined): string {
+  return `The key "${name}" has another secret now: use that one.`;
 }

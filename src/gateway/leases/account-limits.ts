@@ -54,20 +54,9 @@ export class AccountLimits {
     }
   }
 
-  /** A failure said that nothing is left for this model, whatever the headers said. */
-  noteSpent(
-    account: { readonly id: string; readonly provider: string },
-    outbound: Outbound,
-    model: string,
-    { name, resetAt }: { readonly name: string; readonly resetAt: number },
-  ): void {
-    const reading = { name, remaining: 0, resetAt };
-    this.#bar(familyOf(account.provider, outbound, model), account.id, reading, resetAt);
-  }
-
   /**
-   * The error of a rate limit as it is for the rest: where it or the headers with it say that a limit of the model's family is used up,
-   * and none of the account's, the account goes on with its other models.
+   * The error as it is for the rest: where it or the headers with it say that a limit of the model's family is used up, that is noted,
+   * and an account of which no limit as a whole is used up goes on with its other models.
    */
   judged(
     error: AppError,
@@ -77,10 +66,12 @@ export class AccountLimits {
   ): AppError {
     const family = familyOf(account.provider, outbound, model);
     const now = this.#clock.now();
-    if (error.code !== 'upstream_rate_limited' || this.#longest(account.provider, account.id, now))
-      return error;
     const { code, message, cause, retryAfterMs = 0, resetAt, modelLimit } = error;
     const told = resetAt && modelLimit;
+    if (code !== 'upstream_rate_limited' || this.#longest(account.provider, account.id, now)) {
+      if (told) this.#bar(family, account.id, { name: told, remaining: 0 }, resetAt.getTime());
+      return error;
+    }
     const spent = this.#longest(family, account.id, now);
     const name = told ?? spent?.reading.name;
     const restMs = Math.max(retryAfterMs, (spent?.until ?? 0) - now);

@@ -1,8 +1,10 @@
 import { pino } from 'pino';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { type LendingPool, startLendingPool } from '../../pool/testing/lending-pool.ts';
+import type { LeaseDemand } from '../../pool-api/held-lease.ts';
+import type { TurnLease } from '../../pool-api/waiting-turns.ts';
 import { createManualClock, type ManualClock, settled } from '../testing/manual-clock.ts';
-import { LeaseCache, type LeaseDemand, type TurnLease } from './lease-cache.ts';
+import { LeaseCache } from './lease-cache.ts';
 
 let clock: ManualClock;
 let pool: LendingPool;

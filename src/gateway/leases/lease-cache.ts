@@ -9,9 +9,6 @@ import type { Pool } from '../../pool-api/pool.ts';
 import type { LeasedAccount } from '../../pool-api/schema.ts';
 import type { TurnLease } from '../../pool-api/waiting-turns.ts';
 
-export type { LeaseDemand } from '../../pool-api/held-lease.ts';
-export type { TurnLease } from '../../pool-api/waiting-turns.ts';
-
 /** Their requests are held in memory meanwhile. */
 const mostWaiting = 1_000;
 /** When to ask again for accounts that are busy, at the earliest: turns end all the time. */

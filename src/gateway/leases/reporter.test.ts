@@ -2,8 +2,8 @@ import { pino } from 'pino';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import type { Outcome } from '../../core/outcome.ts';
 import { type LendingPool, startLendingPool } from '../../pool/testing/lending-pool.ts';
+import type { TurnLease } from '../../pool-api/waiting-turns.ts';
 import { createManualClock, type ManualClock, settled } from '../testing/manual-clock.ts';
-import type { TurnLease } from './lease-cache.ts';
 import { Reporter } from './reporter.ts';
 
 let clock: ManualClock;

@@ -9,9 +9,7 @@ import type { HeldLeases } from '../../pool-api/held-leases.ts';
 import type { Pool } from '../../pool-api/pool.ts';
 import { nextReportId, ReportQueue, type ReportResult } from '../../pool-api/report-queue.ts';
 import { mostUsage, type ReportItem } from '../../pool-api/schema.ts';
-import type { TurnLease } from './lease-cache.ts';
-
-export type { ReportResult } from '../../pool-api/report-queue.ts';
+import type { TurnLease } from '../../pool-api/waiting-turns.ts';
 
 type ReportedLease = Pick<TurnLease, 'account' | 'sessionId'>;
 

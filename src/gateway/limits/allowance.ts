@@ -28,6 +28,8 @@ export interface TurnUse {
   readonly isGood: boolean;
 }
 
+export const nothingUsed: TurnUse = { usage: undefined, costCents: undefined, attempts: 0, isGood: false };
+
 /** Reserved for a turn whose provider counts in credits: what one takes is known afterwards only. */
 const usualCredits = 1;
 
@@ -95,7 +97,7 @@ export class Allowance {
   /** The turn did not run at all. */
   release(): void {
     this.#running = 1;
-    this.settle({ usage: undefined, costCents: undefined, attempts: 0, isGood: false });
+    this.settle(nothingUsed);
   }
 
   #spentOf({ counted: { meter, isBudget } }: Slice): number {

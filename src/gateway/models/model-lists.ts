@@ -4,7 +4,8 @@ import type { ProviderModel, UpstreamProvider } from '../../core/provider.ts';
 import { type Clock, within } from '../../lib/clock.ts';
 import type { Logger } from '../../lib/log/logger.ts';
 import type { LeasedAccount } from '../../pool-api/schema.ts';
-import { type LeaseCache, providerAccountOf, type TurnLease } from '../leases/lease-cache.ts';
+import type { TurnLease } from '../../pool-api/waiting-turns.ts';
+import { type LeaseCache, providerAccountOf } from '../leases/lease-cache.ts';
 
 export interface ModelList extends ModelUnion {
   /** False while no account could be asked: then the list is a guess and unknown names may still be right. */

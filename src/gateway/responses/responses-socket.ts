@@ -11,6 +11,7 @@ import type { Allowance } from '../limits/allowance.ts';
 import type { Routes } from '../models/routing.ts';
 import { AnswerHead } from '../output/answer-head.ts';
 import { appErrorFrom } from '../turn/app-errors.ts';
+import { gatewayStopping } from '../turn/client-turns.ts';
 import { type Carrier, TurnSignal } from '../turn/running-turns.ts';
 import type { BackgroundResponsesOptions } from './background-responses.ts';
 import {
@@ -67,10 +68,7 @@ export class ResponsesSockets {
 
   /** Throws AppError when there is no room for another connection of that client. */
   checkRoom(clientId: string): void {
-    if (this.#isClosing) {
-      const reason = 'The gateway is stopping; try again in a moment.';
-      throw new AppError('shutting_down', reason, { retryAfterMs: 5_000 });
-    }
+    if (this.#isClosing) throw gatewayStopping();
     const ofClient = [...this.#connections].filter((connection) => connection.client.id === clientId).length;
     if (this.#connections.size < maxSockets && ofClient < maxSocketsOfClient) return;
     const reason = 'Too many WebSockets are open: use those, or POST /v1/responses.';

@@ -91,7 +91,8 @@ export class BufferedStore implements StateStore {
   /** The storage is not open and may hold what is asked for: a server, which others write to as well. */
   #isUnknown = false;
   #isClosed = false;
-  #failures = 0;
+  /** Calls of the storage that failed so far. */
+  failures = 0;
   readonly #warn: (error: unknown) => void;
 
   constructor(options: BufferedStoreOptions) {
@@ -99,7 +100,7 @@ export class BufferedStore implements StateStore {
     this.#clock = options.clock;
     this.#warn = onceAMinute(options.clock, (_count, error: unknown) =>
       options.storage?.logger.warn(
-        { err: error, failures: this.#failures },
+        { err: error, failures: this.failures },
         'the state storage failed; conversations and stored responses may be forgotten, turns go on',
       ),
     );
@@ -110,11 +111,6 @@ export class BufferedStore implements StateStore {
     const store = new BufferedStore(options);
     await store.#open();
     return store;
-  }
-
-  /** Calls of the storage that failed so far. */
-  get failures(): number {
-    return this.#failures;
   }
 
   async get(key: string): Promise<Uint8Array | undefined> {
@@ -406,7 +402,7 @@ export class BufferedStore implements StateStore {
   }
 
   #failed(error: unknown): void {
-    this.#failures += 1;
+    this.failures += 1;
     this.#warn(error);
   }
 }

@@ -1,6 +1,7 @@
 import type { Clock } from '../../lib/clock.ts';
 import { PoolError } from '../../pool-api/errors.ts';
 import type { Pool } from '../../pool-api/pool.ts';
+import type { ReportResult } from '../../pool-api/report-queue.ts';
 import type {
   AccountState,
   AllocateAnswer,
@@ -9,7 +10,6 @@ import type {
   PoolEvent,
   ReportItem,
 } from '../../pool-api/schema.ts';
-import type { ReportResult } from '../leases/reporter.ts';
 
 export interface FakeAccount {
   id: string;

@@ -7,10 +7,11 @@ import { debugLog } from '../../lib/log/logger.ts';
 import { largeBytes, ownTurn } from '../../lib/process/own-turn.ts';
 import { onceKnown } from '../../lib/tasks.ts';
 import type { TraceHeaders } from '../../lib/telemetry/trace-headers.ts';
+import type { TurnLease } from '../../pool-api/waiting-turns.ts';
 import { type Stage, stagesOf } from '../emulation/stages.ts';
 import { countedUsage, hasTokens, shownUsage } from '../emulation/token-count.ts';
 import type { AskedTurn, PreparedTurn } from '../images/turn-images.ts';
-import { providerAccountOf, type TurnLease } from '../leases/lease-cache.ts';
+import { providerAccountOf } from '../leases/lease-cache.ts';
 import type { Route } from '../models/route.ts';
 import { maxEntryBytes } from '../state/state-store.ts';
 import { cacheKeyOf } from './affinity.ts';
@@ -317,11 +318,7 @@ export class Attempt implements CallListener {
     const { secrets, limits } = this.#dependencies;
     const { account } = this.lease;
     const error = this.#outbound ? limits.judged(given, account, this.#outbound, this.route.model) : given;
-    const { vendorAnswer, modelLimit: name, resetAt } = error;
-    if (name !== undefined && resetAt && this.#outbound) {
-      const spent = { name, resetAt: resetAt.getTime() };
-      limits.noteSpent(account, this.#outbound, this.route.model, spent);
-    }
+    const { vendorAnswer } = error;
     const said = () => this.#path.relayed?.body ?? JSON.stringify(this.#path.request);
     secrets.clean(error, said);
     if (vendorAnswer) {

@@ -1,9 +1,10 @@
 import { sleep } from '../../lib/clock.ts';
 import type { Logger } from '../../lib/log/logger.ts';
 import { PoolError } from '../../pool-api/errors.ts';
+import type { LeaseDemand } from '../../pool-api/held-lease.ts';
 import { isShort } from '../../pool-api/lease-engine.ts';
+import type { TurnLease } from '../../pool-api/waiting-turns.ts';
 import type { SpentLimit } from '../leases/account-limits.ts';
-import type { LeaseDemand, TurnLease } from '../leases/lease-cache.ts';
 import type { AttemptNote } from '../records/turn-record.ts';
 import type { Session } from './affinity.ts';
 import { isAboutOthers } from './app-errors.ts';

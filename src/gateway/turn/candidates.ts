@@ -97,8 +97,8 @@ export class Candidates {
   /** Those whose circuit is open: tried where no other answers. */
   readonly #deferred: Route[] = [];
   #translated: Form | AppError | undefined;
-  /** Why the first of those cannot carry the request that were passed over. */
-  #refusal: AppError | undefined;
+  /** Why the first of those cannot carry the request that were passed over; undefined: none was. */
+  refusal: AppError | undefined;
 
   constructor(dependencies: CandidateDependencies, turn: ClientTurn) {
     const { request, relayed } = turn.decoded;
@@ -106,11 +106,6 @@ export class Candidates {
     this.#turn = turn;
     this.#given = { request, relayed, images: turn.images };
     this.#heldImages = turn.images?.hold(turn.client.id);
-  }
-
-  /** Why none takes the request, where that is known. */
-  get refusal(): AppError | undefined {
-    return this.#refusal;
   }
 
   /** The next that can take the request. `plansAgain`: by now the pool may have accounts of other providers. */
@@ -168,7 +163,7 @@ export class Candidates {
 
   #refuse(refusal: AppError, note: CandidateNote): undefined {
     this.#turn.record.skipped(note, { kind: 'field', message: refusal.message });
-    this.#refusal ??= refusal;
+    this.refusal ??= refusal;
   }
 
   /** Of a body that is passed on as it is the only upstream judges itself. */

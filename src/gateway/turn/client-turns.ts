@@ -14,7 +14,7 @@ import type { ClientKey } from '../keys/client-key.ts';
 import type { AccountLimits } from '../leases/account-limits.ts';
 import type { LeaseCache } from '../leases/lease-cache.ts';
 import type { Reporter } from '../leases/reporter.ts';
-import type { Allowance, TurnEstimate, TurnUse } from '../limits/allowance.ts';
+import { type Allowance, nothingUsed, type TurnEstimate, type TurnUse } from '../limits/allowance.ts';
 import type { Limits } from '../limits/limits.ts';
 import type { LimitedKey } from '../limits/slices.ts';
 import { costOf } from '../models/catalogue.ts';
@@ -72,7 +72,7 @@ export interface TurnDependencies {
   readonly circuits: Circuits;
   readonly reach: ProviderReach;
   readonly leases: LeaseCache;
-  readonly limits: Pick<AccountLimits, 'spentFor' | 'noteHead' | 'noteSpent' | 'judged'>;
+  readonly limits: Pick<AccountLimits, 'spentFor' | 'noteHead' | 'judged'>;
   readonly reporter: Reporter;
   readonly affinity: Affinity;
   readonly conversations: Conversations;
@@ -107,7 +107,8 @@ export class ClientTurns {
   readonly #metrics: Pick<GatewayMetrics, 'turnEnded'>;
   readonly #admission: Pick<Admission, 'check'>;
   readonly #limits: Pick<Limits, 'keyOf' | 'reserve'>;
-  #isClosing = false;
+  /** Since the gateway stops, it refuses new turns. */
+  isClosing = false;
 
   constructor(
     dependencies: TurnDependencies,
@@ -121,22 +122,13 @@ export class ClientTurns {
     this.#limits = limits;
   }
 
-  /** Whether it refuses new turns, since the gateway stops. */
-  get isClosing(): boolean {
-    return this.#isClosing;
-  }
-
   /** Refuses what no turn can be made of, and any turn while there is too much to do. Throws AppError. Returns the images of the request. */
   check({ request, choices = 1, choicesParam = 'n' }: DecodedTurn<unknown>): TurnImages | undefined {
     const { maxChoices, imageFetcher } = this.#dependencies;
     this.#admission.check();
     if (choices > maxChoices) throw tooManyChoices(maxChoices, choicesParam);
     const images = checkRequest(request, imageFetcher);
-    if (this.#isClosing) {
-      throw new AppError('shutting_down', 'The gateway is stopping; try again in a moment.', {
-        retryAfterMs: 5_000,
-      });
-    }
+    if (this.isClosing) throw gatewayStopping();
     return images;
   }
 
@@ -167,7 +159,7 @@ export class ClientTurns {
 
   /** From now on `check` refuses every turn. */
   close(): void {
-    this.#isClosing = true;
+    this.isClosing = true;
   }
 
   /** Resolves to the error that ended it, if one did. */
@@ -269,8 +261,6 @@ export class ClientTurns {
   }
 }
 
-const nothingUsed = { usage: undefined, costCents: undefined, attempts: 0, isGood: false };
-
 function useOf({ error, usage, route, attempts }: TurnResult): TurnUse {
   const dollars = costOf(usage, route?.price);
   return { usage, costCents: dollars && dollars * 100, attempts, isGood: error === undefined };
@@ -294,6 +284,11 @@ function estimateOf({ decoded, requestId, protocol }: LimitedTurn, plan?: RouteP
     costCents: dollars && answers * dollars * 100,
     plan,
   };
+}
+
+export function gatewayStopping(): AppError {
+  const message = 'The gateway is stopping; try again in a moment.';
+  return new AppError('shutting_down', message, { retryAfterMs: 5_000 });
 }
 
 /** What the client got, or would have. */

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { AppError, type AppErrorOptions, type ErrorCode } from '../../core/errors.ts';
 import { leased } from '../../pool-api/pool.fake.ts';
-import type { ReportResult } from '../leases/reporter.ts';
+import type { ReportResult } from '../../pool-api/report-queue.ts';
 import type { Route } from '../models/route.ts';
 import { Failover, type NextStep } from './failover.ts';
 

@@ -1,7 +1,7 @@
 import { AppError, type ErrorCode } from '../../core/errors.ts';
 import { withJitter } from '../../lib/backoff.ts';
+import type { ReportResult } from '../../pool-api/report-queue.ts';
 import type { LeasedAccount } from '../../pool-api/schema.ts';
-import type { ReportResult } from '../leases/reporter.ts';
 import type { Route } from '../models/route.ts';
 
 /**

@@ -114,10 +114,7 @@ export async function oldestUsage(db: Queries): Promise<OldestUsage | undefined>
 
 /** One turn as it is listed. */
 export interface ListedTurn
-  extends Omit<
-    LedgerTurn,
-    'record' | 'isStream' | 'isEstimated' | 'answeredModel' | 'provider' | 'accountId'
-  > {
+  extends Omit<LedgerTurn, 'isStream' | 'isEstimated' | 'answeredModel' | 'provider' | 'accountId'> {
   readonly id: number;
   readonly answeredModel: string;
   readonly provider: string;

@@ -91,6 +91,13 @@ export class HeldBody {
     return this.#bytes;
   }
 
+  /** The body as it was written, where that is kept: once. */
+  takeText(): string | undefined {
+    const { text } = this;
+    this.text = undefined;
+    return text;
+  }
+
   /** Counts bytes that have come. Throws HttpFault when they are too many for the service, which then holds none of them. */
   add(bytes: number): void {
     if (this.#holders === 0) return;
