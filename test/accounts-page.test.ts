@@ -1,5 +1,6 @@
 import type { Page } from 'playwright-core';
 import { expect, test } from 'vitest';
+import { findFreePort } from '../src/core/testing/free-port.ts';
 import { createAccount } from '../src/pool-api/pool.fake.ts';
 import { dialog, path, row, stored, withLogins } from './support/accounts-page.ts';
 import { expectAccessible, ignoreFaults, openPage, snapshot, withoutBrowser } from './support/browser.ts';
@@ -142,7 +143,8 @@ test.skipIf(withoutBrowser)('5,000 accounts are filtered and sorted without a ro
 });
 
 test.skipIf(withoutBrowser)('the table follows changes and a pool that was started again', async () => {
-  const first = await startTestServices();
+  const atPort = { POOL_SERVICE_PORT: String(await findFreePort()) };
+  const first = await startTestServices(atPort);
   const page = await openPage(first, { path, service: 'pool' });
   await page.getByText('No account yet').waitFor();
   const id = await first.addAccount('wk-one-0123456789', { email: 'one@example.com' });
@@ -151,11 +153,10 @@ test.skipIf(withoutBrowser)('the table follows changes and a pool that was start
   await page.getByText('No account yet').waitFor();
   await first.addAccount('wk-two-0123456789', { email: 'two@example.com' });
   await row(page, 'two@example.com').waitFor();
-  const { port } = new URL(first.poolUrl);
   ignoreFaults(page, /ERR_/);
   await first.close();
   await page.getByText('Connection lost').waitFor();
-  const second = await servicesForTest({ POOL_SERVICE_PORT: port });
+  const second = await servicesForTest(atPort);
   await second.addAccount('wk-three-0123456789', { email: 'three@example.com' });
   await row(page, 'three@example.com').waitFor();
   expect(await row(page, 'two@example.com').count()).toBe(0);

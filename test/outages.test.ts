@@ -1,9 +1,9 @@
 import { mkdtempSync } from 'node:fs';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
+import { findFreePort } from '../src/core/testing/free-port.ts';
 import { actions, add, finished, init, output, sse, stream } from '../src/protocols/warp/testing/events.ts';
 import { startProcess } from './support/process.ts';
 import { eventually, servicesForTest, userTurn } from './support/services.ts';
@@ -13,7 +13,7 @@ type Answer = (response: ServerResponse, bearer: string) => void;
 /** Warp's chat by hand, on a port that can be left and taken again; all other questions get a 404. */
 async function startWarp(answer: Answer) {
   let server: Server | undefined;
-  let port = 0;
+  const port = await findFreePort();
   const handle = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
     for await (const _ of request);
     if (request.url === '/ai/multi-agent') answer(response, request.headers.authorization ?? '');
@@ -22,7 +22,6 @@ async function startWarp(answer: Answer) {
   const listen = async (): Promise<void> => {
     server = createServer((request, response) => void handle(request, response));
     await new Promise<void>((resolve) => server?.listen(port, '127.0.0.1', resolve));
-    port = (server.address() as AddressInfo).port;
   };
   const leave = async (): Promise<void> => {
     const left = new Promise((resolve) => server?.close(resolve));

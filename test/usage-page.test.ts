@@ -1,5 +1,6 @@
 import { text } from 'node:stream/consumers';
 import { expect, test } from 'vitest';
+import { inOneDay } from '../src/core/testing/one-minute.ts';
 import { expectAccessible, openPage, snapshot, withoutBrowser } from './support/browser.ts';
 import { servicesForTest, userTurn } from './support/services.ts';
 import { type UpstreamServices, withUpstreams } from './support/upstreams.ts';
@@ -27,42 +28,44 @@ async function servicesWithUse(): Promise<UpstreamServices<'one' | 'two'>> {
   return services;
 }
 
-test.skipIf(withoutBrowser)('usage is shown by time and by model, filtered and exported', async () => {
-  const services = await servicesWithUse();
-  const page = await openPage(services, { path: '#/usage' });
-  const rows = page.locator('.table-frame tbody tr');
-  await rows.first().waitFor();
-  await expect.poll(() => rows.count()).toBe(3);
-  await page.locator('.chart canvas').waitFor();
-  await expectAccessible(page);
-  await snapshot(page, 'usage', { isWhole: true });
+test.skipIf(withoutBrowser)('usage is shown by time and by model, filtered and exported', () =>
+  inOneDay(async () => {
+    const services = await servicesWithUse();
+    const page = await openPage(services, { path: '#/usage' });
+    const rows = page.locator('.table-frame tbody tr');
+    await rows.first().waitFor();
+    await expect.poll(() => rows.count()).toBe(3);
+    await page.locator('.chart canvas').waitFor();
+    await expectAccessible(page);
+    await snapshot(page, 'usage', { isWhole: true });
 
-  const stat = (name: string) => page.locator('.stat', { has: page.locator('dt', { hasText: name }) });
-  await expect.poll(() => stat('Turns').textContent()).toContain('19');
-  await expect.poll(() => stat('Cost').textContent()).toContain('5 turns without a known price');
-  const unpriced = rows.filter({ hasText: 'two/chat-text' });
-  expect(await unpriced.textContent()).toContain('unknown');
+    const stat = (name: string) => page.locator('.stat', { has: page.locator('dt', { hasText: name }) });
+    await expect.poll(() => stat('Turns').textContent()).toContain('19');
+    await expect.poll(() => stat('Cost').textContent()).toContain('5 turns without a known price');
+    const unpriced = rows.filter({ hasText: 'two/chat-text' });
+    expect(await unpriced.textContent()).toContain('unknown');
 
-  await page.getByLabel('By', { exact: true }).selectOption('provider');
-  await expect.poll(() => rows.count()).toBe(2);
-  await page.getByRole('button', { name: 'two', exact: true }).click();
-  await expect.poll(() => stat('Turns').textContent()).toContain('5');
-  await expect.poll(() => page.url()).toContain('provider=two');
-  await page.getByRole('button', { name: /Remove the filter/ }).click();
-  await page.getByLabel('Split by').selectOption('model');
-  await expect.poll(() => page.locator('.chart .u-legend').textContent()).toContain('one/chat-text');
-  await page.getByText('Today').click();
-  await page.getByLabel('Time zone').selectOption('UTC');
-  await expect.poll(() => page.url()).toContain('tz=UTC');
-  await expectAccessible(page);
+    await page.getByLabel('By', { exact: true }).selectOption('provider');
+    await expect.poll(() => rows.count()).toBe(2);
+    await page.getByRole('button', { name: 'two', exact: true }).click();
+    await expect.poll(() => stat('Turns').textContent()).toContain('5');
+    await expect.poll(() => page.url()).toContain('provider=two');
+    await page.getByRole('button', { name: /Remove the filter/ }).click();
+    await page.getByLabel('Split by').selectOption('model');
+    await expect.poll(() => page.locator('.chart .u-legend').textContent()).toContain('one/chat-text');
+    await page.getByText('Today').click();
+    await page.getByLabel('Time zone').selectOption('UTC');
+    await expect.poll(() => page.url()).toContain('tz=UTC');
+    await expectAccessible(page);
 
-  const [download] = await Promise.all([
-    page.waitForEvent('download'),
-    page.getByRole('button', { name: 'Export every turn' }).click(),
-  ]);
-  const csv = await text(await download.createReadStream());
-  expect(csv.trimEnd().split('\r\n')).toHaveLength(20);
-});
+    const [download] = await Promise.all([
+      page.waitForEvent('download'),
+      page.getByRole('button', { name: 'Export every turn' }).click(),
+    ]);
+    const csv = await text(await download.createReadStream());
+    expect(csv.trimEnd().split('\r\n')).toHaveLength(20);
+  }),
+);
 
 test.skipIf(withoutBrowser)('usage reads well in Chinese, in the dark and on a phone', async () => {
   const services = await servicesWithUse();

@@ -296,12 +296,8 @@ describe('a method', () => {
   it('CONNECT opens no way to other hosts', async () => {
     for (const service of both) {
       for (const target of ['127.0.0.1:1', new URL(services.upstreamUrl).host, '/health']) {
-        const { status, text } = await call({ service, method: 'CONNECT', target });
-        expect([target, status === undefined || status >= 400, text.includes('200')]).toEqual([
-          target,
-          true,
-          false,
-        ]);
+        const { statuses } = await call({ service, method: 'CONNECT', target });
+        expect([target, statuses.filter((status) => status < 400)]).toEqual([target, []]);
       }
     }
   });
