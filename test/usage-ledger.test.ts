@@ -98,6 +98,24 @@ it('has one row for each turn, whatever carried it, and its sums agree', async (
   expect(report.total.first_content_p50_ms).toBeGreaterThan(0);
 });
 
+it('answers with the turn that ended just before', async () => {
+  const services = await servicesForTest();
+  await services.addAccount('wk-1.good');
+  let turn = 0;
+  for (const [path, seen] of [
+    ['/turns', '"request_id":"req-0"'],
+    ['/turns?period=24h&format=csv', ',req-1,'],
+    ['?period=24h', '"turns":3'],
+    ['?group=model&format=csv', 'sandbox,4,'],
+    ['/me', '"turns":5'],
+  ] as const) {
+    const id = `req-${turn++}`;
+    await (await services.chat(userTurn('sandbox', 'Hello'), { 'x-request-id': id })).text();
+    const answer = await fetch(`${services.gatewayUrl}/api/usage${path}`);
+    expect(await answer.text()).toContain(seen);
+  }
+});
+
 /** Of one client's refused requests one a second is kept. */
 const nextSecond = () => delay(1_050);
 

@@ -137,7 +137,8 @@ export const usageRoutes: readonly GatewayRoute[] = [
     async handle({ usage: { database, now } }, request, reply) {
       const query = parseFields(turnsQuery, givenFields(request.query));
       const { format: wanted, limit, before, period, from, to, tz, ...filter } = query;
-      const range = periodOf({ period, from, to, tz }, now());
+      // A turn that ended in this millisecond is in it.
+      const range = periodOf({ period, from, to, tz }, now() + 1);
       const list = (place: TurnPlace, most: number) =>
         answered(
           database.ask(({ listTurns }) =>
@@ -191,14 +192,15 @@ async function reportOf(
   const groups = group.filter((name) => name !== 'hour' && name !== 'day');
   if (group.includes('hour') && group.includes('day')) throw refused('group', 'takes one of hour and day');
   const step = group.find((name) => name === 'hour' || name === 'day');
+  const at = now();
   const report = async (range: Period) => {
     const { rows, total } = await answered(
-      reportUsage(database, { ...range, filter, groups, step, timeZone: tz }, now()),
+      reportUsage(database, { ...range, filter, groups, step, timeZone: tz }, at),
     );
-    const iso = (at: number): string => new Date(at).toISOString();
+    const iso = (time: number): string => new Date(time).toISOString();
     return { from: iso(range.from), to: iso(range.to), total: shownFigures(total), rows: rows.map(shownRow) };
   };
-  const range = periodOf({ period, from, to, tz }, now());
+  const range = periodOf({ period, from, to, tz }, at);
   return {
     ...(await report(range)),
     time_zone: tz,

@@ -70,24 +70,50 @@ it('writes the turns of 800 ms together', async () => {
 it('is asked with every turn that has ended, those of a running write as well', async () => {
   const begun = Promise.withResolvers<void>();
   const taken = Promise.withResolvers<void>();
-  const written = () => ledger.ask(async () => noted());
+  let isTaken = false;
+  const written = () => ledger.ask(async () => [...noted(), isTaken]);
   note('a');
-  expect(await written()).toEqual(['a']);
-  answer = () => {
+  expect(await written()).toEqual(['a', false]);
+  answer = async () => {
     begun.resolve();
-    return taken.promise;
+    await taken.promise;
+    isTaken = true;
   };
   note('b');
   const asked = written();
   await begun.promise;
-  note('c');
   const askedMeanwhile = written();
+  note('c');
+  const askedLater = written();
   taken.resolve();
-  expect(await asked).toEqual(['a', 'b', 'c']);
-  expect(await askedMeanwhile).toEqual(['a', 'b', 'c']);
+  expect((await asked).at(-1)).toBe(true);
+  expect((await askedMeanwhile).at(-1)).toBe(true);
+  expect(await askedLater).toEqual(['a', 'b', 'c', true]);
   expect(sent).toHaveLength(3);
   await clock.advance(2_000);
   expect(sent).toHaveLength(3);
+});
+
+it('waits, when asked, for no turns that end meanwhile', async () => {
+  answer = async () => note('another');
+  note('a');
+  expect(await ledger.ask(async () => noted())).toEqual(['a']);
+  answer = async () => {};
+  await clock.advance(900);
+  expect(noted()).toEqual(['a', 'another']);
+});
+
+it('counts tries of a batch only while its database can be reached', async () => {
+  answer = away;
+  note('a');
+  await clock.advance(20_000);
+  answer = async () => {
+    throw new Error('it is in the middle of something');
+  };
+  await clock.advance(1_100);
+  answer = async () => {};
+  await clock.advance(1_100);
+  expect(ledger.figures).toEqual({ waiting: 0, written: 1, dropped: 0 });
 });
 
 it('is asked without what its database does not take, and loses nothing of that', async () => {

@@ -64,7 +64,9 @@ export class UsageLedger implements UsageDatabase {
   #fullBytes = 0;
   /** Is sent until the database says that it has it. */
   #batch: Batch | undefined;
-  #tries = 0;
+  #hasFailed = false;
+  /** Of this batch, by a database that can be reached. */
+  #refusals = 0;
   #written = 0;
   #dropped = 0;
   #writing: Promise<void> | undefined;
@@ -114,7 +116,11 @@ export class UsageLedger implements UsageDatabase {
 
   /** The answer knows of every turn that has ended, unless the database did not take it. */
   async ask<Answer>(question: (verbs: UsageVerbs) => Promise<Answer>): Promise<Answer> {
-    if (this.#waiting > 0 && this.#tries === 0 && !this.#isClosed) await this.#writeNow();
+    if (this.figures.waiting > 0) {
+      // It may have begun before the last of them ended.
+      await this.#writing;
+      if (!this.#hasFailed && !this.#isClosed) await this.#writeNow();
+    }
     return this.#options.database.ask(question);
   }
 
@@ -139,22 +145,27 @@ export class UsageLedger implements UsageDatabase {
     this.#cancelWriting = undefined;
     this.#writing ??= this.#write().finally(() => {
       this.#writing = undefined;
-      if (this.figures.waiting > 0) this.#writeLater(this.#tries > 0 ? againMs : gatherMs);
+      if (this.figures.waiting > 0) this.#writeLater(this.#hasFailed ? againMs : gatherMs);
     });
     return this.#writing;
   }
 
-  /** Until nothing waits or the database fails. */
+  /** Until all that waits now is written, or the database fails; what ends meanwhile gathers for the next time. */
   async #write(): Promise<void> {
     const { database, logger } = this.#options;
-    for (let batch = this.#next(); batch; batch = this.#next()) {
+    for (let { waiting } = this.figures; waiting > 0; ) {
+      const batch = this.#next();
+      if (!batch) return;
+      waiting -= batch.turns.length;
       try {
         await database.ask(({ noteTurns }) => noteTurns(batch));
         this.#written += batch.turns.length;
       } catch (error) {
         // Whether it was committed is not always known: the same batch is sent again, under the same id.
-        this.#tries += 1;
-        if (error instanceof DatabaseError || this.#tries < mostTries) return;
+        this.#hasFailed = true;
+        if (error instanceof DatabaseError) return;
+        this.#refusals += 1;
+        if (this.#refusals < mostTries) return;
         logger.error(
           { err: error, turns: batch.turns.length },
           'the database does not take a batch of turns',
@@ -162,7 +173,8 @@ export class UsageLedger implements UsageDatabase {
         this.#drop(batch.turns.length, 'its database does not take them');
       }
       this.#batch = undefined;
-      this.#tries = 0;
+      this.#hasFailed = false;
+      this.#refusals = 0;
     }
   }
 

@@ -33,7 +33,7 @@ export const usageText = texts({
     onlyThis: (name: string) => `Only ${name}`,
     removeFilter: (name: string) => `Remove the filter ${name}`,
     empty: 'No turns in this period',
-    emptySays: 'Each turn of a client appears here about a second after it has ended.',
+    emptySays: 'Each turn of a client appears here once it has ended.',
     chartSays: (what: string, total: string) => `${what} over time, ${total} in all`,
   },
   zh: {
@@ -68,7 +68,7 @@ export const usageText = texts({
     onlyThis: (name: string) => `只看 ${name}`,
     removeFilter: (name: string) => `移除筛选 ${name}`,
     empty: '该时间段内没有请求',
-    emptySays: '请求结束约一秒后会出现在这里。',
+    emptySays: '请求结束后会出现在这里。',
     chartSays: (what: string, total: string) => `${what}随时间变化，合计 ${total}`,
   },
 });
