@@ -345,6 +345,9 @@ function listenError(error: unknown, host: string, port: number, setting: string
     EADDRINUSE: `${place} is in use by another program: stop that program, or choose another ${setting}.`,
     EACCES: `${place} may not be opened by this user: choose a ${setting} above 1023.`,
     EADDRNOTAVAIL: elsewhere,
+    // Of a link-local address without its interface.
+    EINVAL: `${elsewhere} A link-local one needs its interface, such as fe80::1%eth0.`,
+    EAFNOSUPPORT: elsewhere,
     ENOTFOUND: elsewhere,
     EAI_AGAIN: elsewhere,
   };

@@ -294,13 +294,17 @@ test.each([
   ['API_KEYS="one","two"', /line 2: API_KEYS goes on after its closing quote/],
   ["export CORS_ORIGINS='https://a.example', 'https://b.example'", /line 2: CORS_ORIGINS goes on/],
   ['PORT: 8018', /line 2: write PORT= instead of PORT:/],
+  ['export PORT 8018', /line 2: write PORT= before the value/],
 ])('a line of .env that would be lost is refused: %s', (line, message) => {
   writeFileSync(join(folder, '.env'), `# a comment\n${line}\n`);
   expect(() => readEnvironment(folder)).toThrow(message);
 });
 
 test("quotes around a whole value of .env, and other programs' lines, are taken", () => {
-  writeFileSync(join(folder, '.env'), 'API_KEYS="one,two" # both\nOTHER="a","b"\nother: 1\n');
+  writeFileSync(
+    join(folder, '.env'),
+    'API_KEYS="one,two" # both\nOTHER="a","b"\nother: 1\nother 1\nPORT is a word\n',
+  );
   expect(load(readEnvironment(folder)).gateway.apiKeys).toEqual(['one', 'two']);
 });
 

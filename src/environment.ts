@@ -78,9 +78,10 @@ function variablesIn(file: string): NodeJS.Dict<string> {
 function lostLines(text: string): string[] {
   return text.split('\n').flatMap((line, index) => {
     const place = `line ${index + 1}`;
-    const [, name = '', after = ''] = /^\s*(?:export\s+)?(\w+)\s*([=:].*)$/.exec(line.trimEnd()) ?? [];
+    const [, name = '', after = ''] = /^\s*(?:export\s+)?(\w+)\s*([=:].*|\s\S+)$/.exec(line.trimEnd()) ?? [];
     if (!Object.hasOwn(settings, name)) return [];
     if (after.startsWith(':')) return [`${place}: write ${name}= instead of ${name}:`];
+    if (!after.startsWith('=')) return [`${place}: write ${name}= before the value`];
     return /^=\s*(["'`])((?!\1).)*\1\s*[^\s#]/.test(after)
       ? [`${place}: ${name} goes on after its closing quote: put all of it in one pair of quotes, or none`]
       : [];

@@ -41,6 +41,15 @@ test('a port that is taken is one plain message, and so in a log file', async ()
   expect(JSON.parse(lines.at(-1) ?? '')).toEqual({ level: 'fatal', time: expect.any(String), msg: message });
 });
 
+test('an address that is not of this machine ends the program with one line', async () => {
+  const folder = temporaryFolder();
+  const environment = { DATA_DIR: folder, ADMIN_KEY: 'key-of-the-owner', POOL_SERVICE_HOST: 'fe80::1' };
+  const { code, err } = await run(['serve', 'pool'], environment);
+  const message =
+    /^warp2api: fe80::1 is no address of this machine: set POOL_SERVICE_HOST to one that is\..*\n$/;
+  expect({ code, err }).toEqual({ code: 1, err: expect.stringMatching(message) });
+});
+
 test('a DATA_DIR that is a file, and a certificate that cannot be written, end the program with one line', async () => {
   const file = join(temporaryFolder(), 'file');
   writeFileSync(file, '');

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { type AskedPeriod, periodBefore, periodOf } from './usage-periods.ts';
+import { type AskedPeriod, periodBefore, periodOf, timeZoneName } from './usage-periods.ts';
 
 it.each([
   ['today', 'UTC', '2026-11-26T12:30:00Z', '2026-11-25T00:00', '2026-11-25T12:30'],
@@ -19,4 +19,9 @@ it.each([
   const asked: AskedPeriod = { period, tz };
   const before = periodBefore(periodOf(asked, Date.parse(now)), tz);
   expect([before.from, before.to].map((at) => new Date(at).toISOString().slice(0, 16))).toEqual([from, to]);
+});
+
+it('takes the zone of a machine that names none for UTC', () => {
+  expect(timeZoneName.parse('Etc/Unknown')).toBe('UTC');
+  expect(timeZoneName.safeParse('No/Such').success).toBe(false);
 });

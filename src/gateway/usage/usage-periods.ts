@@ -6,9 +6,13 @@ import { dayMs } from './ledger-turn.ts';
 
 export const periodNames = ['today', 'yesterday', '24h', '7d', '30d', '90d', 'month'] as const;
 
+/** What Node and browsers call the time zone of a machine that names none, and then do not take. */
+const unknownZone = 'Etc/Unknown';
+
 export const timeZoneName = z
   .string()
   .max(100)
+  .overwrite((name) => (name === unknownZone ? 'UTC' : name))
   .refine(isTimeZone, 'must be the name of a time zone, such as Europe/Berlin');
 
 export interface Period {
