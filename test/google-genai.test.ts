@@ -179,7 +179,23 @@ describe('over Warp', () => {
     await expect(client.models.get({ model: 'sandbx' })).rejects.toMatchObject({ status: 404 });
   });
 
+  it('a name with a slash needs no models/ in front, as the AI SDK and LangChain send it', async () => {
+    for (const path of [
+      '/v1beta/warp/sandbox:generateContent',
+      '/v1alpha/warp/sandbox:generateContent?alt=json',
+    ]) {
+      const answer = await post(services, path);
+      expect(await answer.json(), path).toMatchObject({
+        candidates: [{ content: { parts: [{ text: 'You said: Hello' }] } }],
+      });
+    }
+    const counted = await post(services, '/v1beta/warp/sandbox:countTokens');
+    expect(await counted.json()).toEqual({ totalTokens: expect.any(Number) });
+  });
+
   it.each([
+    ['/v1beta/cachedContents/one:generate', 404, /no such call/],
+    ['/v1beta/sandbox:generateContent', 404, /nothing at/],
     ['/v1beta/models/sandbox:predict', 404, /:generateContent, :streamGenerateContent, :countTokens/],
     ['/v1beta/models/sandbox:embedContent', 404, /has no embeddings/],
     ['/v1beta/models/:generateContent', 400, /not the name of a model/],

@@ -47,6 +47,18 @@ const methods: readonly string[] = [...turnMethods, ...embedMethods];
 /** The path of a POST that calls a method of a model: names of models may hold slashes and colons. */
 export const geminiCall = /^\/v1(?:beta|alpha)?\/models\/.*:[^:/]*$/i;
 
+const bareCall = new RegExp(
+  `^(/v1(?:beta|alpha)/)(?!models/)(?=[^/?]+/[^?]*:(?:${methods.join('|')})(?:\\?|$))`,
+);
+
+/**
+ * The same URL below `models/`: the AI SDK and LangChain leave that out where a name has a slash, as ours of a provider have. Google
+ * names the models of its users so, too (`tunedModels/mine`).
+ */
+export function withCollection(url: string): string {
+  return url.replace(bareCall, '$1models/');
+}
+
 const answer: GatewayRoute['handle'] = async (service, request, reply) => {
   const { model, method } = callIn(request, reply);
   if (method === 'countTokens') return countTokens(service, model, request, reply);

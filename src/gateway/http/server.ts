@@ -43,7 +43,7 @@ import { gatewayApi } from './api.ts';
 import { decodeTurn } from './decode-turn.ts';
 import { endpointPath } from './endpoint-routes.ts';
 import type { GatewayHttp } from './gateway-http.ts';
-import { geminiCall } from './gemini-routes.ts';
+import { geminiCall, withCollection } from './gemini-routes.ts';
 import { type HealthSources, healthOf, VerdictLog } from './health.ts';
 import type { LiveEvents } from './live-events.ts';
 import type { PoolDoor } from './pool-routes.ts';
@@ -165,6 +165,7 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
       adminKey: checkOperator,
       strictAdminKey: (request) => operator.checkStrictly(request, signIn.withKey(request)),
     },
+    rewriteUrl: ({ url = '' }) => withCollection(url),
     keepsText: (url) => relayedPaths.test(url) || endpointPath.test(url) || geminiCall.test(pathOf(url)),
     // A client whose key and base URL are both wrong hears of the key first.
     accessToUnknown: (path) => (/^\/v1(beta|alpha)?\//.test(path) ? 'clientKey' : 'open'),

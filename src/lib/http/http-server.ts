@@ -7,6 +7,7 @@ import {
   type FastifyInstance,
   type FastifyReply,
   type FastifyRequest,
+  type FastifyServerOptions,
   fastify,
   LogController,
 } from 'fastify';
@@ -62,7 +63,7 @@ declare module 'fastify' {
  */
 export type AccessCheck = (request: FastifyRequest) => string;
 
-export interface HttpServerOptions {
+export interface HttpServerOptions extends Pick<FastifyServerOptions, 'rewriteUrl'> {
   readonly logger: Logger;
   readonly bodyLimitBytes: number;
   /** For all bodies together. */
@@ -114,6 +115,7 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
   const app: FastifyInstance = fastify({
     logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: options.bodyLimitBytes,
+    ...(options.rewriteUrl && { rewriteUrl: options.rewriteUrl }),
     keepAliveTimeout: 75_000,
     connectionTimeout: limits.silentMs,
     // Any other upgrade is an offer the server need not take: some clients make one for HTTP/2 with every POST.
