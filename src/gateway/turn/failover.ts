@@ -107,7 +107,8 @@ export class Failover {
 
   /** Whether the budget has another attempt at this upstream. */
   maySend({ provider }: Pick<Route, 'provider'>): boolean {
-    return this.#begun.filter(({ upstream }) => upstream === provider.name).length < mostAtOneUpstream;
+    const here = this.#begun.filter(({ upstream }) => upstream === provider.name);
+    return this.attempts < mostAttempts && here.length < mostAtOneUpstream;
   }
 
   /** `report`: the pool's answer, if the failure was reported. */

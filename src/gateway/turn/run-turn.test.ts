@@ -1,10 +1,11 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { AppError } from '../../core/errors.ts';
-import type { CollectedTurn } from '../../core/protocol.ts';
+import type { CollectedTurn, FailedResponse } from '../../core/protocol.ts';
+import type { UpstreamProvider } from '../../core/provider.ts';
 import { plainTurn } from '../../core/testing/plain-turn.ts';
 import type { Message, TurnEvent, TurnRequest } from '../../core/turn.ts';
 import type { RoutePlan } from '../models/route.ts';
-import { createLineProvider, lines, refuse, say } from '../testing/fake-upstream.ts';
+import { createLineProvider, lineOutbound, lines, refuse, say } from '../testing/fake-upstream.ts';
 import { settled } from '../testing/manual-clock.ts';
 import {
   clientTurn,
@@ -356,6 +357,24 @@ describe('a failure before content', () => {
     expect(await finishInTime(turn)).toMatchObject({ error: { code: 'upstream_rate_limited' }, attempts: 6 });
     expect(new Set(fixture.upstream.calls.map((call) => call.bearer)).size).toBe(6);
     expect((at[4] ?? 0) - (at[0] ?? 0)).toBeGreaterThan(3_000);
+  });
+
+  it('that is sent in another way counts among these six', async () => {
+    const provider = createLineProvider(() => fixture.upstream.url);
+    const asked = { sendAgain: { how: 'without-proofs' as const } };
+    const outbound = {
+      ...lineOutbound,
+      classifyFailure: (response: FailedResponse) =>
+        response.status === 400
+          ? new AppError('invalid_request', 'no proofs', asked)
+          : lineOutbound.classifyFailure(response),
+    };
+    for (let account = 0; account < 7; account += 1) fixture.pool.add(`acc-${account}`);
+    fixture.upstream.answer = (call, index) => refuse(call, index < 5 ? 429 : 400);
+    const candidates = [{ provider: { ...provider, outbound } as UpstreamProvider, model: 'auto' }];
+    const turn = run({ plan: { candidates, delivery: 'stream', promptCache: 'auto' } });
+    expect(await finishInTime(turn)).toMatchObject({ error: { code: 'invalid_request' }, attempts: 6 });
+    expect(fixture.upstream.calls).toHaveLength(6);
   });
 
   it('of an upstream that fails on every account is shown without a pause before', async () => {

@@ -349,7 +349,7 @@ class TurnRun {
     if (error.isModelRefusedToAccount) {
       models.refused(route.provider, route.model, account.id);
     } else {
-      const change = changed(path, error);
+      const change = this.#failover.maySend(route) ? changed(path, error) : undefined;
       if (change !== undefined) {
         logger.info(details, change);
         return 'other-account';
