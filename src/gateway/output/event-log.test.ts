@@ -154,15 +154,17 @@ it('looks away when the client has gone, and keeps a quiet stream alive', () => 
   expect(response.text).toBe(': keep-alive\n\n');
 });
 
-it('records an event whole that a comment stands in, and of a comment alone that there was one', () => {
+it('records what upstreams and the gateway write beside the data of events, and adds no empty lines to it', () => {
   const answer = new RecordedAnswer(true);
   answer.writeHead(200, { 'content-type': 'text/event-stream' });
-  answer.write(': busy\n\n:\r\n\r\n: busy\ndata: {}\n\ndata: {}\n: end\n\n');
+  answer.write(': keep-alive\n\n:\r\n\r\n: busy\ndata: {}\n\n\ndata: {}\n: end\n\n\n');
+  answer.write(': x-warp2api-usage estimated\n\n');
   expect(answer.record.texts).toEqual([
     ': keep-alive\n',
-    ': keep-alive\n',
+    ':\n',
     'id: 2\n: busy\ndata: {}\n\n',
     'id: 3\ndata: {}\n: end\n\n',
+    ': x-warp2api-usage estimated\n',
   ]);
 });
 

@@ -308,7 +308,10 @@ export class RecordedAnswer extends Writable {
   error: AppError | undefined;
   readonly #head = Promise.withResolvers<void>();
   readonly #whole = Promise.withResolvers<void>();
-
+  /** Resolves when status and headers are known. Rejects with the AppError that took the place of an answer. */
+  readonly head = this.#head.promise;
+  /** Resolves when nothing comes any more; rejects as `head` does. */
+  readonly whole = this.#whole.promise;
   readonly #isNumbered: boolean;
 
   /** `isNumbered`: clients of the dialect take more lines of an event than its data. */
@@ -317,8 +320,8 @@ export class RecordedAnswer extends Writable {
     this.#isNumbered = isNumbered;
     // One that is destroyed with an error must not end the process; `close` says the rest.
     this.on('error', () => {});
-    this.#head.promise.catch(() => {});
-    this.#whole.promise.catch(() => {});
+    this.head.catch(() => {});
+    this.whole.catch(() => {});
     this.once('finish', () => {
       this.log.close();
       this.#whole.resolve();
@@ -329,14 +332,6 @@ export class RecordedAnswer extends Writable {
     });
   }
 
-  /** Resolves when status and headers are known. Rejects with the AppError that took the place of an answer. */
-  get head(): Promise<void> {
-    return this.#head.promise;
-  }
-  /** Resolves when nothing comes any more; rejects as `head` does. */
-  get whole(): Promise<void> {
-    return this.#whole.promise;
-  }
   get isStream(): boolean {
     return isEventStream(this.headers);
   }
@@ -371,16 +366,21 @@ export class RecordedAnswer extends Writable {
   override _write(chunk: string | Uint8Array, _encoding: string, done: () => void): void {
     const text = typeof chunk === 'string' ? chunk : Buffer.from(chunk).toString('utf8');
     for (const piece of this.isStream ? eventsOf(text) : [text]) {
-      const numbered = commentsAlone.test(piece) ? numberedKeepAlive : `id: ${this.log.next}\n${piece}`;
-      this.log.append(this.#isNumbered && this.isStream ? numbered : piece);
+      const shown = this.#isNumbered && this.isStream ? this.#numbered(piece) : piece;
+      if (shown !== '') this.log.append(shown);
     }
     done();
+  }
+
+  /** With an id, which has clients take any further empty line for an event. Comments alone are none; other servers add empty lines. */
+  #numbered(piece: string): string {
+    const lines = piece.replace(/^[\r\n]+/, '');
+    return hasField.test(lines) ? `id: ${this.log.next}\n${lines}` : lines.replace(/[\r\n]+/g, '\n');
   }
 }
 
 const numberedKeepAlive = ': keep-alive\n';
-/** An upstream may write a comment into the lines of an event. */
-const commentsAlone = /^(:[^\r\n]*[\r\n]+)+$/;
+const hasField = /^[^:\r\n]/m;
 
 function isEventStream(headers: AnswerRecord['headers']): boolean {
   return String(headers['content-type'] ?? '').startsWith('text/event-stream');
