@@ -51,6 +51,7 @@ it.each([
   [402, error('billing_error'), 'upstream_quota_exhausted', 'account'],
   [403, error('permission_error'), 'upstream_refused', 'account'],
   [403, error('permission_error', 'Your plan does not include this model.'), 'model_not_found', 'model'],
+  [404, error('not_found_error', 'File not found: file_model'), 'invalid_request', 'request'],
   [404, error('not_found_error', 'model: claude-9'), 'model_not_found', 'model'],
   [404, error('not_found_error', 'Not Found'), 'upstream_protocol', 'upstream'],
   [404, { detail: 'No such model here.' }, 'model_not_found', 'model'],

@@ -17,6 +17,8 @@ import { spentUntil } from './limits.ts';
 
 const tooLong =
   /prompt is too long|exceeds? (the )?context|context (window|limit|length)|too many total text bytes/i;
+/** What a request names that another workspace has, or none. */
+const notThere = /^(file|container|skill)\b/i;
 /** Of a plan whose accounts take a shorter context: every one of them would rest for one long request. */
 const longContext = /\blong context\b/i;
 /** Anthropic says so under status 400, as it says of a field that it knows not: `billing: Extra inputs are not permitted`. */
@@ -52,6 +54,7 @@ const statuses: Readonly<Record<string, number>> = {
 const words: FailureWords = {
   statusOf: ({ type = '' }) => statuses[type] ?? 500,
   classify(status, { message = '' }, options) {
+    if (status === 404 && notThere.test(message)) return refusedRequest({ message }, options);
     if (status === 404 && !/model/i.test(message)) return noTurn(options.cause);
     // Of a plan or a key that has others.
     if (status === 403 && /\bmodel\b/i.test(message)) return modelBarred(options);

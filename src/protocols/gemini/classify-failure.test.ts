@@ -98,6 +98,14 @@ it.each([
   [403, 'PERMISSION_DENIED', 'Your API key was reported as leaked.', [], 'upstream_refused'],
   [403, 'PERMISSION_DENIED', 'You do not have permission to access tuned model x.', [], 'model_not_found'],
   [
+    403,
+    'PERMISSION_DENIED',
+    'You do not have permission to access the File a1 or it may not exist.',
+    [],
+    'invalid_request',
+  ],
+  [403, 'PERMISSION_DENIED', 'CachedContent not found (or permission denied)', [], 'invalid_request'],
+  [
     404,
     'NOT_FOUND',
     'models/gemini-9 is not found for API version v1beta, or is not supported for generateContent.',

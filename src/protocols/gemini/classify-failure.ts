@@ -24,6 +24,8 @@ import { objectsIn, textIn } from '../shared/read-answer.ts';
 
 const tooLong =
   /token count.*exceeds the maximum|exceeds the maximum number of (input )?tokens|(input|context|prompt) (is|was) too long|context (window|length)/i;
+/** What a request names that is another project's, or nobody's: "You do not have permission to access the File x or it may not exist." */
+const notThere = /\bthe File\b|\bCachedContent\b/;
 const tooManyBytes = /payload size exceeds|request (body )?(is )?too large/i;
 /** What begins a message: further on it may quote the request, and no client may end another's account by its words. */
 const badKey = /^api[_ ]key (not valid|expired|not found|is invalid)/i;
@@ -92,6 +94,8 @@ export function classifyStatus(
   const words = `${message} ${details.map(({ reason }) => reason).join(' ')}`;
   // Some servers give the number of gRPC there, and an error may come under any status.
   const code = [error.code, status].find((one = 0) => one >= 400) ?? 500;
+  const isOfRequest = (code === 403 || code === 404) && notThere.test(message);
+  if (isOfRequest) return refusedRequest({ message, param: fieldIn(details) }, options);
   switch (code) {
     case 400:
       if (badKey.test(message) || details.some(({ reason }) => reason === 'API_KEY_INVALID'))
