@@ -82,6 +82,10 @@ function combinations(): LedgerTurn[] {
 async function fill(db: Database, numbers: string, run: (sql: string) => Promise<unknown>): Promise<void> {
   const seeds = combinations();
   await openUsage(db).noteTurns({ id: 'seeds', turns: seeds });
+  await run(
+    `${numbers} INSERT INTO client_keys (key_id, name, owner, prefix, digest, client_id, limits, is_enabled, created_at, number, revision)
+     SELECT 'key_' || i, 'team ' || i, 'owner ' || (i % 5), '', '' || i, '' || i, '{}', 1, 0, i, i FROM numbers WHERE i < 40`,
+  );
   await run('CREATE TABLE bench_series (n INTEGER PRIMARY KEY, id bigint NOT NULL)');
   await run(
     `INSERT INTO bench_series SELECT ROW_NUMBER() OVER (ORDER BY id) - 1, id FROM usage_series WHERE face = ${widestFace}`,
@@ -163,12 +167,15 @@ async function measure(name: string, db: Database, serverCpuMs = async () => 0):
     report('90 days by day', { step: 'day' }),
     report('90 days by day', { step: 'day', tz: 'Asia/Kolkata' }),
     report('90 days by key', { groups: ['key'] }),
+    report('90 days by owner', { groups: ['owner'] }),
     report('90 days by model', { groups: ['model'] }),
     report('90 days by provider', { groups: ['provider'] }),
     report('90 days by account', { groups: ['account'] }),
     report('90 days by key and account', { groups: ['key', 'account'] }),
     report('90 days by key and outcome', { groups: ['key', 'outcome'] }),
     report('90 days by day and key', { step: 'day', groups: ['key'] }),
+    report('90 days by day and owner', { step: 'day', groups: ['owner'] }),
+    report('90 days by owner and account', { groups: ['owner', 'account'] }),
     report('90 days by day and model', { step: 'day', groups: ['model'] }),
     report('90 days by day and account', { step: 'day', groups: ['account'] }),
     report('90 days by day and account', { step: 'day', groups: ['account'], tz: 'UTC' }),
@@ -187,6 +194,11 @@ async function measure(name: string, db: Database, serverCpuMs = async () => 0):
       step: 'day',
       groups: ['account'],
       tz: 'Asia/Kolkata',
+    }),
+    report('one owner, 90 days by day and model', {
+      filter: { owner: 'owner 1' },
+      step: 'day',
+      groups: ['model'],
     }),
     report('one model, 90 days by key', { filter: { model: 'model-7' }, groups: ['key'] }),
     report('one provider, 90 days by day and key', {

@@ -255,6 +255,37 @@ it('exports sums and turns as CSV and JSON lines, without formulas, and goes on 
   expect(report.before?.total.turns).toBe(0);
 });
 
+it('sums up by the owners of keys, and gives them in files', async () => {
+  const services = await servicesForTest();
+  await services.addAccount('wk-1.good');
+  for (const [name, owner] of [
+    ['ci', 'build team'],
+    ['site', 'web team'],
+    ['shop', 'web team'],
+  ]) {
+    const body = JSON.stringify({ name, owner });
+    const made = await fetch(`${services.gatewayUrl}/api/keys`, { method: 'POST', body });
+    const { secret } = (await made.json()) as { secret: string };
+    const own = { authorization: `Bearer ${secret}` };
+    await (await services.chat(userTurn('sandbox', 'Hello'), own)).text();
+    if (name !== 'shop') continue;
+    const mine = await fetch(`${services.gatewayUrl}/api/usage/me?group=owner`, { headers: own });
+    expect(usageReport.parse(await mine.json()).rows).toMatchObject([{ owner: 'web team', turns: 1 }]);
+  }
+  const { rows } = await usageOf(services, '?group=owner');
+  expect(rows.map(({ owner, turns }) => [owner, turns]).sort()).toEqual([
+    ['build team', 1],
+    ['web team', 2],
+  ]);
+  expect((await turnsOf(services, '?owner=web%20team')).turns.map(({ key_name: key }) => key)).toEqual([
+    'shop',
+    'site',
+  ]);
+  const get = async (path: string) => (await fetch(`${services.gatewayUrl}/api/usage${path}`)).text();
+  expect(await get('?group=owner,model&format=csv')).toMatch(/^owner,model,turns,.*\r\nweb team,sandbox,2,/);
+  expect(await get('/turns?format=csv')).toMatch(/,cursor,owner\r\n.*,web team\r\n/);
+});
+
 let services: TestServices | undefined;
 afterAll(() => services?.close());
 it.each([

@@ -45,6 +45,8 @@ test.skipIf(withoutBrowser)('usage is shown by time and by model, filtered and e
     const unpriced = rows.filter({ hasText: 'two/chat-text' });
     expect(await unpriced.textContent()).toContain('unknown');
 
+    await page.getByLabel('By', { exact: true }).selectOption('owner');
+    await rows.filter({ hasText: '(none)' }).waitFor();
     await page.getByLabel('By', { exact: true }).selectOption('provider');
     await expect.poll(() => rows.count()).toBe(2);
     await page.getByRole('button', { name: 'two', exact: true }).click();

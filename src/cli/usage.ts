@@ -14,6 +14,7 @@ interface Options {
   readonly tz: string;
   readonly by: string;
   readonly key?: string;
+  readonly owner?: string;
   readonly model?: string;
   readonly provider?: string;
   readonly account?: string;
@@ -34,10 +35,11 @@ export function addUsage(parent: Command, actions: CliActions): void {
     .option('--tz <zone>', 'the time zone of days', Intl.DateTimeFormat().resolvedOptions().timeZone)
     .option(
       '--by <groups>',
-      'one or several of key, model, answered_model, provider, account, dialect, outcome, hour, day',
+      'one or several of key, owner, model, answered_model, provider, account, dialect, outcome, hour, day',
       'model',
     )
     .option('--key <key>', 'only turns of this client key: its id or name')
+    .option('--owner <owner>', 'only of keys with this owner, as they are labelled now')
     .option('--model <name>', 'only of this model, as clients name it')
     .option('--provider <name>', 'only of this provider')
     .option('--account <id>', 'only of this account: how its id begins')
@@ -48,7 +50,7 @@ export function addUsage(parent: Command, actions: CliActions): void {
     .option('--json', 'print what GET /api/usage answers')
     .addHelpText(
       'after',
-      '\nExamples:\n  warp2api usage\n  warp2api usage --period 30d --by key\n  warp2api usage --from 2026-11-01 --by day,model --csv',
+      '\nExamples:\n  warp2api usage\n  warp2api usage --period 30d --by key\n  warp2api usage --period month --by owner,model\n  warp2api usage --from 2026-11-01 --by day,model --csv',
     );
   answer(command, actions, async (options: Options) => {
     const { by, gateway, csv, jsonl, json: _json, ...query } = options;

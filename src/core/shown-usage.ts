@@ -5,6 +5,7 @@ const isoTime = z.iso.datetime({ offset: true });
 /** What turns may be grouped by, beside their time. */
 export const usageGroups = [
   'key',
+  'owner',
   'model',
   'answered_model',
   'provider',
@@ -44,6 +45,8 @@ export const usageRow = z.object({
   key: z.string().optional(),
   /** Of a managed key. */
   key_name: z.string().nullable().optional(),
+  /** Of the key, as its label is now; empty where it has none. */
+  owner: z.string().optional(),
   /** As the client named it. */
   model: z.string().optional(),
   answered_model: z.string().optional(),
@@ -99,6 +102,8 @@ export const usageTurn = z.object({
   duration_ms: z.number(),
   /** Send it as `before` for the turns behind this one. */
   cursor: z.string(),
+  /** Of the key, as its label is now. */
+  owner: z.string().nullable(),
 });
 export type UsageTurn = z.infer<typeof usageTurn>;
 

@@ -39,6 +39,8 @@ const times = {
 const filters = {
   /** Its id or its name. */
   key: text,
+  /** Of the key, as its label is now. */
+  owner: text,
   /** As the client named it. */
   model: text,
   answered_model: text,
@@ -94,7 +96,7 @@ export const usageRoutes: readonly GatewayRoute[] = [
     path: '/api/usage',
     summary: 'What turns used: tokens, cost, errors and times, summed up over a period by what you name',
     description:
-      'Without a period: today. "group" is one or several of key, model, answered_model, provider, account, dialect, outcome, and hour or ' +
+      'Without a period: today. "group" is one or several of key, owner, model, answered_model, provider, account, dialect, outcome, and hour or ' +
       'day. Costs are as the upstream said, else by the prices of the catalogue; "unpriced_turns" counts those of which ' +
       'neither is known. With format=csv or jsonl the rows come as a file.',
     access: 'adminKey',

@@ -33,7 +33,7 @@ export interface KeptRecords {
 
 /** Combinations of one face within an hour, noted by one gateway; all further ones count as one. */
 const mostSeries = [200, 2_000, 2_000, 2_000, 20_000, 5_000] as const;
-const otherName = '(other)';
+export const otherName = '(other)';
 /** What a row takes on disk, roughly, with its place in an index. */
 const turnBytes = 150;
 

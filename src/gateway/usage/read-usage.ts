@@ -10,10 +10,13 @@ import {
   type LedgerTurn,
   widestFace,
 } from './ledger-turn.ts';
-import { requestDigests } from './note-turns.ts';
+import { otherName, requestDigests } from './note-turns.ts';
+
+/** What questions tell turns apart by: also what is known of their keys now, of which the ledger keeps nothing. */
+export type UsageName = Dimension | 'owner';
 
 /** Only turns of which all of this is true. */
-export type UsageFilter = { readonly [Name in Dimension]?: string | undefined };
+export type UsageFilter = { readonly [Name in UsageName]?: string | undefined };
 
 /** Milliseconds since 1970; `to` is not in it. `n` is what its sums are shown under. */
 export interface UsageRange {
@@ -28,7 +31,7 @@ export interface UsageRange {
 
 export interface UsageQuestion {
   readonly filter: UsageFilter;
-  readonly groups: readonly Dimension[];
+  readonly groups: readonly UsageName[];
   /** Each hour by itself, under its number, whatever its range. */
   readonly byHour: boolean;
   /** Whether times to the first content are wanted: half of the work. */
@@ -61,7 +64,9 @@ export function sumUsage(db: Queries, question: UsageQuestion): Promise<UsageSum
   const isSigned = ranges.some(({ sign }) => sign < 0);
   const signed = (name: string) => (isSigned ? `t.${name} * r.sign` : `t.${name}`);
   const sums = summed.map(({ name, sql }) => sumOf(isOfTurns ? sql : signed(name), name));
-  const face = isOfTurns ? widestFace : faceFor([...groups, ...namesIn(filter)]);
+  const named = [...groups, ...namesIn(filter)];
+  const face = isOfTurns ? widestFace : faceFor(named);
+  const series = `usage_series AS s${named.includes('owner') ? ` ${itsKey}` : ''}`;
   const first = hourOf(Math.min(...ranges.map(({ from }) => from)));
   const conditions = [
     `s.face = ${face} AND s.last_hour >= ${first} AND t.series_id = s.id`,
@@ -70,9 +75,7 @@ export function sumUsage(db: Queries, question: UsageQuestion): Promise<UsageSum
   ];
   const asked = 'json_to_recordset($1) AS j (n integer, span integer, sign integer, a bigint, b bigint)';
   // Databases take the tables in this order: sums lie by series, turns by time.
-  const tables = isOfTurns
-    ? ['r', 'usage_turns AS t', 'usage_series AS s']
-    : ['usage_series AS s', 'r', 'usage_sums AS t'];
+  const tables = isOfTurns ? ['r', 'usage_turns AS t', series] : [series, 'r', 'usage_sums AS t'];
   return db.all<UsageSum>(
     `WITH r AS MATERIALIZED (SELECT n, span, sign, a, b FROM ${asked})
      SELECT ${[`${n} AS n`, ...shown(groups), ...sums].join(', ')}
@@ -119,6 +122,7 @@ export interface ListedTurn
   readonly answeredModel: string;
   readonly provider: string;
   readonly accountId: string;
+  readonly owner: string | null;
   readonly isStream: number;
   readonly isEstimated: number;
 }
@@ -158,13 +162,13 @@ export async function listTurns(
   );
   const values: Value[] = [last?.at ?? from, last?.id ?? 0, before.at, before.id, limit];
   const turns = await db.all<ListedTurn>(
-    `SELECT t.id, t.at, t.request_id AS "requestId", s.key_id AS "keyId", ${nameOfKey} AS "keyName", s.model,
+    `SELECT t.id, t.at, t.request_id AS "requestId", s.key_id AS "keyId", k.name AS "keyName", k.owner, s.model,
        s.answered_model AS "answeredModel", s.provider, s.account_id AS "accountId", s.dialect, s.outcome,
        t.is_stream AS "isStream", t.status, t.attempts, t.input_tokens AS "inputTokens", t.output_tokens AS "outputTokens",
        t.cached_tokens AS "cachedTokens", t.cache_write_tokens AS "cacheWriteTokens", t.reasoning_tokens AS "reasoningTokens",
        t.cost_nanos AS "costNanos", t.credit_micros AS "creditMicros", t.is_estimated AS "isEstimated",
        t.first_content_ms AS "firstContentMs", t.duration_ms AS "durationMs"
-     FROM usage_turns AS t JOIN usage_series AS s ON s.id = t.series_id
+     FROM usage_turns AS t JOIN usage_series AS s ON s.id = t.series_id ${itsKey}
      WHERE (t.at, t.id) >= ($1, $2) AND (t.at, t.id) < ($3, $4)
        ${conditionsOf(filter, values)
          .map((one) => `AND ${one}`)
@@ -197,24 +201,31 @@ export async function recordOf(db: Queries, requestId: string): Promise<string |
 }
 
 /** Of the faces that tell apart all of these, the smallest. */
-function faceFor(names: readonly Dimension[]): number {
-  const fitting = faces.filter((face) => names.every((name) => face.includes(name)));
+function faceFor(names: readonly UsageName[]): number {
+  const fitting = faces.filter((face) =>
+    names.every((name) => face.includes(name === 'owner' ? 'key' : name)),
+  );
   const smallest = fitting.reduce((one, other) => (other.length < one.length ? other : one));
   return faces.indexOf(smallest);
 }
 
-function namesIn(filter: UsageFilter): Dimension[] {
-  return (Object.keys(filter) as Dimension[]).filter((name) => filter[name] !== undefined);
+function namesIn(filter: UsageFilter): UsageName[] {
+  return (Object.keys(filter) as UsageName[]).filter((name) => filter[name] !== undefined);
 }
 
-function columnOf(name: Dimension): string {
+function columnOf(name: UsageName): string {
+  if (name === 'owner')
+    return `COALESCE(k.owner, CASE s.key_id WHEN '${otherName}' THEN '${otherName}' ELSE '' END)`;
   return `s.${dimensions[name].column}`;
 }
 
 /** As it is now; series were written under names of their time. */
 const nameOfKey = '(SELECT name FROM client_keys WHERE key_id = s.key_id)';
 
-function shown(groups: readonly Dimension[]): string[] {
+/** Keys stay when they are revoked. Series were written under labels of their time. */
+const itsKey = 'LEFT JOIN client_keys AS k ON k.key_id = s.key_id';
+
+function shown(groups: readonly UsageName[]): string[] {
   const columns = groups.map((name) => `${columnOf(name)} AS ${name}`);
   return groups.includes('key') ? [...columns, `${nameOfKey} AS key_name`] : columns;
 }

@@ -3,7 +3,6 @@ import type { UsageFigures, UsageRow, UsageTurn } from '../../core/shown-usage.t
 import { windowAt } from '../limits/windows.ts';
 import type { UsageDatabase } from './ledger.ts';
 import {
-  type Dimension,
   figures,
   firstContentBounds,
   headBefore,
@@ -18,6 +17,7 @@ import {
   type OldestUsage,
   type TurnPlace,
   type UsageFilter,
+  type UsageName,
   type UsageRange,
   type UsageSum,
 } from './read-usage.ts';
@@ -26,7 +26,7 @@ export interface AskedReport {
   readonly from: number;
   readonly to: number;
   readonly filter: UsageFilter;
-  readonly groups: readonly Dimension[];
+  readonly groups: readonly UsageName[];
   readonly step: 'hour' | 'day' | undefined;
   readonly timeZone: string;
 }
@@ -35,7 +35,7 @@ export interface AskedReport {
 export interface ReportRow {
   /** The day, or when the hour began (ISO 8601); null where it is not by time. */
   readonly start: string | null;
-  readonly names: { readonly [Name in Dimension]?: string };
+  readonly names: { readonly [Name in UsageName]?: string };
   readonly keyName: string | null;
   /** Of the figures. */
   readonly sums: ReadonlyMap<string, number>;
@@ -317,6 +317,7 @@ export function shownTurnOf(turn: ListedTurn): UsageTurn {
     first_content_ms: turn.firstContentMs,
     duration_ms: turn.durationMs,
     cursor: cursorOf(turn),
+    owner: turn.owner,
   };
 }
 

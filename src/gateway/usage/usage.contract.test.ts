@@ -6,6 +6,7 @@ import { newDatabase } from '../../db/testing/shared-postgres.ts';
 import { gatewayMigrations } from '../database/gateway-verbs.ts';
 import { keyVerbs } from '../keys/key-verbs.ts';
 import { type Dimension, dayMs, figures, hourMs, type LedgerTurn, latestFace } from './ledger-turn.ts';
+import type { UsageFilter, UsageName } from './read-usage.ts';
 import { bothDatabases, opened } from './testing/ledger-databases.ts';
 import { ledgerTurn, openUsage } from './testing/ledger-turns.ts';
 import { reportUsage } from './usage-report.ts';
@@ -202,6 +203,59 @@ describe.each(bothDatabases)('the ledger in %s', (_name, open) => {
     const before = { at: now, id: 0 };
     const { turns } = await verbs.listTurns({ filter: { key: 'new' }, from: 0, before, limit: 9 });
     expect(turns.map(({ keyName }) => keyName)).toEqual(['new', 'new']);
+  });
+
+  it('counts for an owner what all its keys have used, by the labels that they have now', async () => {
+    const { db, verbs, database } = await opened(open);
+    const keys = keyVerbs(db);
+    const may = { models: null, providers: null, labels: null, limits: { budgets: [] }, expiresAt: null };
+    for (const [n, owner] of ['web', 'web', 'data', null].entries())
+      await keys.createKey({
+        ...{ keyId: `key_${n}`, name: `key ${n}`, owner, prefix: '', digest: `d${n}`, clientId: `c${n}` },
+        ...{ createdAt: 0, ...may, isEnabled: true },
+      });
+    const ids = ['key_0', 'key_1', 'key_2', 'key_3', 'none', '(other)'];
+    const turns = ids.map((keyId, n) => ledgerTurn({ at: start + n, keyId, model: `model-${n % 2}` }));
+    await verbs.noteTurns({ id: 'a', turns });
+    const asked = { from: start, to: now, step: undefined, timeZone: 'UTC' };
+    // From the turns themselves, too.
+    const periods = [asked, { ...asked, from: start - 1_000, to: start + 1_000 }];
+    const counted = async (groups: UsageName[], filter: UsageFilter = {}) => {
+      const reports = [];
+      for (const period of periods) {
+        const { rows } = await reportUsage(database, { ...period, groups, filter }, now);
+        const counts = rows.map(({ names, sums }) => [
+          ...groups.map((name) => names[name]),
+          sums.get('turns'),
+        ]);
+        reports.push(counts.sort());
+      }
+      expect(reports[1]).toEqual(reports[0]);
+      return reports[0];
+    };
+    expect(await counted(['owner'])).toEqual([
+      ['(other)', 1],
+      ['', 2],
+      ['data', 1],
+      ['web', 2],
+    ]);
+    await keys.changeKey('key_1', { owner: 'data' });
+    await keys.changeKey('key_2', { revokedAt: now });
+    expect(await counted(['owner', 'model'], { owner: 'data' })).toEqual([
+      ['data', 'model-0', 1],
+      ['data', 'model-1', 1],
+    ]);
+    expect(await counted(['key', 'outcome'], { owner: 'web' })).toEqual([['key_0', 'success', 1]]);
+    const listed = (filter: UsageFilter) =>
+      verbs.listTurns({ filter, from: 0, before: { at: now, id: 0 }, limit: 9 });
+    const found = async (filter: UsageFilter) =>
+      (await listed(filter)).turns.map(({ keyId, keyName, owner }) => [keyId, keyName, owner]);
+    expect(await found({ owner: 'data' })).toEqual([
+      ['key_2', 'key 2', 'data'],
+      ['key_1', 'key 1', 'data'],
+    ]);
+    expect((await found({})).at(-1)).toEqual(['key_0', 'key 0', 'web']);
+    expect(await found({ key: '(other)' })).toEqual([['(other)', null, null]]);
   });
 
   it('finds the newest decision record of a request', async () => {

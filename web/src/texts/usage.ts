@@ -3,6 +3,7 @@ import { texts } from '../text.ts';
 export const usageText = texts({
   en: {
     lead: 'What turns used, from the usage ledger of the gateway.',
+    owner: 'Owner',
     period: 'Period',
     today: 'Today',
     '7d': '7 days',
@@ -38,6 +39,7 @@ export const usageText = texts({
   },
   zh: {
     lead: '网关用量账本中的记录。',
+    owner: '所有者',
     period: '时间范围',
     today: '今天',
     '7d': '7 天',

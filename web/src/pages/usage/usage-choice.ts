@@ -6,7 +6,7 @@ import { usageText } from '../../texts/usage.ts';
 /** What the page is asked to show: it stands in the address, so that it can be passed on. */
 
 export const periods = ['today', '7d', '30d', '90d', 'month'] as const;
-export const groups = ['model', 'key', 'provider', 'account'] as const;
+export const groups = ['model', 'key', 'owner', 'provider', 'account'] as const;
 export type Group = (typeof groups)[number];
 export const metrics = ['cost', 'tokens', 'turns', 'errors', 'firstContent'] as const;
 export type Metric = (typeof metrics)[number];
