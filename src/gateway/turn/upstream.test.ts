@@ -331,6 +331,18 @@ it('soon ends an answer of which only the end mark is missing', async () => {
   expect(started.events().at(-1)).toBe(finish);
 });
 
+it('takes an answer that is whole for one, though the connection breaks behind it', async () => {
+  upstream.answer = (call) => {
+    say(call, 'say hello');
+    call.response.write('say wor', () => call.response.destroy());
+  };
+  const finish: TurnEvent = { type: 'finish', reason: 'stop' };
+  const started = start({ decoder: { isWhole: true, end: () => [finish] } });
+  expect(await started.ended).toBe(finish);
+  await started.closed;
+  expectOneEnd(started);
+});
+
 it('gives an answer that is shown at its end up when no more of it comes', async () => {
   let more = () => {};
   upstream.answer = (call) => {

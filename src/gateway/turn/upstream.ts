@@ -143,7 +143,10 @@ class Call implements RunningCall, Dispatcher.DispatchHandler {
     const limit = isWhole ? Math.min(lingerMs, idleMs) : this.#hasEvent ? idleMs : firstEventMs;
     if (now - this.#lastEventAt < limit) return;
     const what = this.#hasEvent ? 'fell silent in the middle of the answer' : 'did not begin to answer';
-    if (!this.#failure && this.#endWhole()) return;
+    if (!this.#failure && this.#endWhole()) {
+      this.#breakOff(new Error('The upstream keeps its answer open.'));
+      return;
+    }
     const message = `The upstream ${what} for ${Math.round(limit / 1000)} seconds; try again.`;
     this.abort(this.#brokenFailureError() ?? new AppError('upstream_timeout', message));
   }
@@ -237,6 +240,8 @@ class Call implements RunningCall, Dispatcher.DispatchHandler {
 
   onResponseError(_controller: Dispatcher.DispatchController, cause: Error): void {
     if (isSurelyUnsent(cause)) this.isTaken = false;
+    // What broke behind a whole answer has cost nothing of it.
+    if (!this.#isOver && !this.#failure && this.#decoder.isWhole === true) this.#endWhole();
     if (!this.#isOver) {
       const message = this.#hasEvent
         ? 'The connection to the upstream broke in the middle of the answer; try again.'
@@ -262,12 +267,11 @@ class Call implements RunningCall, Dispatcher.DispatchHandler {
     }
   }
 
-  /** Some upstreams neither mark the end of an answer nor close it: one that is whole ends well soon. */
+  /** Some upstreams neither mark the end of an answer nor close it, or cut the connection there: one that is whole ends well. */
   #endWhole(): boolean {
     const events = this.#decode(undefined);
     if (events instanceof AppError || events.at(-1)?.type !== 'finish') return false;
     this.#emit(events);
-    this.#breakOff(new Error('The upstream keeps its answer open.'));
     return true;
   }
 

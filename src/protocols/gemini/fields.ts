@@ -72,7 +72,7 @@ export const geminiFields = {
   'generationConfig.routingConfig': ignored('the name of the model decides'),
   'generationConfig.modelSelectionConfig': ignored('the name of the model decides'),
   safetySettings: ignored('filters are the upstream’s own', { neutral: [[]] }),
-  cachedContent: refused('nothing is cached here: send its contents'),
+  cachedContent: refused('nothing is cached here: send its contents', { neutral: [''] }),
   continuationToken: refused('answers are not continued here: send the whole conversation'),
   modelArmorConfig: refused('there is no such filter here: leave it out'),
   generationOutputConfig: refused('answers are stored nowhere: leave it out'),
