@@ -81,6 +81,21 @@ it("keeps the vendor's own answer for what is the request's fault alone", () => 
   for (const status of [401, 403, 429, 500]) expect(classify(status, refusal).vendorAnswer).toBeUndefined();
 });
 
+it.each([401, 403])(
+  'a key that lacks a permission for one call (%i) is as good as before for others',
+  (status) => {
+    const message =
+      'You have insufficient permissions for this operation. Missing scopes: api.responses.write.';
+    const { code, outcome, isModelRefusedToAccount, failover } = classify(status, error(null, message));
+    expect([code, outcome, isModelRefusedToAccount, failover]).toEqual([
+      'model_not_found',
+      undefined,
+      false,
+      'yes',
+    ]);
+  },
+);
+
 it.each([
   [
     "OpenAI's about a model of another project",

@@ -1,4 +1,4 @@
-import type { AppError, AppErrorOptions } from '../../core/errors.ts';
+import { AppError, type AppErrorOptions } from '../../core/errors.ts';
 import type { Dialect, FailedResponse } from '../../core/protocol.ts';
 import { readRetryAfter } from '../../lib/backoff.ts';
 import {
@@ -28,6 +28,8 @@ const tooLong = new RegExp(
 );
 /** What begins a message: further on it may quote the request, and no client may end another's account by its words. */
 const badKey = /^\W*((incorrect|invalid) api[_ ]key|api[_ ]key (is )?(not valid|invalid))/i;
+/** OpenAI says so of keys that are restricted to some of its calls. */
+const lacksScope = /^you have insufficient permissions for this operation/i;
 const flagged = /moderation|flagged|content[_ ](filter|policy)/i;
 const spentQuota = /insufficient[_ ](quota|balance|credits|funds)|exceeded your current quota|billing/i;
 
@@ -56,6 +58,7 @@ function statusOf({ type = '', code = '' }: NamedError): number {
 function classify(status: number, error: NamedError, options: AppErrorOptions): AppError {
   const { message = '', type = '', code = '' } = error;
   const words = `${type} ${code} ${message}`;
+  if ((status === 401 || status === 403) && lacksScope.test(message)) return notPermitted(options);
   if (status === 403) {
     // OpenAI's answer about a model that the key's project may not use, and OpenRouter's about what the request says.
     if (code === 'model_not_found') return modelBarred(options);
@@ -79,6 +82,14 @@ function classify(status: number, error: NamedError, options: AppErrorOptions): 
 }
 
 const words: FailureWords = { statusOf, classify };
+
+/** Its other calls and models are as good as before. */
+function notPermitted(options: AppErrorOptions): AppError {
+  const message =
+    'No account that was asked is permitted this call: give its key the permission at the provider, or add another account.';
+  const limits = { param: 'model', fault: 'model', failover: 'yes', modelLimit: 'scopes' } as const;
+  return new AppError('model_not_found', message, { ...options, ...limits });
+}
 
 function retryAfterOf(headers: FailedResponse['headers'], now: number): number | undefined {
   const exact = Number(headers['retry-after-ms'] ?? Number.NaN);
