@@ -183,7 +183,8 @@ test('SIGTERM lets running streams end and gives every account back', async () =
 });
 
 test('SIGTERM ends streams that outlast the deadline with an error, never as if they were whole', async () => {
-  const services = await startProcess(['serve'], environment, folder);
+  // Long enough that a test which a busy machine holds up still asks before it is over.
+  const services = await startProcess(['serve'], { ...environment, SHUTDOWN_SECONDS: '8' }, folder);
   await addAccounts({ ...services, url: `http://127.0.0.1:${environment['POOL_SERVICE_PORT']}` });
   const streams = await startStreams(services);
   const ended = services.kill('SIGTERM');

@@ -19,7 +19,7 @@ it('a running service begins a new log when one is full, and follows when anothe
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   onTestFinished(() => void child.kill('SIGKILL'));
-  const exited = once(child, 'exit');
+  const closed = once(child, 'close');
   let output = '';
   child.stdout.on('data', (chunk) => {
     output += chunk;
@@ -31,7 +31,7 @@ it('a running service begins a new log when one is full, and follows when anothe
   child.kill('SIGHUP');
   await eventually('the log is opened anew', () => existsSync(log));
   child.kill('SIGTERM');
-  expect(await exited).toEqual([0, null]);
+  expect(await closed).toEqual([0, null]);
   expect(read('moved.log')).toContain('the account pool listens');
   expect(read('moved.log')).not.toContain('stopping');
   expect(read('pool.log').match(/"msg":"stop\w+"/g)).toEqual(['"msg":"stopping"', '"msg":"stopped"']);

@@ -176,13 +176,13 @@ it('the command waits for the approval, over the service or the store itself', a
     return { child, output: () => output };
   };
   const approve = async (command: ReturnType<typeof run>): Promise<string> => {
-    const exited = once(command.child, 'exit');
+    const closed = once(command.child, 'close');
     const code = await eventually(
       'a code is shown',
       () => /^ {2}([A-Z]{4}-[A-Z]{4})$/m.exec(command.output())?.[1],
     );
     sandbox.tokens.decide(code, 'approve');
-    expect([(await exited)[0], command.output()]).toEqual([0, command.output()]);
+    expect([(await closed)[0], command.output()]).toEqual([0, command.output()]);
     return command.output();
   };
   expect(await approve(run(environment))).toContain('Logged in. This account is in the pool');

@@ -30,7 +30,7 @@ function ask(url: string, headers: Record<string, string>, body: string): Promis
   return new Promise((done, fail) => {
     const call = request(url, { method: 'POST', headers }, (answer) => {
       let said = JSON.stringify(answer.headers);
-      answer.on('data', (chunk) => {
+      answer.setEncoding('utf8').on('data', (chunk) => {
         said += chunk;
       });
       answer.on('end', () => done(said));

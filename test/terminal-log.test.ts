@@ -46,7 +46,8 @@ async function logOf(
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   onTestFinished(() => void child.kill('SIGTERM'));
-  const exited = once(child, 'exit');
+  // Not its exit: after that, what it wrote last may still be on its way.
+  const closed = once(child, 'close');
   let output = '';
   child.stdout.on('data', (chunk) => {
     output += chunk;
@@ -56,7 +57,7 @@ async function logOf(
   await eventually('the services have started', () => log().includes('SANDBOX'));
   await use(log);
   child.kill('SIGTERM');
-  await exited;
+  await closed;
   return log();
 }
 

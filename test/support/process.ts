@@ -16,7 +16,7 @@ export interface ServiceProcess {
   readonly url: string;
   /** Everything it wrote so far. */
   output(): string;
-  /** Ends it and waits until it is gone. Answers the exit code, or the signal it died of. */
+  /** Ends it and waits until it is gone and all it wrote is here. Answers the exit code, or the signal it died of. */
   kill(signal: 'SIGTERM' | 'SIGKILL'): Promise<number | string | null>;
 }
 
@@ -69,13 +69,12 @@ export function spawnService(
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   let output = '';
-  child.stdout?.on('data', (chunk) => {
-    output += chunk;
-  });
-  child.stderr?.on('data', (chunk) => {
-    output += chunk;
-  });
-  const exited = once(child, 'exit');
+  for (const stream of [child.stdout, child.stderr])
+    stream?.setEncoding('utf8').on('data', (chunk: string) => {
+      output += chunk;
+    });
+  // Not its exit: after that, what it wrote last may still be on its way.
+  const closed = once(child, 'close');
   return {
     child,
     output: () => output,
@@ -87,7 +86,7 @@ export function spawnService(
       }),
     async kill(signal: 'SIGTERM' | 'SIGKILL'): Promise<number | string | null> {
       child.kill(signal);
-      const [code, died] = await exited;
+      const [code, died] = await closed;
       return code ?? died;
     },
   };
