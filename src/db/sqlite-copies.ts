@@ -132,5 +132,8 @@ async function receiveCopy(path: string, database: string, copy: string): Promis
   }
   if (received === size) return;
   const reason = head.startsWith('! ') ? head.slice(2) : `${received} of ${size ?? 'its'} bytes came`;
-  throw new DatabaseError('database_unusable', `The database ${database} could not be copied: ${reason}.`);
+  throw new DatabaseError(
+    'database_unusable',
+    `The database ${database} could not be copied: ${reason.replace(/\.$/, '')}.`,
+  );
 }

@@ -1,8 +1,11 @@
+import { spawnSync } from 'node:child_process';
 import {
   chmodSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
+  readdirSync,
+  readFileSync,
   rmSync,
   statSync,
   symlinkSync,
@@ -11,7 +14,7 @@ import {
 import { homedir, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it, onTestFinished, vi } from 'vitest';
-import { closeFile, closeFolder, isOpenToOthers, makeFolder } from './files.ts';
+import { closeFile, closeFolder, isOpenToOthers, makeFolder, makeSecretFile } from './files.ts';
 
 let root: string;
 beforeEach(() => {
@@ -96,4 +99,25 @@ it('says which folder cannot be made, and comes back from places where none can 
       'The folder /proc/warp2api cannot be made (ENOENT)',
     );
   }
+});
+
+it('makes a file of a secret whole, and leaves the one that is there', () => {
+  const file = join(root, 'key');
+  makeSecretFile(file, 'first');
+  expect(() => makeSecretFile(file, 'second')).toThrow(expect.objectContaining({ code: 'EEXIST' }));
+  expect([readFileSync(file, 'utf8'), readdirSync(root)]).toEqual(['first', ['key']]);
+  if (process.platform !== 'win32') expect(modeOf(file)).toBe(0o600);
+});
+
+// Windows and macOS have no way to take a process its disk.
+it.skipIf(process.platform !== 'linux')('makes none on a disk that takes nothing', () => {
+  const module = JSON.stringify(join(import.meta.dirname, 'files.ts'));
+  const file = JSON.stringify(join(root, 'key'));
+  const program = `const { makeSecretFile } = await import(${module});
+    try { makeSecretFile(${file}, 'text'); } catch (error) { process.exit(error.code === 'EFBIG' ? 7 : 8); }`;
+  const words = ['--fsize=0', process.execPath, '--input-type=module', '--eval', program];
+  // What Node would keep of its compiled code is a file, too.
+  const env = { PATH: process.env['PATH'], NODE_DISABLE_COMPILE_CACHE: '1' };
+  expect(spawnSync('prlimit', words, { env }).status).toBe(7);
+  expect(readdirSync(root)).toEqual([]);
 });

@@ -1,16 +1,20 @@
 import { isUtf8 } from 'node:buffer';
+import { randomBytes } from 'node:crypto';
 import {
   accessSync,
   chmodSync,
   closeSync,
   constants,
   fsyncSync,
+  linkSync,
   mkdirSync,
   openSync,
   readFileSync,
   realpathSync,
+  rmSync,
   type Stats,
   statSync,
+  writeFileSync,
 } from 'node:fs';
 import { homedir } from 'node:os';
 import { dirname, relative, resolve } from 'node:path';
@@ -36,6 +40,27 @@ export function makeFolder(path: string): void {
       `The folder ${folder} cannot be made (${reason}): make it, or choose a place this user may write to.`,
       { cause },
     );
+  }
+}
+
+/**
+ * Makes a file of a secret, its owner's alone, that is there whole or not at all, whatever ends the process or fills the disk
+ * meanwhile, and that survives a power cut once its folder is synced. Throws with code EEXIST where there is one: it stays as it is.
+ */
+export function makeSecretFile(path: string, text: string): void {
+  const draft = `${path}.${randomBytes(6).toString('hex')}`;
+  const options = { mode: 0o600, flag: 'wx', flush: true } as const;
+  try {
+    writeFileSync(draft, text, options);
+    try {
+      linkSync(draft, path);
+    } catch (error) {
+      // Some file systems have no hard links. A file that is cut off here is refused when it is read.
+      if (errorCode(error) === 'EEXIST') throw error;
+      writeFileSync(path, text, options);
+    }
+  } finally {
+    rmSync(draft, { force: true });
   }
 }
 

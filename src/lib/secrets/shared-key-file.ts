@@ -1,18 +1,8 @@
 import { randomBytes } from 'node:crypto';
-import {
-  closeSync,
-  constants,
-  fchmodSync,
-  fstatSync,
-  linkSync,
-  openSync,
-  readFileSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
+import { closeSync, constants, fchmodSync, fstatSync, openSync, readFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { errorCode } from '../errors.ts';
-import { isOpenToGroupAlone, makeFolder } from '../files.ts';
+import { isOpenToGroupAlone, makeFolder, makeSecretFile } from '../files.ts';
 
 /** The file holds no usable key; the message says what its owner has to do. */
 export class KeyFileError extends Error {
@@ -27,15 +17,11 @@ export class KeyFileError extends Error {
 export function sharedKey(path: string): string | undefined {
   const present = readSharedKey(path);
   if (present !== undefined) return present;
-  const draft = `${path}.${randomBytes(6).toString('hex')}`;
   try {
     makeFolder(dirname(path));
-    writeFileSync(draft, `${randomBytes(32).toString('hex')}\n`, { mode: 0o600, flag: 'wx', flush: true });
-    place(draft, path);
+    makeSecretFile(path, `${randomBytes(32).toString('hex')}\n`);
   } catch {
     // Another process was faster, or this one may not write here: what can be read below decides.
-  } finally {
-    rmSync(draft, { force: true });
   }
   return readSharedKey(path);
 }
@@ -75,17 +61,6 @@ export function readSharedKey(path: string): string | undefined {
 
 const mostBytes = 1024;
 const noFollow = constants.O_NOFOLLOW ?? 0;
-
-/** Gives a finished file its name, unless there is one of that name. */
-function place(draft: string, path: string): void {
-  try {
-    linkSync(draft, path);
-  } catch (error) {
-    if (errorCode(error) === 'EEXIST') return;
-    // Some file systems have no hard links. A file that is cut off here is refused when it is read.
-    writeFileSync(path, readFileSync(draft), { mode: 0o600, flag: 'wx', flush: true });
-  }
-}
 
 function unsafe(path: string, fault: string): KeyFileError {
   return new KeyFileError(

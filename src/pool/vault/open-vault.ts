@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { copyFileSync, existsSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { copyFileSync, existsSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { errorCode, errorMessage } from '../../lib/errors.ts';
 import {
@@ -7,6 +7,7 @@ import {
   decodeText,
   isOpenToGroupAlone,
   makeFolder,
+  makeSecretFile,
   opennessOf,
   syncFolder,
 } from '../../lib/files.ts';
@@ -151,7 +152,7 @@ export function readKeyFile(path: string, onNotice: (message: string) => void = 
 export function writeKeyFile(path: string, key: Uint8Array): void {
   try {
     makeFolder(dirname(path));
-    writeFileSync(path, `${Buffer.from(key).toString('hex')}\n`, { mode: 0o600, flag: 'wx', flush: true });
+    makeSecretFile(path, `${Buffer.from(key).toString('hex')}\n`);
     syncFolder(path);
   } catch (error) {
     throw new VaultError(`The master key file ${path} cannot be written: ${errorMessage(error)}.`, {
