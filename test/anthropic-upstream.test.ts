@@ -244,7 +244,7 @@ describe('a Chat Completions client', () => {
       status: 400,
       code: 'context_length_exceeded',
     });
-    for (const fault of ['cut', 'accounting'] as const) {
+    for (const fault of ['cut', 'no-end-mark', 'accounting'] as const) {
       setup.vendor.script('claude-text', [], fault);
       const read = async () => {
         const asked = { ...userTurn('claude-text', 'Hi'), stream: true as const };
@@ -252,10 +252,8 @@ describe('a Chat Completions client', () => {
       };
       await expect(read(), fault).rejects.toThrow();
     }
-    for (const model of ['claude-text-malformed', 'claude-text-no-end-mark']) {
-      const sound = await create(model);
-      expect(sound.choices[0], model).toMatchObject({ finish_reason: 'stop', message: { content: hello } });
-    }
+    const sound = await create('claude-text-malformed');
+    expect(sound.choices[0]).toMatchObject({ finish_reason: 'stop', message: { content: hello } });
     await expect(create('claude-text-unavailable')).rejects.toMatchObject({ status: 503 });
   });
 

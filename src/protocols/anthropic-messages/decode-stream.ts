@@ -172,16 +172,6 @@ export class MessagesDecoder extends AnswerDecoder {
     for (const index of [...this.#open.keys()]) this.#endBlock(index);
     this.finish({ reason: 'stop', ...this.#end });
   }
-
-  get isWhole(): boolean {
-    return this.#end.reason !== undefined;
-  }
-
-  /** Compatible servers leave the last event out; why the answer ended is what says that it is whole. */
-  protected override atEnd(): void {
-    if (this.isWhole) this.#stop();
-    else super.atEnd();
-  }
 }
 
 /** The figures of an answer. Those of a stream come in two events, the later of which counts; undefined where there are none. */

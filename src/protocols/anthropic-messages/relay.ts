@@ -33,7 +33,6 @@ function isThinking(block: unknown): boolean {
 export class MessagesTap implements RelayTap {
   /** Usage and the finish, an error, the end mark. */
   readonly relevant = /"type"\s*:\s*"(?:message_delta|message_stop|error)"/g;
-  readonly endMark = 'event: message_stop\ndata: {"type":"message_stop"}\n\n';
   #firstUsage: unknown;
   #reason: FinishReason | undefined;
 
@@ -61,11 +60,6 @@ export class MessagesTap implements RelayTap {
       default:
         return {};
     }
-  }
-
-  /** Complete by its own word. */
-  endWithoutMark(): FinishReason | undefined {
-    return this.#reason;
   }
 }
 
