@@ -83,6 +83,11 @@ function endsWithAnswer({ body }: RelayedRequest): boolean {
   return isJsonObject(last) && last['role'] === 'assistant';
 }
 
+/** It is not known to hold no more than another one, for which a request is too long. */
+function mayHoldMore(route: Route, { model, contextWindow = 0 }: Route): boolean {
+  return route.model !== model && (route.contextWindow ?? Number.POSITIVE_INFINITY) > contextWindow;
+}
+
 /** Where one turn may go, in order. A body that was not decoded is decoded when a candidate needs that. */
 export class Candidates {
   readonly #dependencies: CandidateDependencies;
@@ -95,7 +100,7 @@ export class Candidates {
   /** Undefined until the turn is planned. */
   #untried: Route[] | undefined;
   /** Those whose circuit is open: tried where no other answers. */
-  readonly #deferred: Route[] = [];
+  #deferred: Route[] = [];
   #translated: Form | AppError | undefined;
   /** Why the first of those cannot carry the request that were passed over; undefined: none was. */
   refusal: AppError | undefined;
@@ -203,11 +208,11 @@ export class Candidates {
     return route.firstContentTimeoutMs ?? this.#plan?.firstContentTimeoutMs ?? usualFirstContentMs;
   }
 
-  /** The request is too long for this one: the others count only where they are not known to hold no more. */
-  mustHoldMoreThan({ model, contextWindow = 0 }: Route): void {
-    this.#untried = this.#untried?.filter(
-      (route) => route.model !== model && (route.contextWindow ?? Number.POSITIVE_INFINITY) > contextWindow,
-    );
+  /** The request is too long for this one: the others, those `tried` too, count only where they may hold more. */
+  mustHoldMoreThan(short: Route, tried: readonly Path[]): void {
+    for (const path of tried) path.isLeft ||= !mayHoldMore(path.route, short);
+    this.#untried = this.#untried?.filter((route) => mayHoldMore(route, short));
+    this.#deferred = this.#deferred.filter((route) => mayHoldMore(route, short));
   }
 
   #nextRoute(untried: Route[]): Route | undefined {

@@ -1018,6 +1018,20 @@ describe('two candidates', () => {
     expect(fixture.clock.monotonic() - recoveredAt).toBeLessThan(30_000);
   });
 
+  it('of one model get no request that was too long for it at one of them', async () => {
+    fixture.pool.add('warp-2', { provider: 'warp' });
+    fixture.upstream.answer = (call) =>
+      call.bearer === 'bearer-of-other' ? lines(call, 'error context_too_long') : refuse(call, 529);
+    expect((await finishInTime(ask())).error).toBeDefined();
+    const seen = () => fixture.upstream.calls.splice(0).map(({ bearer }) => bearer);
+    expect(seen().filter((bearer) => bearer !== 'bearer-of-other')).toHaveLength(1);
+    // One whose circuit is open would be the last to be tried.
+    const route = { provider: createLineProvider(() => ''), model: 'auto' };
+    for (let fault = 0; fault < 3; fault += 1) fixture.turns.circuits.failed(route);
+    expect((await finishInTime(ask())).error).toMatchObject({ code: 'context_too_long' });
+    expect(seen()).toEqual(['bearer-of-other']);
+  });
+
   it('that begins every answer and never ends one is passed over, too', async () => {
     fixture.upstream.answer = (call) => {
       if (call.bearer !== 'bearer-of-warp') return lines(call, 'say hello', 'end');
