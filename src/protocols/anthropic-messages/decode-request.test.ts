@@ -53,6 +53,11 @@ describe('a request', () => {
   });
 });
 
+it('says nothing about thinking that is kept, as it always is: Claude Code asks for that with every request', () => {
+  const kept = { edits: [{ type: 'clear_thinking_20251015', keep: 'all' }] };
+  expect(decode({ context_management: kept }).ignored).toEqual([]);
+});
+
 it.each([
   [{ max_tokens: undefined }, 'max_tokens'],
   [{ messages: [] }, 'messages'],

@@ -47,7 +47,7 @@ export const messagesFields = {
   top_p: passedOn('Warp and Oz have no such setting', { neutral: [1] }),
   top_k: ignored('Warp and Oz have no such setting', { wish: 'topK' }),
   context_management: ignored('nothing is cleared from a conversation: the model sees all that is sent', {
-    neutral: [{}, { edits: [] }],
+    neutral: [{}, { edits: [] }, { edits: [{ type: 'clear_thinking_20251015', keep: 'all' }] }],
   }),
   container: ignored('nothing is run here that would need one; with `skills` a 400'),
   fallbacks: ignored('the operator decides what answers for a model'),
