@@ -39,7 +39,8 @@ async function workplace() {
 function openIn(folder: string): string[] {
   const all = readdirSync(folder, { recursive: true, encoding: 'utf8' });
   return ['.', ...all].flatMap((name) => {
-    const { mode } = statSync(join(folder, name));
+    // It may have been removed meanwhile.
+    const mode = statSync(join(folder, name), { throwIfNoEntry: false })?.mode ?? 0;
     return (mode & 0o007) === 0 && (name.includes('logs') || (mode & 0o077) === 0)
       ? []
       : [`${name} ${(mode & 0o777).toString(8)}`];

@@ -96,7 +96,9 @@ export function useAttackedServices(environment: Record<string, string>): Attack
 /** The folder and what lies in it, as far as others than the owner may look at it. */
 function openToOthers(folder: string): string[] {
   const inside = readdirSync(folder, { recursive: true, encoding: 'utf8' }).map((name) => join(folder, name));
-  return [folder, ...inside].filter((file) => (statSync(file).mode & 0o077) !== 0);
+  // One of them may have been removed meanwhile.
+  const modeOf = (file: string) => statSync(file, { throwIfNoEntry: false })?.mode ?? 0;
+  return [folder, ...inside].filter((file) => (modeOf(file) & 0o077) !== 0);
 }
 
 /** Ticks of the clock that /proc counts in. */

@@ -31,7 +31,12 @@ export async function startProcess(
   entry?: string,
 ): Promise<ServiceProcess> {
   const service = spawnService(words, environment, folder, entry);
-  onTestFinished(() => void service.child.kill('SIGKILL'));
+  const exited = once(service.child, 'exit');
+  // Gone before its folder is removed, which it would write to until then.
+  onTestFinished(async () => {
+    service.child.kill('SIGKILL');
+    await exited;
+  });
   return { ...service, url: await service.urlOf(words.at(-1) === 'pool' ? 'account pool' : 'gateway') };
 }
 
