@@ -58,6 +58,8 @@ const errorOf = ({ status, body }: Answer) => {
 test('from the first key on every client needs one, also when it is revoked', async () => {
   const services = await servicesForTest();
   expect((await chat(services, 'anything')).status).toBe(200);
+  const odd = { name: 'odd', owner: 'team\u202e a' };
+  expect(await ask(services, '/api/keys', { method: 'POST', body: odd })).toMatchObject({ status: 400 });
   const { id, secret } = await makeKey(services, { name: 'ci', owner: 'team a' });
   expect(secret).toMatch(/^w2a_[\w-]{43}$/);
   expect((await chat(services, secret)).status).toBe(200);

@@ -55,6 +55,15 @@ test.skipIf(withoutBrowser)('the models are a table over their providers, and ar
   await snapshot(page, 'routes');
 });
 
+test.skipIf(withoutBrowser)('what names hold that a browser obeys or hides is shown', async () => {
+  const odd = 'aliases: { "a\\u202etxe.\\u0007x": local/chat-text }\n';
+  const services = await withUpstreams({ local: upstreams.local }, odd);
+  const page = await openPage(services, { path: '#/models' });
+  await page.getByText('alias a\\u{202e}txe.\\u{7}x').waitFor();
+  await page.getByText('Routes and aliases').click();
+  await page.getByText('a\\u{202e}txe.\\u{7}x', { exact: true }).waitFor();
+});
+
 test.skipIf(withoutBrowser)('it is asked which account would answer', async () => {
   const services = await withUpstreams(upstreams, yaml);
   const page = await openPage(services, { path: '#/models/ask?model=coding' });

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { isTimeZone } from '../lib/clock.ts';
+import { hasNothingUnseen } from '../lib/shown-text.ts';
 
 /** Client keys as their operator writes and sees them. */
 
@@ -51,7 +52,12 @@ const name = z.string().regex(/^(?!key_|me$)[\p{L}\p{N}](?:[\p{L}\p{N} ._@+-]{0,
   message:
     'must be 1 to 64 letters, digits, spaces and ._@+-, begin with a letter or digit, and not with key_; "me" is taken',
 });
-const owner = z.string().trim().min(1).max(100);
+const owner = z
+  .string()
+  .trim()
+  .min(1)
+  .max(100)
+  .refine(hasNothingUnseen, 'must not hold control characters or invisible ones');
 const listOf = (most: number, longest: number) => z.array(z.string().min(1).max(longest)).min(1).max(most);
 const restrictions = {
   models: listOf(200, 256).nullish().describe('Names, or patterns with `*`; null or left out: all'),

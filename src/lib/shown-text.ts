@@ -6,12 +6,19 @@ const unseen = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]
 /** The same, and as a group the characters that join several ones to one emoji, which are kept. */
 const unseenOrJoining =
   /(?<=\p{Emoji}[\ufe0f\u{1f3fb}-\u{1f3ff}]{0,2})(\u200d(?=\p{Extended_Pictographic})|\ufe0f)|[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]/gu;
+const unseenInName =
+  /(?!\u200c|\u200d|\ufe0f)[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]/u;
 /** A longer word is no key and may be cut anywhere. */
 const longestWord = 256;
 const betweenWords = new Set(' \t\r\n"\'`,;:=&(){}[]<>');
 /** A cheap first look: most text has none of these characters. */
 const notPlain = /[^\n -~]/;
 const notPlainLine = /[^ -~]/;
+
+/** For names that people read in lists: none of these characters, except those that join emoji and scripts. */
+export function hasNothingUnseen(text: string): boolean {
+  return !unseenInName.test(text);
+}
 
 /** JSON with every character escaped that a terminal would obey or that would end a line. */
 export function plainJson(json: string): string {

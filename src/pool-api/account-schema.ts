@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { hasNothingUnseen } from '../lib/shown-text.ts';
 import { accountId, accountState, isoTime, loginStatuses, providerName } from './schema.ts';
 
 /** Shapes of accounts as their owner adds, changes, sees and moves them, and of logins. The rules of `schema.ts` hold. */
@@ -10,12 +11,10 @@ function fieldRule({ set = [], unset = [] }: { set?: readonly string[]; unset?: 
   return { required: set, properties: Object.fromEntries([...given, ...missing]) };
 }
 
-/** Text that people read in lists: without control and invisible characters, except those that join emoji and scripts. */
-const notPlain = /(?!\u200c|\u200d|\ufe0f)[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]/u;
 const plainText = z
   .string()
   // Not as a pattern, which the OpenAPI document would show: other languages than this one cannot read it.
-  .refine((text) => !notPlain.test(text), 'must not hold control characters or invisible ones');
+  .refine(hasNothingUnseen, 'must not hold control characters or invisible ones');
 const emailText = plainText.min(1).max(320);
 const labelText = plainText.max(200);
 

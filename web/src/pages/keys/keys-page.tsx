@@ -11,6 +11,7 @@ import { type Column, Table } from '../../components/table.tsx';
 import { Time } from '../../components/time.tsx';
 import { toast, toastFault } from '../../components/toast.tsx';
 import { shortTime, shownNumber } from '../../format.ts';
+import { plainName } from '../../plain-name.ts';
 import { keysText } from '../../texts/keys.ts';
 import { type Asked, KeyDialogs, pathOf } from './key-dialogs.tsx';
 import { fullest, isNear, KeyUses } from './key-uses.tsx';
@@ -140,7 +141,7 @@ function KeyCell({ shown }: { readonly shown: ShownKey }) {
       </strong>
       {shown.owner && (
         <span class="note">
-          <bdi>{shown.owner}</bdi>
+          <bdi>{plainName(shown.owner)}</bdi>
         </span>
       )}
       <code class="note">{shown.prefix}…</code>
@@ -181,7 +182,7 @@ function AllowedCell({ shown }: { readonly shown: ShownKey }) {
   return (
     <div class="key-allowed">
       {parts.map((part) => (
-        <div key={part}>{part}</div>
+        <div key={part}>{plainName(part ?? '')}</div>
       ))}
     </div>
   );

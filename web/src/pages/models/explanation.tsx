@@ -3,6 +3,7 @@ import { Bar } from '../../components/bar.tsx';
 import { Badge, Card, Notice } from '../../components/page.tsx';
 import { shownNumber, shownPercent } from '../../format.ts';
 import { linkTo } from '../../navigation.ts';
+import { plainName } from '../../plain-name.ts';
 import { questionText } from '../../texts/model-question.ts';
 import { modelsText } from '../../texts/models.ts';
 
@@ -60,7 +61,7 @@ export function Explanation({ found, tokens }: { readonly found: ExplainedTurn; 
             {passed.map(({ provider, model, reason }, index) => (
               <li key={index}>
                 <span>
-                  <strong>{provider}</strong> <code>{model}</code>
+                  <strong>{provider}</strong> <code>{plainName(model)}</code>
                 </span>
                 <small class="quiet">{passedWord(reason, text)}</small>
               </li>
@@ -79,7 +80,7 @@ function Answers({ answers }: { readonly answers: ExplainedTurn['answers'] }) {
       {answers.map(({ provider, model, account_id: account, share }) => (
         <li key={`${provider} ${model}`}>
           <div>
-            <strong>{provider}</strong> <code>{model}</code>
+            <strong>{provider}</strong> <code>{plainName(model)}</code>
             <small class="quiet">
               {account === null ? (
                 text.someAccount
@@ -134,7 +135,7 @@ function CandidateRow({
     <li>
       <div class="row between">
         <span>
-          <strong>{provider}</strong> <code>{model}</code>
+          <strong>{provider}</strong> <code>{plainName(model)}</code>
         </span>
         <Badge tone={tone}>{word}</Badge>
       </div>

@@ -5,6 +5,7 @@ import { Badge, Empty } from '../../components/page.tsx';
 import { type Column, Table } from '../../components/table.tsx';
 import { shownCents, shownCompact, shownNumber } from '../../format.ts';
 import { linkTo } from '../../navigation.ts';
+import { plainName } from '../../plain-name.ts';
 import { modelsText } from '../../texts/models.ts';
 
 type Text = ReturnType<typeof modelsText>;
@@ -107,17 +108,19 @@ function Name({ row }: { readonly row: Row }) {
   return (
     <div class="name-cell">
       <a href={linkTo('models', ['ask'], { model: first.name })} title={text.askThis}>
-        <code>{model}</code>
+        <code>{plainName(model)}</code>
       </a>
       {first.display_name !== null && first.display_name !== model && (
-        <small class="quiet">{first.display_name}</small>
+        <small class="quiet">{plainName(first.display_name)}</small>
       )}
       {aliases.length + routes.length > 0 && (
         <small class="quiet">
           {[
             ...aliases.map((name) => `${text.alias} ${name}`),
             ...routes.map((name) => `${text.route} ${name}`),
-          ].join(', ')}
+          ]
+            .map(plainName)
+            .join(', ')}
         </small>
       )}
     </div>

@@ -5,6 +5,7 @@ import { Card, Empty, Notice } from '../../components/page.tsx';
 import { Table } from '../../components/table.tsx';
 import { shownDuration, shownNumber, shownPercent } from '../../format.ts';
 import { linkTo } from '../../navigation.ts';
+import { plainName } from '../../plain-name.ts';
 import { modelsText } from '../../texts/models.ts';
 
 type Text = ReturnType<typeof modelsText>;
@@ -73,10 +74,10 @@ export function conditionWords(when: ShownConditions, text: Text): string[] {
 
 /** A name that can be asked about; a pattern is none. */
 function Asked({ name }: { readonly name: string }) {
-  if (name.includes('*')) return <code>{name}</code>;
+  if (name.includes('*')) return <code>{plainName(name)}</code>;
   return (
     <a href={linkTo('models', ['ask'], { model: name })}>
-      <code>{name}</code>
+      <code>{plainName(name)}</code>
     </a>
   );
 }
@@ -125,7 +126,7 @@ function Place({ one, isShared }: { readonly one: Candidate; readonly isShared: 
     <li class="route-place">
       <div>
         <strong>{one.provider}</strong>{' '}
-        {one.model === '*' ? <span class="quiet">{text.asAsked}</span> : <code>{one.model}</code>}
+        {one.model === '*' ? <span class="quiet">{text.asAsked}</span> : <code>{plainName(one.model)}</code>}
       </div>
       {isShared && (
         <Bar

@@ -2,6 +2,7 @@ import type { ShownTurn } from '../../../../src/core/shown-turn.ts';
 import { Badge, Card, Facts, outcomeTone, Stat, Stats } from '../../components/page.tsx';
 import { shownDuration, shownNumber } from '../../format.ts';
 import { linkTo } from '../../navigation.ts';
+import { plainName } from '../../plain-name.ts';
 import { questionText } from '../../texts/model-question.ts';
 import type { TrialHead } from './try-turn.ts';
 
@@ -46,7 +47,7 @@ export function TrialRecord({
               return (
                 <li key={index}>
                   <span>
-                    <strong>{provider}</strong> <code>{model}</code>
+                    <strong>{provider}</strong> <code>{plainName(model)}</code>
                   </span>
                   {skipped.map(({ says }) => (
                     <small key={says} class="warning">

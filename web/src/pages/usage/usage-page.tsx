@@ -9,6 +9,7 @@ import { Card, Empty, Fault, PageHead, Shown, Stat, Stats } from '../../componen
 import { toast, toastFault } from '../../components/toast.tsx';
 import { shownCents, shownCompact, shownDuration, shownNumber, shownPercent } from '../../format.ts';
 import { filter } from '../../navigation.ts';
+import { plainName } from '../../plain-name.ts';
 import { saveFile } from '../../save-file.ts';
 import { frameText } from '../../texts/frame.ts';
 import { usageText } from '../../texts/usage.ts';
@@ -125,12 +126,12 @@ function Filters() {
           key={name}
           type="button"
           class="usage-only"
-          aria-label={text.removeFilter(`${text[name]}: ${value}`)}
+          aria-label={text.removeFilter(`${text[name]}: ${plainName(value)}`)}
           onClick={() => {
             filter(name).value = '';
           }}
         >
-          {text[name]}: <strong>{value}</strong>
+          {text[name]}: <strong>{plainName(value)}</strong>
           <Icon name="close" />
         </button>
       ))}

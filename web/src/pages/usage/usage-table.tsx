@@ -3,6 +3,7 @@ import { Bar } from '../../components/bar.tsx';
 import { type Column, Table } from '../../components/table.tsx';
 import { shownCents, shownCompact, shownDuration, shownNumber, shownPercent } from '../../format.ts';
 import { filter } from '../../navigation.ts';
+import { plainName } from '../../plain-name.ts';
 import { usageText } from '../../texts/usage.ts';
 import { keyName } from '../turns/shown-names.ts';
 import { type Group, groupOf } from './usage-choice.ts';
@@ -135,5 +136,5 @@ export function nameIn(by: Group, row: UsageRow | undefined): string {
   const value = row?.[by];
   if (!value) return usageText().none;
   if (by === 'key') return keyName(row.key_name, value);
-  return by === 'account' ? value.slice(0, 12) : value;
+  return by === 'account' ? value.slice(0, 12) : plainName(value);
 }
