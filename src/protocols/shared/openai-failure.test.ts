@@ -34,6 +34,7 @@ it.each([
   [402, error(null, 'Insufficient Balance'), 'upstream_quota_exhausted'],
   [402, error(null, 'This request requires more money.'), 'upstream_quota_exhausted'],
   [403, error(null), 'upstream_refused'],
+  [403, error(null, 'Key limit exceeded (daily limit).'), 'upstream_quota_exhausted'],
   [403, error('model_not_found'), 'model_not_found'],
   [404, error('model_not_found'), 'model_not_found'],
   [404, error(null, 'Unknown request URL'), 'upstream_protocol'],

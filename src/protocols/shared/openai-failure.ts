@@ -31,7 +31,9 @@ const badKey = /^\W*((incorrect|invalid) api[_ ]key|api[_ ]key (is )?(not valid|
 /** OpenAI says so of keys that are restricted to some of its calls. */
 const lacksScope = /^you have insufficient permissions for this operation/i;
 const flagged = /moderation|flagged|content[_ ](filter|policy)/i;
-const spentQuota = /insufficient[_ ](quota|balance|credits|funds)|exceeded your current quota|billing/i;
+// The last words are OpenRouter's of a limit that its owner set for the key.
+const spentQuota =
+  /insufficient[_ ](quota|balance|credits|funds)|exceeded your current quota|billing|key limit exceeded/i;
 
 /** What a response means that carries no turn, in Chat Completions and in Responses. */
 export function classifyFailure(response: FailedResponse, now: number, dialect: Dialect): AppError {
