@@ -13,6 +13,7 @@ import {
 } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
+import { pathToFileURL } from 'node:url';
 import { expect, it } from 'vitest';
 import { childEnvironment } from './support/process.ts';
 import { eventually, userTurn } from './support/services.ts';
@@ -212,6 +213,32 @@ it.each([
   const { code, stderr } = await run('restore kept --force');
   expect([code, stderr]).toEqual([1, expect.stringMatching(reason)]);
   expect(readdirSync(join(folder, 'data')).filter((name) => /restor/.test(name))).toEqual([]);
+});
+
+it('leaves a database in its place at each moment of a restore', async () => {
+  const { file, run } = await backedUp();
+  writeFileSync(
+    file('dies.mjs'),
+    `import fs from 'node:fs';
+    import { syncBuiltinESMExports } from 'node:module';
+    const { renameSync } = fs;
+    let left = Number(process.env.RENAMES);
+    fs.renameSync = (from, to) => {
+      if (left === 0) process.kill(process.pid, 'SIGKILL');
+      left -= 1;
+      renameSync(from, to);
+    };
+    syncBuiltinESMExports();`,
+  );
+  for (const RENAMES of ['0', '1']) {
+    await run('restore kept --force', {
+      RENAMES,
+      NODE_OPTIONS: `--import=${pathToFileURL(file('dies.mjs'))}`,
+    });
+    expect(existsSync(file('data/accounts.db'))).toBe(true);
+  }
+  expect((await run('restore kept --force')).code).toBe(0);
+  expect(readdirSync(file('data')).filter((name) => name.endsWith('.restored'))).toEqual([]);
 });
 
 it('refuses a backup of a newer release, and one that the master key does not fit', async () => {

@@ -3,6 +3,7 @@ import {
   copyFileSync,
   createReadStream,
   existsSync,
+  linkSync,
   mkdtempSync,
   readFileSync,
   renameSync,
@@ -202,14 +203,8 @@ export async function restore(
   }
   const kept: string[] = [];
   for (const [at, { path }] of wanted.entries()) {
-    if (existsSync(path)) {
-      const before = freeName(`${path}.before-restore`);
-      for (const ending of ['', '-wal']) {
-        if (existsSync(path + ending)) renameSync(path + ending, before + ending);
-      }
-      kept.push(before);
-    }
-    removeDatabase(path);
+    if (existsSync(path)) kept.push(keepBeside(path));
+    removeLogs(path);
     renameSync(drafts[at] as string, path);
     syncFolder(path);
   }
@@ -313,6 +308,19 @@ async function digestOf(path: string): Promise<string> {
   return hash.digest('hex');
 }
 
+/** Gives a database another name beside its own, under which a service finds one at each moment. */
+function keepBeside(path: string): string {
+  const before = freeName(`${path}.before-restore`);
+  try {
+    linkSync(path, before);
+  } catch {
+    // Some file systems have no hard links.
+    renameSync(path, before);
+  }
+  if (existsSync(`${path}-wal`)) renameSync(`${path}-wal`, `${before}-wal`);
+  return before;
+}
+
 /** What an earlier restore has kept may be what is wanted in the end. */
 function freeName(wanted: string): string {
   let name = wanted;
@@ -323,5 +331,10 @@ function freeName(wanted: string): string {
 }
 
 function removeDatabase(path: string): void {
-  for (const ending of ['', '-wal', '-shm', '.holder']) rmSync(path + ending, { force: true });
+  rmSync(path, { force: true });
+  removeLogs(path);
+}
+
+function removeLogs(path: string): void {
+  for (const ending of ['-wal', '-shm', '.holder']) rmSync(path + ending, { force: true });
 }
