@@ -154,3 +154,19 @@ it('lists what embeds, and says by which calls', async () => {
     supportedActions: ['embedContent', 'batchEmbedContents'],
   });
 });
+
+it('a repeat with the same Idempotency-Key gets the same embeddings, and asks for them once', async () => {
+  const setup = await withGemini();
+  const ask = async () => {
+    const answer = await fetch(`${setup.gatewayUrl}/v1beta/models/gemini-embedding:embedContent`, {
+      method: 'POST',
+      headers: { 'idempotency-key': 'one' },
+      body: JSON.stringify({ content: { parts: [{ text: 'Grüße' }] } }),
+    });
+    return [answer.status, await answer.json()];
+  };
+  const first = await ask();
+  expect(first).toMatchObject([200, { embedding: { values: vectorOf('Grüße') } }]);
+  expect(await ask()).toEqual(first);
+  expect(setup.vendor.others.filter(({ method }) => method === 'POST')).toHaveLength(1);
+});
