@@ -1,5 +1,7 @@
 import { parentPort, Worker } from 'node:worker_threads';
+import { systemClock } from '../lib/clock.ts';
 import { errorCode, errorMessage } from '../lib/errors.ts';
+import { shrinkAfterStart } from '../lib/process/after-start.ts';
 import { DatabaseError, type DatabaseErrorCode, thisCommand } from './database.ts';
 
 /** An object whose members are functions over plain data. */
@@ -52,6 +54,7 @@ export function serveVerbs(open: () => object): void {
     }
   });
   reply({ id: 'opened', verbs: Object.keys(verbs) });
+  shrinkAfterStart(systemClock);
 }
 
 /** The verbs of a SQLite file, served by a thread of its own: that of the module `name`, a path from `importer`. */

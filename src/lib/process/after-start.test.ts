@@ -2,7 +2,7 @@ import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import { systemClock } from '../clock.ts';
 import { shrinkAfterStart } from './after-start.ts';
 
-const used = vi.spyOn(process, 'cpuUsage');
+const used = vi.spyOn(process, 'threadCpuUsage');
 const shrink = vi.fn();
 
 beforeEach(() => void vi.useFakeTimers());
