@@ -25,6 +25,8 @@ export interface OutboundTurn {
   readonly cacheKey?: string;
   /** The upstream wants reasoning in every answer of the history, known or not. */
   readonly fillsReasoning?: boolean;
+  /** The longest answer to ask for, whatever the encoder would ask for. */
+  readonly mostOutputTokens?: number | undefined;
   /**
    * What the adapter gave back after the conversation's last turn, with the messages that came since.
    * Absent when nothing is remembered: then the whole history has to travel in the request.
@@ -157,8 +159,8 @@ export interface Outbound {
   readonly images: ImageLimits;
   /** The upstream refuses a lower limit: its encoder sends this one, and the gateway keeps the client's. */
   readonly leastOutputTokens?: number;
-  /** What its encoder asks for where the client names no limit; absent: nothing. */
-  usualOutputTokens?(model: string): number;
+  /** How long an answer its encoder asks for; absent: as long as the client does, if that is native. */
+  outputTokensOf?(request: Pick<TurnRequest, 'model' | 'limits' | 'reasoning'>): number | undefined;
   /** Its decoders give a memory. Without this no conversation is looked for, which would mean hashing every history. */
   readonly hasMemory?: true;
   /** It wants proofs of reasoning back with the calls that followed. */

@@ -34,7 +34,7 @@ export async function withScripted(
     more = '',
   }: {
     readonly name?: string;
-    readonly type?: 'openai_compatible' | 'anthropic_compatible';
+    readonly type?: 'openai_compatible' | 'anthropic_compatible' | 'gemini';
     readonly fields?: string;
     readonly models?: readonly string[];
     readonly keys?: readonly string[];

@@ -28,12 +28,10 @@ export class OutputLimits {
     this.#told.set(nameOf(route), mostTokens);
   }
 
-  /** The limit of the route's model where it is below what a request asks for, or its encoder where the client names none. */
-  below(named: number | undefined, route: LimitedRoute): OutputCap | undefined {
-    const { provider, model, ownMaxOutput: own } = route;
-    if (own === undefined && this.#told.size === 0) return undefined;
-    const asked = named ?? provider.outbound?.usualOutputTokens?.(model);
-    if (asked === undefined) return undefined;
+  /** The limit of the route's model where it is below what it would be asked for. */
+  below(asked: number | undefined, route: LimitedRoute): OutputCap | undefined {
+    const { ownMaxOutput: own } = route;
+    if (asked === undefined || (own === undefined && this.#told.size === 0)) return undefined;
     const told = this.#told.get(nameOf(route));
     if (told !== undefined && told < Math.min(asked, own ?? asked))
       return { tokens: told, from: 'earlier_refusal' };

@@ -185,14 +185,19 @@ export class Attempt implements CallListener {
       // The provider's own way to carry a turn.
       this.#call = provider.caller.start({ ...watched, request: turn.request, account });
     } else {
-      const { relayed, leavesProofsOut, fillsReasoning } = this.#path;
+      const { relayed, leavesProofsOut, fillsReasoning, outputCap } = this.#path;
       const relaying = relayed && relayingOutbound(provider, relayed);
       const outbound = relaying ?? provider.outbound;
       this.#outbound = outbound;
       const answer =
         relayed && relaying
           ? relaying.relay.open({ ...relayed, leavesProofsOut, fillsReasoning }, turn.request.model)
-          : outbound.open({ ...turn, fillsReasoning, ...this.#caching });
+          : outbound.open({
+              ...turn,
+              fillsReasoning,
+              mostOutputTokens: outputCap?.tokens,
+              ...this.#caching,
+            });
       this.#decoder = answer.decoder;
       this.#call = callUpstream({
         ...watched,

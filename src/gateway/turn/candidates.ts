@@ -365,15 +365,22 @@ export function pathTo(
     firstWordMs: undefined,
     leavesProofsOut: false,
     fillsReasoning: false,
-    outputCap:
-      candidate.relayed || !handling.native.has('maxTokens')
-        ? undefined
-        : outputLimits.below(request.limits.maxOutputTokens, route),
+    outputCap: candidate.relayed ? undefined : outputLimits.below(outputTokensOf(request, candidate), route),
     shortened: undefined,
     isRefused: false,
     isLeft: false,
     shortage: undefined,
   }));
+}
+
+/** How long an answer the upstream is asked for, where nothing is known of its limits. */
+export function outputTokensOf(
+  request: AskedRequest,
+  { route, handling }: Pick<Path, 'route' | 'handling'>,
+): number | undefined {
+  const { outputTokensOf: sent } = route.provider.outbound ?? {};
+  if (sent) return sent(request);
+  return handling.native.has('maxTokens') ? request.limits.maxOutputTokens : undefined;
 }
 
 /** After how long the pool may have an account for it. */

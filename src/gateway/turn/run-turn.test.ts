@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { AppError } from '../../core/errors.ts';
-import type { CollectedTurn, FailedResponse } from '../../core/protocol.ts';
+import type { CollectedTurn, FailedResponse, OutboundTurn } from '../../core/protocol.ts';
 import type { UpstreamProvider } from '../../core/provider.ts';
 import { plainTurn } from '../../core/testing/plain-turn.ts';
 import type { Message, TurnEvent, TurnRequest } from '../../core/turn.ts';
@@ -375,6 +375,33 @@ describe('a failure before content', () => {
     const turn = run({ plan: { candidates, delivery: 'stream', promptCache: 'auto' } });
     expect(await finishInTime(turn)).toMatchObject({ error: { code: 'invalid_request' }, attempts: 6 });
     expect(fixture.upstream.calls).toHaveLength(6);
+  });
+
+  it('of what the encoder adds to the length of an answer is sent again without that', async () => {
+    fixture.pool.add('one');
+    fixture.upstream.answer = (call, index) =>
+      index === 0 ? refuse(call, 400) : lines(call, 'say hello', 'end');
+    const sendAgain = { how: 'shorter', mostOutputTokens: 8_192, isOfModel: true } as const;
+    const sent: unknown[] = [];
+    const outbound = {
+      ...lineOutbound,
+      outputTokensOf: () => 36_000,
+      open(asked: OutboundTurn) {
+        sent.push(asked.mostOutputTokens);
+        return lineOutbound.open(asked);
+      },
+      classifyFailure: () => new AppError('invalid_request', 'too long', { sendAgain }),
+    };
+    const provider = { ...createLineProvider(() => fixture.upstream.url), outbound } as UpstreamProvider;
+    const plan = {
+      candidates: [{ provider, model: 'auto' }],
+      delivery: 'stream',
+      promptCache: 'auto',
+    } as const;
+    const request = requestOf([user('hi')], { limits: { maxOutputTokens: 4_000 } });
+    for (let turn = 0; turn < 2; turn += 1)
+      expect(await finish(run({ plan, request }))).toMatchObject({ error: undefined });
+    expect(sent).toEqual([undefined, 8_192, 8_192]);
   });
 
   it('of an upstream that fails on every account is shown without a pause before', async () => {

@@ -13,7 +13,15 @@ import type { Route } from '../models/route.ts';
 import { appErrorFromPool, isAboutOthers } from './app-errors.ts';
 import { Attempt } from './attempt.ts';
 import { Borrowing, type Place } from './borrowing.ts';
-import { type Candidate, Candidates, type Path, pathTo, type Rejected, waitAt } from './candidates.ts';
+import {
+  type Candidate,
+  Candidates,
+  outputTokensOf,
+  type Path,
+  pathTo,
+  type Rejected,
+  waitAt,
+} from './candidates.ts';
 import type { ClientTurn, TurnDependencies } from './client-turns.ts';
 import type { ConversationResult } from './conversations.ts';
 import { Failover, isUpstreamsFault, type NextStep } from './failover.ts';
@@ -394,7 +402,7 @@ function changed(path: Path, { code, isFinal, sendAgain }: AppError): string | u
     return 'the upstream wants reasoning with every answer; sending the turn with it';
   }
   if (sendAgain?.how === 'shorter' && !path.shortened && !path.relayed) {
-    const asked = path.outputCap?.tokens ?? path.request.limits.maxOutputTokens ?? Number.POSITIVE_INFINITY;
+    const asked = path.outputCap?.tokens ?? outputTokensOf(path.request, path) ?? Number.POSITIVE_INFINITY;
     if (sendAgain.mostOutputTokens < asked) {
       path.outputCap = { tokens: sendAgain.mostOutputTokens, from: 'refusal' };
       path.shortened = sendAgain;

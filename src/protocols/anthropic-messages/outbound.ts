@@ -27,7 +27,7 @@ export function createMessagesOutbound(
     contentType: 'text/event-stream',
     capabilities,
     images: imageLimits,
-    usualOutputTokens: (model) => factsOf(model).maxTokens,
+    outputTokensOf: ({ model, limits }) => limits.maxOutputTokens ?? factsOf(model).maxTokens,
     open({ request, cachesPrompts = false }) {
       const native = capabilitiesOf(request.model);
       const { body, beta, toolNames } = encodeRequest(request, native, cachesPrompts);

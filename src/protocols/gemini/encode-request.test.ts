@@ -298,6 +298,9 @@ describe('settings', () => {
     expect(limit({ reasoning: { effort: 'low', isAsked: true } })).toBe(100);
     expect(limit({}, 'gemini-2.0-flash')).toBe(100);
     expect(limit({ limits: { maxOutputTokens: 128_000 } })).toBe(65_536);
+    const request: TurnRequest = { ...plainTurn, messages: [user('Hi')], limits: { maxOutputTokens: 100 } };
+    const { body } = encodeRequest({ ...request, model: 'gemini-2.5-pro' }, new Set(), 8_192);
+    expect(JSON.parse(body).generationConfig.maxOutputTokens).toBe(8_192);
   });
 
   it('ask for JSON, but not beside tools before Gemini 3', () => {

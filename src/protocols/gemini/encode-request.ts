@@ -7,21 +7,22 @@ import { encodeContents } from './encode-contents.ts';
 import { encodeThinking, generationOf, mostOutputTokens, thinkingOf } from './gemini-models.ts';
 
 /** The JSON body of one turn, and the tools' own names by those that are sent; the model is in the path. */
-export function encodeRequest(asked: TurnRequest, native: Capabilities) {
+export function encodeRequest(asked: TurnRequest, native: Capabilities, mostTokens?: number) {
   const spell = (name: string) => name.replace(/[^\w.:-]/g, '_').replace(/^(?![A-Za-z_])/, '_');
   const { request, toolNames } = withFittingNames(asked, 64, spell);
   const body = JSON.stringify({
     ...encodeContents(request.messages, request.model),
     ...encodeTools(request),
-    generationConfig: encodeConfig(request, native),
+    generationConfig: encodeConfig(request, native, mostTokens),
   });
   return { body, toolNames };
 }
 
-function encodeConfig(request: TurnRequest, native: Capabilities): object {
+function encodeConfig(request: TurnRequest, native: Capabilities, mostTokens?: number): object {
   const { sampling, reasoning, model, wishes = [] } = request;
+  const outputTokens = outputTokensOf(request);
   return {
-    maxOutputTokens: outputTokens(request),
+    maxOutputTokens: outputTokens && Math.min(outputTokens, mostTokens ?? outputTokens),
     temperature: sampling.temperature,
     topP: sampling.topP,
     topK: native.has('topK') ? wishes.find(({ ability }) => ability === 'topK')?.value : undefined,
@@ -33,7 +34,11 @@ function encodeConfig(request: TurnRequest, native: Capabilities): object {
 }
 
 /** Thoughts count among them. A client that did not ask for any means the visible answer, whose limit the gateway keeps. */
-function outputTokens({ limits, reasoning, model }: TurnRequest): number | undefined {
+export function outputTokensOf({
+  limits,
+  reasoning,
+  model,
+}: Pick<TurnRequest, 'limits' | 'reasoning' | 'model'>): number | undefined {
   const { maxOutputTokens: asked } = limits;
   const thinking = thinkingOf(model);
   if (asked === undefined || !thinking) return asked;

@@ -3,7 +3,7 @@ import { jsonBytes } from '../../lib/parse-json.ts';
 import { relayedAnswer } from '../shared/relay.ts';
 import { classifyFailure } from './classify-failure.ts';
 import { GeminiDecoder } from './decode-stream.ts';
-import { encodeRequest } from './encode-request.ts';
+import { encodeRequest, outputTokensOf } from './encode-request.ts';
 import { geminiCapabilities } from './gemini-models.ts';
 import { GeminiTap, readAnswer, withoutSignatures } from './relay.ts';
 
@@ -18,8 +18,10 @@ export function createGeminiOutbound(now: () => number): Outbound {
     contentType: 'text/event-stream',
     capabilities: geminiCapabilities('gemini-flash-latest'),
     images: imageLimits,
-    open({ request }) {
-      const { body, toolNames } = encodeRequest(request, geminiCapabilities(request.model));
+    outputTokensOf,
+    open({ request, mostOutputTokens }) {
+      const native = geminiCapabilities(request.model);
+      const { body, toolNames } = encodeRequest(request, native, mostOutputTokens);
       const path = pathOf(request.model, streamCall);
       return {
         request: { method: 'POST', path, headers: streamed, body: jsonBytes(body) },
