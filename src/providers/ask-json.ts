@@ -34,6 +34,11 @@ export async function askJson(
   const isRefusal = answer.status === 402 || answer.status === 403;
   if ((form === 'page' && answer.status !== 429) || (form !== 'json' && isRefusal))
     throw answeredOnTheWay({ cause: new Error(beginningOf(text, 2_000)) });
+  // OpenAI's answer to a restricted key that may do other things.
+  if (text.includes('insufficient permissions for this operation')) {
+    const message = 'The provider does not let this key read that. It may still be good for turns.';
+    throw new AppError('upstream_protocol', message);
+  }
   // Google answers so where others say 401.
   const isBadKey = answer.status === 400 && text.includes('API_KEY_INVALID');
   const status = isBadKey ? 401 : answer.status;

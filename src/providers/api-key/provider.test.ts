@@ -44,6 +44,11 @@ describe('a key', () => {
     [403, '<html>', 'upstream_unavailable'],
     [403, 'Forbidden', 'upstream_unavailable'],
     [500, {}, 'upstream_unavailable'],
+    [
+      401,
+      { error: { message: 'You have insufficient permissions for this operation.' } },
+      'upstream_protocol',
+    ],
     [404, {}, 'upstream_protocol'],
     [302, {}, 'upstream_protocol'],
   ] as const)('answered with %i %j is the error %s', async (status, body, code) => {
