@@ -15,10 +15,10 @@ import { providerAccountOf } from '../leases/lease-cache.ts';
 import type { Route } from '../models/route.ts';
 import { maxEntryBytes } from '../state/state-store.ts';
 import { cacheKeyOf } from './affinity.ts';
-import type { Path } from './candidates.ts';
 import type { ClientTurn, TurnDependencies } from './client-turns.ts';
 import { CollectedAnswer } from './collected-answer.ts';
 import { withoutProofs } from './conversations.ts';
+import type { Path } from './path.ts';
 import { callUpstream } from './upstream.ts';
 
 /** Room for an answer that repeats the largest request; no model writes a tenth of that. All of it is kept until the turn has ended. */

@@ -8,9 +8,10 @@ import type { SpentLimit } from '../leases/account-limits.ts';
 import type { AttemptNote } from '../records/turn-record.ts';
 import type { Session } from './affinity.ts';
 import { isAboutOthers } from './app-errors.ts';
-import type { Candidate, Path } from './candidates.ts';
+import type { Candidate } from './candidates.ts';
 import type { ClientTurn, TurnDependencies } from './client-turns.ts';
 import type { Failover } from './failover.ts';
+import type { Path } from './path.ts';
 
 /** Where an attempt is made. */
 export interface Place {

@@ -13,18 +13,11 @@ import type { Route } from '../models/route.ts';
 import { appErrorFromPool, isAboutOthers } from './app-errors.ts';
 import { Attempt } from './attempt.ts';
 import { Borrowing, type Place } from './borrowing.ts';
-import {
-  type Candidate,
-  Candidates,
-  outputTokensOf,
-  type Path,
-  pathTo,
-  type Rejected,
-  waitAt,
-} from './candidates.ts';
+import { type Candidate, Candidates } from './candidates.ts';
 import type { ClientTurn, TurnDependencies } from './client-turns.ts';
 import type { ConversationResult } from './conversations.ts';
 import { Failover, isUpstreamsFault, type NextStep } from './failover.ts';
+import { changed, type Path, pathTo, type Rejected, waitAt } from './path.ts';
 import { type BrokenAnswer, BufferedOutput, ContinuedOutput, type TurnOutput } from './turn-output.ts';
 import { type MayTry, unreachable } from './upstream-health.ts';
 
@@ -389,26 +382,4 @@ class TurnRun {
         firstContentAt === undefined ? undefined : Math.round(firstContentAt - this.#failover.startedAt),
     };
   }
-}
-
-/** What an upstream refused is sent in another way, in each once; a relayed answer is shortened by its client. Returns the change. */
-function changed(path: Path, { code, isFinal, sendAgain }: AppError): string | undefined {
-  if (sendAgain?.how === 'without-proofs' && !path.leavesProofsOut) {
-    path.leavesProofsOut = true;
-    return 'the account cannot read the reasoning given back; sending the turn without it';
-  }
-  if (sendAgain?.how === 'with-reasoning' && !path.fillsReasoning) {
-    path.fillsReasoning = true;
-    return 'the upstream wants reasoning with every answer; sending the turn with it';
-  }
-  if (sendAgain?.how === 'shorter' && !path.shortened && !path.relayed) {
-    const asked = path.outputCap?.tokens ?? outputTokensOf(path.request, path) ?? Number.POSITIVE_INFINITY;
-    if (sendAgain.mostOutputTokens < asked) {
-      path.outputCap = { tokens: sendAgain.mostOutputTokens, from: 'refusal' };
-      path.shortened = sendAgain;
-      return 'the upstream takes no answer as long as was asked for; asking for a shorter one';
-    }
-  }
-  if (code !== 'invalid_request' || isFinal || !path.conversation.beginAnew()) return undefined;
-  return 'the upstream rejected the conversation; resending the full history';
 }
