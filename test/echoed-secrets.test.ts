@@ -57,7 +57,8 @@ const repeat = (value: string): string =>
 async function startEcho() {
   const echo = { mode: '401', url: '', asked: 0 };
   const said = async (request: IncomingMessage): Promise<string> => {
-    const body = await buffer(request);
+    // Nothing of a request whose client has left.
+    const body = await buffer(request).catch(() => Buffer.of());
     const { authorization = '' } = request.headers;
     const headers = JSON.stringify(request.headers);
     return `Incorrect API key provided: ${authorization}. ${repeat(request.url ?? '')} ${repeat(headers)} ${repeat(body.toString('latin1'))}`;

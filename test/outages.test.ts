@@ -2,6 +2,7 @@ import { mkdtempSync } from 'node:fs';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { buffer } from 'node:stream/consumers';
 import { expect, onTestFinished, test } from 'vitest';
 import { findFreePort } from '../src/core/testing/free-port.ts';
 import { actions, add, finished, init, output, sse, stream } from '../src/protocols/warp/testing/events.ts';
@@ -15,7 +16,7 @@ async function startWarp(answer: Answer) {
   let server: Server | undefined;
   const port = await findFreePort();
   const handle = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
-    for await (const _ of request);
+    if ((await buffer(request).catch(() => undefined)) === undefined) return;
     if (request.url === '/ai/multi-agent') answer(response, request.headers.authorization ?? '');
     else response.writeHead(404).end();
   };

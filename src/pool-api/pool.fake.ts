@@ -1,5 +1,6 @@
 import { createServer, type IncomingHttpHeaders, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { buffer } from 'node:stream/consumers';
 import type { Account } from './account-schema.ts';
 import type { StatusAnswer } from './owner-schema.ts';
 import type { AllocateAnswer, LeasedAccount } from './schema.ts';
@@ -34,9 +35,10 @@ export async function startFakePool(
 ): Promise<FakePool> {
   const calls: FakeCall[] = [];
   const server = createServer(async (request, response) => {
-    const chunks: Buffer[] = [];
-    for await (const chunk of request as AsyncIterable<Buffer>) chunks.push(chunk);
-    const text = Buffer.concat(chunks).toString('utf8');
+    const bytes = await buffer(request).catch(() => undefined);
+    // Its client has left, or the test has ended.
+    if (bytes === undefined) return;
+    const text = bytes.toString('utf8');
     const call: FakeCall = {
       method: request.method ?? '',
       path: request.url ?? '',

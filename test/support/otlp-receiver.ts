@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { createServer, type IncomingHttpHeaders } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { buffer } from 'node:stream/consumers';
 import { BinaryReader } from '@bufbuild/protobuf/wire';
 import { onTestFinished } from 'vitest';
 
@@ -48,13 +49,14 @@ export interface OtlpReceiver {
 export async function startOtlpReceiver(): Promise<OtlpReceiver> {
   const received: OtlpReceiver = { url: '', spans: [], histograms: [], requests: [], status: 200 };
   const server = createServer(async (request, response) => {
-    const chunks: Buffer[] = [];
-    for await (const chunk of request as AsyncIterable<Buffer>) chunks.push(chunk);
+    const body = await buffer(request).catch(() => undefined);
+    // What sent it has ended, or the test has.
+    if (body === undefined) return;
     const { url: path = '', headers } = request;
     received.requests.push({ path, headers });
     if (received.status === 0) return;
     if (received.status === 200) {
-      const message = fieldsOf(Buffer.concat(chunks));
+      const message = fieldsOf(body);
       if (path === '/v1/traces') received.spans.push(...spansIn(message));
       else received.histograms.push(...histogramsIn(message));
     }

@@ -1,5 +1,6 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { buffer } from 'node:stream/consumers';
 import { AppError, type ErrorCode } from '../../core/errors.ts';
 import type { Outbound, TurnDecoder } from '../../core/protocol.ts';
 import type { UpstreamProvider } from '../../core/provider.ts';
@@ -43,9 +44,10 @@ export async function startFakeUpstream(): Promise<FakeUpstream> {
     void closed.then(() => {
       open -= 1;
     });
-    const chunks: Buffer[] = [];
-    for await (const chunk of request as AsyncIterable<Buffer>) chunks.push(chunk);
-    const body = JSON.parse(Buffer.concat(chunks).toString()) as LineRequest;
+    const bytes = await buffer(request).catch(() => undefined);
+    // The gateway has left, or the test has ended.
+    if (bytes === undefined) return;
+    const body = JSON.parse(bytes.toString()) as LineRequest;
     const bearer = request.headers.authorization?.replace('Bearer ', '') ?? '';
     const call = { request, response, bearer, body, closed };
     calls.push(call);

@@ -1,5 +1,6 @@
 import { createServer, type IncomingHttpHeaders, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { buffer } from 'node:stream/consumers';
 import { onTestFinished } from 'vitest';
 
 /** What a token endpoint of a test was asked. */
@@ -18,9 +19,10 @@ export type FormAnswer =
 export async function startFormServer(answer: (asked: AskedForm, index: number) => FormAnswer) {
   const asked: AskedForm[] = [];
   const server = createServer(async (request, response) => {
-    const chunks: Buffer[] = [];
-    for await (const chunk of request as AsyncIterable<Buffer>) chunks.push(chunk);
-    const form = Object.fromEntries(new URLSearchParams(Buffer.concat(chunks).toString()));
+    const body = await buffer(request).catch(() => undefined);
+    // Its client has left, or the test has ended.
+    if (body === undefined) return;
+    const form = Object.fromEntries(new URLSearchParams(body.toString()));
     const seen = { path: request.url ?? '', headers: request.headers, form };
     asked.push(seen);
     const said = answer(seen, asked.length - 1);

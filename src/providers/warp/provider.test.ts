@@ -1,5 +1,6 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { buffer } from 'node:stream/consumers';
 import { afterEach, describe, expect, it } from 'vitest';
 import { AppError } from '../../core/errors.ts';
 import { cpuSecondsOf } from '../../core/testing/cpu-time.ts';
@@ -24,9 +25,10 @@ afterEach(() => {
 async function providerAt(answer: (response: ServerResponse, operation: string) => void) {
   const asked: Asked[] = [];
   const server = createServer(async (request, response) => {
-    const chunks: Buffer[] = [];
-    for await (const chunk of request) chunks.push(chunk);
-    const body = JSON.parse(Buffer.concat(chunks).toString()) as Asked['body'];
+    const bytes = await buffer(request).catch(() => undefined);
+    // The test has ended.
+    if (bytes === undefined) return;
+    const body = JSON.parse(bytes.toString()) as Asked['body'];
     asked.push({ url: request.url, headers: request.headers, body });
     answer(response, body.operationName);
   });
