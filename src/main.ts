@@ -175,7 +175,12 @@ async function openCommandLog(level: string, secrets?: KnownSecrets): Promise<Lo
 // A reader that has seen enough, such as `head`, is no failure.
 for (const output of [process.stdout, process.stderr])
   output.on('error', (error: NodeJS.ErrnoException) => {
-    if (error.code !== 'EPIPE') throw error;
+    if (error.code === 'EPIPE') return;
+    if (output === process.stdout)
+      actions.writeError(
+        `warp2api: The output cannot be written (${error.code}): look whether its disk has space.\n`,
+      );
+    process.exit(1);
   });
 process.exitCode = await runProgram(actions, process.argv.slice(2));
 

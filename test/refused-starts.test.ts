@@ -1,10 +1,11 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
+import { Readable } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { expect, onTestFinished, test } from 'vitest';
 
@@ -66,6 +67,25 @@ test('a DATA_DIR that is a file, and a certificate that cannot be written, end t
     err: expect.stringMatching(/^warp2api: .* cannot be written \(ENOTDIR\): give .*\n$/),
   });
 });
+
+test.runIf(process.platform === 'linux')(
+  'a command whose output cannot be written says so in one line',
+  async () => {
+    const full = openSync('/dev/full', 'w');
+    onTestFinished(() => closeSync(full));
+    const child = spawn(process.execPath, [bin, 'settings'], {
+      cwd: temporaryFolder(),
+      env: { PATH: process.env['PATH'] },
+      stdio: ['ignore', full, 'pipe'],
+    });
+    onTestFinished(() => void child.kill('SIGKILL'));
+    const [err, [code]] = await Promise.all([text(child.stderr ?? Readable.from([])), once(child, 'exit')]);
+    expect({ code, err }).toEqual({
+      code: 1,
+      err: 'warp2api: The output cannot be written (ENOSPC): look whether its disk has space.\n',
+    });
+  },
+);
 
 test('a database of client keys that a newer release has changed ends the program with one line', async () => {
   const folder = temporaryFolder();

@@ -90,7 +90,7 @@ export async function buildPool(
   opened: Opened,
   { clock = systemClock, onRefreshStep }: ServiceSeams = {},
 ): Promise<PoolService> {
-  makeFolder(config.dataDir);
+  makeFolder(config.dataDir, 'DATA_DIR');
   closeDataFolder(config, logger);
   const { createPool, openSources, openStore, openVault } = await import('../pool/index.ts');
   const store = await openStore(config.databaseUrl, {

@@ -179,7 +179,7 @@ export async function restore(
       );
     }
   }
-  makeFolder(config.dataDir);
+  makeFolder(config.dataDir, 'DATA_DIR');
   closeDataFolder(config);
   const drafts = wanted.map(({ path }) => `${path}.restored`);
   const held: Disposable[] = [];

@@ -91,8 +91,8 @@ it('says which place is a file', () => {
 
 it('says which folder cannot be made, and comes back from places where none can be', () => {
   symlinkSync(join(root, 'nowhere', 'else'), join(root, 'dangling'));
-  expect(() => makeFolder(join(root, 'dangling'))).toThrow(
-    `${join(root, 'dangling')} cannot be made (EEXIST)`,
+  expect(() => makeFolder(join(root, 'dangling'), 'DATA_DIR')).toThrow(
+    `${join(root, 'dangling')} cannot be made (EEXIST): make it, or set DATA_DIR to a place this user may write to.`,
   );
   if (existsSync('/proc/self')) {
     expect(() => makeFolder('/proc/warp2api/data')).toThrow(
