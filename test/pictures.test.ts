@@ -3,6 +3,7 @@ import { globSync, readFileSync, statSync } from 'node:fs';
 import { basename, join, resolve } from 'node:path';
 import type { Page } from 'playwright-core';
 import { expect, test } from 'vitest';
+import type { UsageMinutes } from '../src/core/shown-usage.ts';
 import { openPage, type PageOptions, withoutBrowser } from './support/browser.ts';
 import { servicesWithRealDay } from './support/real-day.ts';
 
@@ -24,24 +25,18 @@ const pictures: Readonly<Record<string, PageOptions & { readonly shows: string; 
     models: { path: '#/models', shows: 'tbody tr', height: 740 },
   };
 
-/** The list of turns is spread over the last half hour, as the turns of the test all happened within seconds. */
+/** Turns are spread over the last half hour, as those of the test all happened within seconds. */
 async function spreadTurns(page: Page): Promise<void> {
-  await page.route('**/api/turns?*', async (route) => {
+  await page.route('**/api/usage/minutes', async (route) => {
     const response = await route.fetch();
-    const answer = (await response.json()) as { turns: { at: string; outcome: string }[] };
-    const now = Date.now();
-    const minutes = Array.from(
-      { length: 30 },
-      (_, minute) => 3 + ((minute * 7) % 5) + (minute % 9 === 4 ? 4 : 0),
-    );
-    const turns = minutes.flatMap((count, minute) =>
-      Array.from({ length: count }, (_, at) => {
-        const turn = answer.turns[(minute + at) % answer.turns.length];
-        const outcome = minute === 11 && at < 3 ? 'upstream_unavailable' : 'success';
-        return { ...turn, outcome, at: new Date(now - minute * 60_000 - 1_000).toISOString() };
-      }),
-    );
-    await route.fulfill({ response, json: { ...answer, turns } });
+    const { minutes } = (await response.json()) as UsageMinutes;
+    const spread = minutes.map(({ start }, at) => {
+      const minute = minutes.length - 1 - at;
+      const count = 3 + ((minute * 7) % 5) + (minute % 9 === 4 ? 4 : 0);
+      const failed = minute === 11 ? 3 : 0;
+      return { start, answered: count - failed, failed };
+    });
+    await route.fulfill({ response, json: { minutes: spread } });
   });
 }
 

@@ -5,7 +5,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, expect, it, onTestFinished } from 'vitest';
 import { WebSocket } from 'ws';
 import { shownTurn } from '../src/core/shown-turn.ts';
-import { type UsageReport, usageReport, usageTurns } from '../src/core/shown-usage.ts';
+import { type UsageReport, usageMinutes, usageReport, usageTurns } from '../src/core/shown-usage.ts';
 import { inOneMinute } from '../src/core/testing/one-minute.ts';
 import {
   eventually,
@@ -114,6 +114,18 @@ it('answers with the turn that ended just before', async () => {
     const answer = await fetch(`${services.gatewayUrl}/api/usage${path}`);
     expect(await answer.text()).toContain(seen);
   }
+});
+
+it('counts the turns of the last minutes without its ledger, too', async () => {
+  const services = await servicesForTest({ USAGE_KEEP_DAYS: '0', STRICT_MODELS: 'true' });
+  await services.addAccount('wk-1.good');
+  for (const model of ['sandbox', 'sandbox', 'no-such-model'])
+    await (await services.chat(userTurn(model, 'Hello'))).text();
+  const answer = await fetch(`${services.gatewayUrl}/api/usage/minutes`);
+  const { minutes } = usageMinutes.parse(await answer.json());
+  expect(minutes).toHaveLength(30);
+  const sum = (of: 'answered' | 'failed') => minutes.reduce((all, one) => all + one[of], 0);
+  expect([sum('answered'), sum('failed')]).toEqual([2, 1]);
 });
 
 /** Of one client's refused requests one a second is kept. */

@@ -77,6 +77,13 @@ test.skipIf(withoutBrowser)('usage reads well in Chinese, in the dark and on a p
   await expectAccessible(dark);
   await snapshot(dark, 'usage-zh-dark', { isWhole: true });
 
+  const narrowest = await openPage(services, {
+    path: '#/usage',
+    context: { viewport: { width: 320, height: 640 } },
+  });
+  await narrowest.locator('.table-frame tbody tr').first().waitFor();
+  expect(await narrowest.evaluate('document.documentElement.scrollWidth')).toBeLessThanOrEqual(320);
+
   const narrow = await openPage(services, { path: '#/usage', size: 'narrow' });
   await narrow.locator('.table-frame tbody tr').first().waitFor();
   expect(await narrow.evaluate('document.documentElement.scrollWidth')).toBeLessThanOrEqual(390);

@@ -74,6 +74,12 @@ export const usageReport = z.object({
 });
 export type UsageReport = z.infer<typeof usageReport>;
 
+/** Turns by the minute in which they ended; cancelled ones are not counted. */
+export const usageMinutes = z.object({
+  minutes: z.array(z.object({ start: isoTime, answered: z.int(), failed: z.int() })),
+});
+export type UsageMinutes = z.infer<typeof usageMinutes>;
+
 /** One turn of the ledger. */
 export const usageTurn = z.object({
   /** When it ended. */

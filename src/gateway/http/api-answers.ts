@@ -19,7 +19,7 @@ export {
   shownModels as modelTable,
   shownRoutes as configuredNames,
 } from '../../core/shown-models.ts';
-export { usageReport, usageTurns } from '../../core/shown-usage.ts';
+export { usageMinutes, usageReport, usageTurns } from '../../core/shown-usage.ts';
 
 export const healthAnswer = z.object({
   status: z.enum(['ok', 'degraded']),

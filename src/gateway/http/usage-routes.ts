@@ -128,6 +128,15 @@ export const usageRoutes: readonly GatewayRoute[] = [
   },
   {
     method: 'GET',
+    path: '/api/usage/minutes',
+    summary: 'How many turns ended in each of the last thirty minutes',
+    description: 'From memory: of this instance alone, since it started.',
+    access: 'adminKey',
+    answers: { 200: { description: 'The minutes, the one that runs now last.', body: answers.usageMinutes } },
+    handle: ({ records, usage: { now } }) => ({ minutes: records.minutes.latest(now()) }),
+  },
+  {
+    method: 'GET',
     path: '/api/usage/turns',
     summary: 'The turns of a period one by one, the newest first',
     description:

@@ -13,6 +13,7 @@ import type { ClientKey } from '../keys/client-key.ts';
 import type { SpentLimit } from '../leases/account-limits.ts';
 import type { OutputCap } from '../models/output-limits.ts';
 import type { Route } from '../models/route.ts';
+import { TurnMinutes } from './turn-minutes.ts';
 
 /** Why a candidate or an account was passed over. It becomes words only where it is shown. */
 export type Evidence =
@@ -276,6 +277,7 @@ export class TurnRecords {
   readonly #listeners: ((record: TurnRecord) => void)[] = [];
   /** By client, when its last refused request was kept. */
   readonly #refusedAt = new LRUCache<string, number>({ max: 1_000 });
+  readonly minutes = new TurnMinutes();
   /** Refused requests that were not kept. */
   leftOut = 0;
   #oldest = 0;
@@ -287,6 +289,7 @@ export class TurnRecords {
     this.#tracing = tracing;
     this.#most = most;
     this.#mostBytes = bytes;
+    this.listen(({ ended }) => ended && this.minutes.note(ended.outcome, clock.now()));
   }
 
   begin(asked: AskedTurn): TurnRecord {

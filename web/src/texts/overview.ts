@@ -23,7 +23,6 @@ export const overviewText = texts({
     chartLabel: (turns: string, failed: string) =>
       `In the last half hour: ${turns} turns, ${failed} of them failed`,
     answered: 'Answered',
-    latestOnly: (count: string) => `of the latest ${count}`,
 
     forecast: 'How long it lasts',
     left: 'Left',
@@ -73,7 +72,6 @@ export const overviewText = texts({
     chart: '每分钟请求数',
     chartLabel: (turns: string, failed: string) => `最近半小时共 ${turns} 个请求，其中 ${failed} 个失败`,
     answered: '成功',
-    latestOnly: (count: string) => `仅最近 ${count} 个`,
 
     forecast: '额度预测',
     left: '剩余额度',

@@ -84,7 +84,9 @@ function TurnStats() {
   const now = figures.value;
   const minutes = useMinutes().value.value;
   const today = useToday().value.value;
-  const failed = minutes?.failed.reduce((sum, count) => sum + count, 0) ?? 0;
+  const sum = (of: 'answered' | 'failed') => minutes?.reduce((all, one) => all + one[of], 0) ?? 0;
+  const failed = sum('failed');
+  const turns = sum('answered') + failed;
   return (
     <div class="turn-stats">
       <Stats>
@@ -117,17 +119,14 @@ function TurnStats() {
           note={today ? text.ofTurns(shownNumber(today.turns)) : undefined}
         />
       </Stats>
-      <Card
-        title={text.chart}
-        actions={minutes?.isCut && <small class="quiet">{text.latestOnly(shownNumber(minutes.turns))}</small>}
-      >
-        {minutes && minutes.turns > 0 ? (
+      <Card title={text.chart}>
+        {minutes && turns > 0 ? (
           <Chart
-            label={text.chartLabel(shownNumber(minutes.turns), shownNumber(failed))}
-            times={minutes.times}
+            label={text.chartLabel(shownNumber(turns), shownNumber(failed))}
+            times={minutes.map(({ start }) => Date.parse(start) / 1_000)}
             lines={[
-              { label: text.answered, values: minutes.answered, tone: 'accent' },
-              { label: text.failed, values: minutes.failed, tone: 'bad' },
+              { label: text.answered, values: minutes.map((one) => one.answered), tone: 'accent' },
+              { label: text.failed, values: minutes.map((one) => one.failed), tone: 'bad' },
             ]}
             shown={(value) => shownNumber(value, 1)}
             height={240}

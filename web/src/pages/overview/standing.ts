@@ -1,6 +1,5 @@
 import type { z } from 'zod';
-import type { ShownTurn } from '../../../../src/core/shown-turn.ts';
-import type { UsageFigures, UsageReport } from '../../../../src/core/shown-usage.ts';
+import type { UsageFigures, UsageMinutes, UsageReport } from '../../../../src/core/shown-usage.ts';
 import type { healthAnswer } from '../../../../src/gateway/http/api-answers.ts';
 import type { Account, ListAnswer } from '../../../../src/pool-api/account-schema.ts';
 import type { StatusAnswer } from '../../../../src/pool-api/owner-schema.ts';
@@ -63,47 +62,12 @@ export function useToday(): Loaded<UsageFigures> {
   );
 }
 
-export interface Minutes {
-  /** Seconds since 1970 at which each minute begins. */
-  readonly times: readonly number[];
-  readonly answered: readonly number[];
-  readonly failed: readonly number[];
-  readonly turns: number;
-  /** Older ones were not looked at. */
-  readonly isCut: boolean;
-}
-
-const minutes = 30;
-const mostTurns = 500;
-
-/** The turns of the last half hour by the minute. */
-export function useMinutes(): Loaded<Minutes> {
+/** The turns of the last half hour. */
+export function useMinutes(): Loaded<UsageMinutes['minutes']> {
   return useLoaded(
-    async (abort) => {
-      const now = Math.floor(Date.now() / 60_000);
-      const since = new Date((now - minutes + 1) * 60_000).toISOString();
-      const { turns } = await api.get<{ turns: readonly ShownTurn[] }>(
-        '/api/turns',
-        { since, limit: mostTurns },
-        abort,
-      );
-      return byMinute(turns, now);
-    },
+    async (abort) => (await api.get<UsageMinutes>('/api/usage/minutes', {}, abort)).minutes,
     [],
     everyMs,
     () => turnChanges.value,
   );
-}
-
-function byMinute(turns: readonly ShownTurn[], now: number): Minutes {
-  const times = Array.from({ length: minutes }, (_, at) => (now - minutes + 1 + at) * 60);
-  const answered = times.map(() => 0);
-  const failed = times.map(() => 0);
-  for (const { at: begunAt, outcome } of turns) {
-    const at = Math.floor(Date.parse(begunAt) / 60_000) - now + minutes - 1;
-    const counts =
-      outcome === 'success' ? answered : outcome === 'running' || outcome === 'cancelled' ? [] : failed;
-    if (counts[at] !== undefined) counts[at] += 1;
-  }
-  return { times, answered, failed, turns: turns.length, isCut: turns.length === mostTurns };
 }
