@@ -35,7 +35,23 @@ it.each([
   [402, error(null, 'This request requires more money.'), 'upstream_quota_exhausted'],
   [403, error(null), 'upstream_refused'],
   [403, error(null, 'Key limit exceeded (daily limit).'), 'upstream_quota_exhausted'],
+  [
+    403,
+    { code: 'any', error: 'Your team 1 has either used all available credits or …' },
+    'upstream_quota_exhausted',
+  ],
+  [
+    412,
+    error(null, 'Account a is suspended, possibly due to reaching the monthly spending limit'),
+    'upstream_quota_exhausted',
+  ],
   [403, error('model_not_found'), 'model_not_found'],
+  [403, error('model_permission_blocked_project'), 'model_not_found'],
+  [
+    403,
+    { code: 'No permission.', error: 'Content violates usage guidelines. Team: 1, …' },
+    'invalid_request',
+  ],
   [404, error('model_not_found'), 'model_not_found'],
   [404, error(null, 'Unknown request URL'), 'upstream_protocol'],
   [413, error(null), 'too_large'],

@@ -30,10 +30,16 @@ const tooLong = new RegExp(
 const badKey = /^\W*((incorrect|invalid) api[_ ]key|api[_ ]key (is )?(not valid|invalid))/i;
 /** OpenAI says so of keys that are restricted to some of its calls. */
 const lacksScope = /^you have insufficient permissions for this operation/i;
-const flagged = /moderation|flagged|content[_ ](filter|policy)/i;
-// The last words are OpenRouter's of a limit that its owner set for the key.
-const spentQuota =
-  /insufficient[_ ](quota|balance|credits|funds)|exceeded your current quota|billing|key limit exceeded/i;
+// The last words are xAI's.
+const flagged = /moderation|flagged|content[_ ](filter|policy)|violates usage guidelines/i;
+const spentQuota = new RegExp(
+  [
+    'insufficient[_ ](quota|balance|credits|funds)|exceeded your current quota|billing',
+    // OpenRouter, of a limit that its owner set for the key; xAI; Fireworks
+    'key limit exceeded|used all available credits|run out of credits|reaching the monthly spending limit',
+  ].join('|'),
+  'i',
+);
 
 /** What a response means that carries no turn, in Chat Completions and in Responses. */
 export function classifyFailure(response: FailedResponse, now: number, dialect: Dialect): AppError {
@@ -62,8 +68,8 @@ function classify(status: number, error: NamedError, options: AppErrorOptions): 
   const words = `${type} ${code} ${message}`;
   if ((status === 401 || status === 403) && lacksScope.test(message)) return notPermitted(options);
   if (status === 403) {
-    // OpenAI's answer about a model that the key's project may not use, and OpenRouter's about what the request says.
-    if (code === 'model_not_found') return modelBarred(options);
+    // OpenAI's and Groq's answer about a model that the key's project may not use, and OpenRouter's about what the request says.
+    if (/^model_(not_found|permission_blocked)/.test(`${code}`)) return modelBarred(options);
     if (flagged.test(words)) return refusedRequest(error, options);
   }
   if (status === 404) {
@@ -73,7 +79,8 @@ function classify(status: number, error: NamedError, options: AppErrorOptions): 
     const isOfRequest = param !== undefined || /^no endpoints found/i.test(message);
     if (!isModels) return isOfRequest ? refusedRequest(error, options) : noTurn(options.cause);
   }
-  if ((status === 403 || status === 429) && spentQuota.test(words)) return outOfQuota(options);
+  if ((status === 403 || status === 412 || status === 429) && spentQuota.test(words))
+    return outOfQuota(options);
   if (status === 503 && /overload|capacity/i.test(words)) return overloaded(options);
   const known = failedBy(status, options);
   if (known) return known;
