@@ -5,7 +5,7 @@ import { type LendingPool, startLendingPool } from '../../pool/testing/lending-p
 import { LeaseCache } from '../leases/lease-cache.ts';
 import { createLineProvider } from '../testing/fake-upstream.ts';
 import { createManualClock, type ManualClock, settled } from '../testing/manual-clock.ts';
-import { silentLogger } from '../testing/turn-fixture.ts';
+import { silentLogger, until } from '../testing/turn-fixture.ts';
 import { createModelLists, type ModelLists } from './model-lists.ts';
 
 let clock: ManualClock;
@@ -116,6 +116,19 @@ describe('accounts with lists of their own', () => {
     expect(await known()).toEqual(['auto']);
     models.accountChanged('one');
     expect(await known()).toEqual(['auto', 'big']);
+  });
+
+  it('do not count where the account is removed while it is asked', async () => {
+    await account('one', 'auto');
+    await account('two');
+    const slow = Promise.withResolvers<readonly ProviderModel[]>();
+    lists['two'] = slow.promise;
+    await known();
+    await until(() => asked.includes('two'));
+    models.accountRemoved('two');
+    slow.resolve([{ id: 'auto' }, { id: 'big' }]);
+    await settled();
+    expect(await known()).toEqual(['auto']);
   });
 
   it('count no more once the account is removed, and others are asked when none is left', async () => {

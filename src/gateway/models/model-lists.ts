@@ -59,6 +59,8 @@ interface Entry {
   /** Answers of this moment and before are out of date. */
   staleAt: number;
   look: Look | undefined;
+  /** Accounts that were removed since the look began. */
+  readonly removed: Set<string>;
 }
 
 /**
@@ -79,6 +81,7 @@ export function createModelLists(leases: Pick<LeaseCache, 'acquire'>, clock: Clo
         lookedAt: Number.NEGATIVE_INFINITY,
         staleAt: Number.NEGATIVE_INFINITY,
         look: undefined,
+        removed: new Set(),
       };
       entries.set(provider.name, entry);
     }
@@ -89,6 +92,7 @@ export function createModelLists(leases: Pick<LeaseCache, 'acquire'>, clock: Clo
     if (entry.look) return entry.look;
     const first = Promise.withResolvers<void>();
     entry.lookedAt = clock.monotonic();
+    entry.removed.clear();
     const done = askAccounts(provider, entry, first.resolve).then((hasAnswer) => {
       const isStaleAgain = entry.staleAt >= entry.lookedAt;
       const restMs = isStaleAgain ? renewEveryMs : hasAnswer ? freshForMs : retryAfterMs;
@@ -151,7 +155,8 @@ export function createModelLists(leases: Pick<LeaseCache, 'acquire'>, clock: Clo
   }
 
   function learn(entry: Entry, account: LeasedAccount, models: readonly ProviderModel[]): void {
-    const { accounts } = entry;
+    const { accounts, removed } = entry;
+    if (removed.has(account.id)) return;
     const now = clock.monotonic();
     const { team_uid: teamUid, models: only } = account;
     accounts.set(account.id, { models: usable(models), askedAt: now, teamUid, only });
@@ -249,6 +254,7 @@ export function createModelLists(leases: Pick<LeaseCache, 'acquire'>, clock: Clo
     accountRemoved(accountId: string): void {
       for (const entry of entries.values()) {
         entry.refused.forget(accountId);
+        if (entry.look) entry.removed.add(accountId);
         if (entry.accounts.delete(accountId) && entry.accounts.size === 0) {
           entry.checkAt = Number.NEGATIVE_INFINITY;
         }
