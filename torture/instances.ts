@@ -1,8 +1,8 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createWriteStream } from 'node:fs';
-import { createServer } from 'node:net';
 import { join, resolve } from 'node:path';
+import { findFreePort } from '../src/core/testing/free-port.ts';
 
 /** One service, killed and started again on the same port. */
 export interface Instance {
@@ -25,7 +25,8 @@ export async function createInstance(
   environment: Readonly<Record<string, string>>,
   service: 'pool' | 'gateway' = 'pool',
 ): Promise<Instance> {
-  const port = await freePort();
+  // None that the system gives to a connection of the callers while the service is down.
+  const port = await findFreePort();
   const url = `http://127.0.0.1:${port}`;
   const log = createWriteStream(join(folder, `${name}.log`), { flags: 'a' });
   let child: ChildProcess | undefined;
@@ -79,13 +80,4 @@ async function answers(url: string): Promise<boolean> {
   } catch {
     return false;
   }
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  await new Promise((done) => server.close(done));
-  if (typeof address !== 'object' || address === null) throw new Error('no port is free');
-  return address.port;
 }
