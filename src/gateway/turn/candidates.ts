@@ -36,7 +36,7 @@ export interface Candidate extends Form {
 }
 
 export type CandidateDependencies = Pick<TurnDependencies, 'routes' | 'imageFetcher'> & {
-  readonly circuits: Pick<Circuits, 'openUntil'>;
+  readonly circuits: Pick<Circuits, 'openUntil' | 'notTried'>;
 };
 
 const usualFirstContentMs = 10_000;
@@ -154,6 +154,7 @@ export class Candidates {
 
   #refuse(refusal: AppError, note: CandidateNote): undefined {
     this.#turn.record.skipped(note, { kind: 'field', message: refusal.message });
+    this.#dependencies.circuits.notTried(note.route);
     this.refusal ??= refusal;
   }
 

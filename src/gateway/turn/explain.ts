@@ -115,7 +115,7 @@ async function inOrder(
   turn: ClientTurn,
 ): Promise<Tried[]> {
   const candidates = new Candidates(
-    { ...dependencies, circuits: { openUntil: (place) => circuits.wouldBeOpenUntil(place) } },
+    { ...dependencies, circuits: { openUntil: (place) => circuits.wouldBeOpenUntil(place), notTried() {} } },
     turn,
   );
   try {

@@ -1059,6 +1059,27 @@ describe('two candidates', () => {
     expect(seen()).toEqual(['bearer-of-other']);
   });
 
+  it('are looked at again by the next turn where one that they cannot carry was let through', async () => {
+    const { url } = fixture.upstream;
+    const [warp, other] = ['warp', 'other'].map((name) => createLineProvider(() => url, name));
+    if (!warp || !other) throw new Error('no provider');
+    const able = { ...other, capabilitiesOf: () => new Set(['openai.logit_bias'] as const) };
+    const candidates = [warp, able].map((provider) => ({ provider, model: 'auto' }));
+    const plan = { candidates, delivery: 'stream', promptCache: 'auto' } as const;
+    for (let fault = 0; fault < 3; fault += 1)
+      fixture.turns.circuits.failed({ provider: warp, model: 'auto' });
+    await fixture.clock.advance(5_000);
+    const wish = {
+      ability: 'openai.logit_bias',
+      param: 'logit_bias',
+      otherwise: 'refused',
+      says: 'no',
+    } as const;
+    const request = requestOf([user('hi')], { wishes: [wish] });
+    expect(await finish(run({ plan, request }))).toMatchObject({ error: undefined, accountId: 'other' });
+    expect(await finish(run({ plan }))).toMatchObject({ error: undefined, accountId: 'warp' });
+  });
+
   it('that begins every answer and never ends one is passed over, too', async () => {
     fixture.upstream.answer = (call) => {
       if (call.bearer !== 'bearer-of-warp') return lines(call, 'say hello', 'end');

@@ -160,7 +160,13 @@ export class Circuits {
     return undefined;
   }
 
-  /** The same for a turn that is not sent. */
+  /** The turn that was let through does not go there after all: the next one may look. */
+  notTried(place: Place): void {
+    const circuit = this.#circuits.size > 0 ? this.#circuits.peek(nameOf(place)) : undefined;
+    if (circuit?.probeAt !== undefined) circuit.probeAt = this.#clock.monotonic();
+  }
+
+  /** The same as `openUntil` for a turn that is not sent. */
   wouldBeOpenUntil(place: Place): number | undefined {
     const circuit = this.#circuits.size > 0 ? this.#circuits.peek(nameOf(place)) : undefined;
     if (circuit?.probeAt === undefined) return undefined;
