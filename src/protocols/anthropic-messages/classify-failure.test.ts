@@ -43,10 +43,18 @@ it.each([
     'upstream_quota_exhausted',
     'account',
   ],
+  [
+    400,
+    error('invalid_request_error', 'This organization has been disabled.'),
+    'upstream_refused',
+    'account',
+  ],
   // Fields that a client has named.
-  ...['billing: Extra inputs are not permitted', "tools.0: Input tag 'billing' found"].map(
-    (message) => [400, error('invalid_request_error', message), 'invalid_request', 'request'] as const,
-  ),
+  ...[
+    'billing: Extra inputs are not permitted',
+    'This organization has been disabled.: Extra inputs are not permitted',
+    "tools.0: Input tag 'billing' found",
+  ].map((message) => [400, error('invalid_request_error', message), 'invalid_request', 'request'] as const),
   [401, error('authentication_error', 'invalid x-api-key'), 'upstream_unauthorized', 'account'],
   [402, error('billing_error'), 'upstream_quota_exhausted', 'account'],
   [403, error('permission_error'), 'upstream_refused', 'account'],

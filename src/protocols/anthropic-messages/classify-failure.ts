@@ -2,6 +2,7 @@ import type { AppError, AppErrorOptions } from '../../core/errors.ts';
 import type { FailedResponse } from '../../core/protocol.ts';
 import { readRetryAfter } from '../../lib/backoff.ts';
 import {
+  accountRefused,
   classifyResponse,
   classifyWithin,
   contextTooLong,
@@ -23,6 +24,9 @@ const notThere = /^(file|container|skill)\b/i;
 const longContext = /\blong context\b/i;
 /** Anthropic says so under status 400, as it says of a field that it knows not: `billing: Extra inputs are not permitted`. */
 const spentCredit = /^((your?|this|insufficient)\b[^:'"`]*)?\b(credit balance|usage limits?|billing)\b(?!:)/i;
+
+/** Under status 400, too, and in full: a field that a client named so is not all of a message. */
+const disabled = /^this organization has been disabled\.?$/i;
 
 /** What a response means that carries no turn, or an error event within one that began well. */
 export function classifyFailure(response: FailedResponse, now: number): AppError {
@@ -66,5 +70,6 @@ const words: FailureWords = {
 function refusedFor(message: string, options: AppErrorOptions): AppError {
   if (tooLong.test(message)) return contextTooLong(message, options);
   if (spentCredit.test(message)) return outOfQuota(options);
+  if (disabled.test(message)) return accountRefused(options);
   return refusedRequest({ message }, options);
 }
