@@ -100,6 +100,18 @@ function answer(request: VendorRequest, response: ServerResponse): void {
     sendJson(response, { error: { ...error, code: null } }, 400);
     return;
   }
+  if (model === 'm-unverified' && (request.json['reasoning'] as { summary?: string } | undefined)?.summary) {
+    const says =
+      'Your organization must be verified to generate reasoning summaries. Please go to: https://platform.openai.com';
+    const error = {
+      message: says,
+      type: 'invalid_request_error',
+      param: 'reasoning.summary',
+      code: 'unsupported_value',
+    };
+    sendJson(response, { error }, 400);
+    return;
+  }
   if (model === 'm-limited' || request.headers['authorization'] === 'Bearer sk-limited-1234567890') {
     response.setHeader('retry-after', '90');
     sendJson(response, { error: { message: 'Slow down.', code: 'rate_limit_exceeded' } }, 429);
@@ -138,7 +150,7 @@ function answer(request: VendorRequest, response: ServerResponse): void {
   } else events.complete(output);
 }
 
-const models = ['m', 'm-tools', 'm-400', 'm-limited', 'm-cut', 'm-fails'];
+const models = ['m', 'm-unverified', 'm-tools', 'm-400', 'm-limited', 'm-cut', 'm-fails'];
 const setup = (fields = ', protocols: [responses]', keys?: string[]) =>
   withScripted(answer, { fields, models, ...(keys && { keys }) });
 const anthropic = ({ gatewayUrl }: ScriptedSetup) =>
@@ -382,3 +394,21 @@ it.each([
     expect(kinds.map((types) => types.slice(1))).toEqual([['reasoning', ...calls], calls]);
   },
 );
+
+it('asks an account that may not have summaries of reasoning for an answer without', async () => {
+  const services = await setup();
+  const { content } = await anthropic(services).messages.create({
+    ...userTurn('m-unverified', 'Hi'),
+    max_tokens: 4_000,
+    thinking: { type: 'enabled', budget_tokens: 2_000 },
+  });
+  expect(content).toMatchObject([{ type: 'text', text: 'Hello from the upstream – ünïcode.' }]);
+  const [asked, again] = services.requests.map(({ json }) => json['reasoning'] as object);
+  expect(asked).toEqual({ ...again, summary: 'auto' });
+  expect(services.requests).toHaveLength(2);
+  // A client of the dialect has asked for it itself, and is told.
+  const body = { model: 'm-unverified', input: 'Hi', store: false, reasoning: { summary: 'auto' } };
+  expect(await (await post(services, JSON.stringify(body))).json()).toMatchObject({
+    error: { param: 'reasoning.summary' },
+  });
+});

@@ -140,6 +140,8 @@ export type SendAgain =
   | { readonly how: 'without-proofs' }
   /** The upstream wants reasoning with every answer of the history. */
   | { readonly how: 'with-reasoning' }
+  /** The account may not ask for a summary of the reasoning. */
+  | { readonly how: 'without-summary' }
   /** It takes no answer as long as was asked for: so many tokens at most, of its model or behind this prompt. */
   | { readonly how: 'shorter'; readonly mostOutputTokens: number; readonly isOfModel: boolean };
 

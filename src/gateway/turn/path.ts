@@ -25,7 +25,7 @@ export interface Path extends Candidate {
   /** The same with the request as it came. */
   readonly candidate: Candidate;
   /** With the upstream's model name and the instructions of the checks. */
-  readonly request: AskedRequest;
+  request: AskedRequest;
   readonly conversation: Conversation;
   readonly session: Session | undefined;
   readonly output: TurnOutput;
@@ -146,6 +146,11 @@ export function changed(path: Path, { code, isFinal, sendAgain }: AppError): str
   if (sendAgain?.how === 'with-reasoning' && !path.fillsReasoning) {
     path.fillsReasoning = true;
     return 'the upstream wants reasoning with every answer; sending the turn with it';
+  }
+  const { relayed, request } = path;
+  if (sendAgain?.how === 'without-summary' && request.reasoning.isAsked && !relayed) {
+    path.request = { ...request, reasoning: { ...request.reasoning, isAsked: false } };
+    return 'the account may not ask for summaries of reasoning; sending the turn without';
   }
   if (sendAgain?.how === 'shorter' && !path.shortened && !path.relayed) {
     const asked = path.outputCap?.tokens ?? outputTokensOf(path.request, path) ?? Number.POSITIVE_INFINITY;

@@ -232,7 +232,11 @@ const unknownContent =
   /reasoning_content.{0,200}(unsupported|not supported|not permitted|not allowed|unexpected|unrecogni[sz]ed|unknown)/is;
 const missingContent = /reasoning_content.{0,80}(must be passed back|is missing|is required)/is;
 
+/** What OpenAI says of an organization that it has not verified. */
+const refusedSummary = /must be verified to generate reasoning summar/i;
+
 function otherWay(message: string, evidence: string): SendAgain | undefined {
+  if (refusedSummary.test(message)) return { how: 'without-summary' };
   if (rejectedProof.test(evidence) || unknownContent.test(evidence)) return { how: 'without-proofs' };
   return shorterAs(message) ?? (missingContent.test(evidence) ? { how: 'with-reasoning' } : undefined);
 }

@@ -220,6 +220,17 @@ it('says to the log how an answer begins, and not the request that it quotes', (
   expect(error.vendorAnswer?.body).toContain('the end of the prompt');
 });
 
+it.each(['stream this model', 'use the model `o3`'])(
+  'of an organization that must be verified to %s, another account is asked',
+  (what) => {
+    const message = `Your organization must be verified to ${what}. Please go to: https://platform.openai.com/settings`;
+    const body = {
+      error: { message, type: 'invalid_request_error', param: 'stream', code: 'unsupported_value' },
+    };
+    expect(classify(400, body)).toMatchObject({ code: 'model_not_found', isModelRefusedToAccount: true });
+  },
+);
+
 it("knows OpenAI's refusal of reasoning in plain words", () => {
   const message =
     "Invalid 'input[2].content': array too long. Expected an array with maximum length 0, but got an array with length 1 instead.";

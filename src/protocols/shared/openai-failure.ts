@@ -30,6 +30,8 @@ const tooLong = new RegExp(
 const badKey = /^\W*((incorrect|invalid) api[_ ]key|api[_ ]key (is )?(not valid|invalid))/i;
 /** OpenAI says so of keys that are restricted to some of its calls. */
 const lacksScope = /^you have insufficient permissions for this operation/i;
+/** Of an organization that has not shown OpenAI who it is. Another account's may have. */
+const unverified = /^your organization must be verified to (use|stream) th/i;
 // The last words are xAI's.
 const flagged = /moderation|flagged|content[_ ](filter|policy)|violates usage guidelines/i;
 const spentQuota = new RegExp(
@@ -67,6 +69,8 @@ function classify(status: number, error: NamedError, options: AppErrorOptions): 
   const { message = '', type = '', code = '' } = error;
   const words = `${type} ${code} ${message}`;
   if ((status === 401 || status === 403) && lacksScope.test(message)) return notPermitted(options);
+  if ((status === 400 || status === 403 || status === 404) && unverified.test(message))
+    return modelBarred(options);
   if (status === 403) {
     // OpenAI's and Groq's answer about a model that the key's project may not use, and OpenRouter's about what the request says.
     if (/^model_(not_found|permission_blocked)/.test(`${code}`)) return modelBarred(options);
