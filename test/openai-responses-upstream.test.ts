@@ -406,7 +406,7 @@ it('asks an account that may not have summaries of reasoning for an answer witho
   const [asked, again] = services.requests.map(({ json }) => json['reasoning'] as object);
   expect(asked).toEqual({ ...again, summary: 'auto' });
   expect(services.requests).toHaveLength(2);
-  // A client of the dialect has asked for it itself, and is told.
+  // A client of the dialect has asked for it itself, and gets the refusal.
   const body = { model: 'm-unverified', input: 'Hi', store: false, reasoning: { summary: 'auto' } };
   expect(await (await post(services, JSON.stringify(body))).json()).toMatchObject({
     error: { param: 'reasoning.summary' },

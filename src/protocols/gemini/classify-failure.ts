@@ -24,7 +24,7 @@ import { objectsIn, textIn } from '../shared/read-answer.ts';
 
 const tooLong =
   /token count.*exceeds the maximum|exceeds the maximum number of (input )?tokens|(input|context|prompt) (is|was) too long|context (window|length)/i;
-/** What a request names that is another project's, or nobody's: "You do not have permission to access the File x or it may not exist." */
+/** What a request names that is another project's, or is not there: "You do not have permission to access the File x or it may not exist." */
 const notThere = /\bthe File\b|\bCachedContent\b/;
 const tooManyBytes = /payload size exceeds|request (body )?(is )?too large/i;
 /** What begins a message: further on it may quote the request, and no client may end another's account by its words. */

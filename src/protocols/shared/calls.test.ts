@@ -64,7 +64,7 @@ it.each([
   expect(resultText({ text, isError: false })).toBe(text);
 });
 
-it('a result that is missing is told in its own words', () => {
+it('a result that is missing is named in its own words', () => {
   const [, , added] = withAllResults([user, calls('a'), user]);
   const [part] = added?.role === 'tool' ? added.parts : [];
   expect(part && resultText(part)).toBe(part?.text);

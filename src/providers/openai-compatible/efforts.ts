@@ -1,4 +1,4 @@
-// How vendors are told how hard a model should think. Sources: their own references, read in November 2026.
+// How requests to each vendor say how hard a model should think. Sources: their own references, read in November 2026.
 import type { Ability } from '../../core/capabilities.ts';
 import type { ChatVariant } from '../../protocols/openai-chat/outbound.ts';
 import { isGptOss } from '../../protocols/shared/openai-models.ts';

@@ -49,7 +49,7 @@ it.each([
   ['openrouter', 'anthropic/claude-opus-4.8', 'none minimal low medium high xhigh max'],
   ['openrouter', 'openai/o3', 'low minimal low medium high xhigh max'],
   ['mistral', 'magistral-medium', '- - - - - - -'],
-])('%s is told the effort of %s in its own words', async (name, model, expected) => {
+])('%s gets the effort of %s in its own words', async (name, model, expected) => {
   const { all } = await createProviders({ settings: testSettings, configured: {} }, testContext);
   const provider = all.get(name);
   if (!provider || !isUpstream(provider) || !provider.outbound) throw new Error('no upstream');
