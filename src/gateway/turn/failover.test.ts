@@ -104,6 +104,11 @@ describe('the next step', () => {
       ['other-account'],
     ],
     ['a request that is too long for the model', [of('context_too_long')], ['leave-candidate']],
+    [
+      'a request that is more than one account may send in a minute',
+      [of('context_too_long', { fault: 'model', failover: 'yes', modelLimit: 'minute' })],
+      ['other-account'],
+    ],
     ["the request's own fault", [of('invalid_request')], ['end']],
     ['work that may have been done', [of('upstream_unavailable', { isFinal: true })], ['end']],
     [

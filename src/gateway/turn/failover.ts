@@ -145,7 +145,7 @@ export class Failover {
     { excluded, limited, faults }: Tried,
   ): NextStep {
     if (error.isFinal) return 'end';
-    if (error.code === 'context_too_long') return 'leave-candidate';
+    if (error.code === 'context_too_long' && error.failover === 'no') return 'leave-candidate';
     if (error.code === 'upstream_refused') {
       excluded.add(account.id);
       return 'resting-account';

@@ -359,7 +359,8 @@ class TurnRun {
     const step = this.#failover.next(error, account, report, route, clock.monotonic());
     this.#steps?.debug({ account_id: account.id, reason: error.code, next: step }, 'the attempt failed');
     if (step === 'end') throw this.#failover.shown();
-    if (error.code === 'context_too_long') this.#candidates.mustHoldMoreThan(route, this.#paths);
+    if (error.code === 'context_too_long' && error.failover === 'no')
+      this.#candidates.mustHoldMoreThan(route, this.#paths);
     if (step !== 'same-account') logger.info(details, 'the attempt failed; another account is looked for');
     return step;
   }

@@ -124,6 +124,16 @@ it.each([
   expect(failed(code, status, message, [...details]).code).toBe(expected);
 });
 
+it('a place that is not served ends no account', () => {
+  const { outcome } = failed(
+    400,
+    'FAILED_PRECONDITION',
+    'User location is not supported for the API use.',
+    [],
+  );
+  expect(outcome).toBeUndefined();
+});
+
 it.each([
   [400, 3, 'invalid_request', 'request'],
   [401, 16, 'upstream_unauthorized', 'account'],

@@ -10,6 +10,7 @@ import {
   failedBy,
   modelBarred,
   noTurn,
+  notServed,
   notTaken,
   outOfQuota,
   overloaded,
@@ -30,8 +31,8 @@ const tooManyBytes = /payload size exceeds|request (body )?(is )?too large/i;
 /** What begins a message: further on it may quote the request, and no client may end another's account by its words. */
 const badKey = /^api[_ ]key (not valid|expired|not found|is invalid)/i;
 /** Of an account as a whole, where Google says that the request was refused. */
-const badAccount =
-  /location is not supported|free tier is not available|enable billing|billing (account|is)/i;
+const badAccount = /free tier is not available|enable billing|billing (account|is)/i;
+const badPlace = /location is not supported/i;
 const spentMoney = /credits? .*depleted|prepayment|spend(ing)? (cap|limit)|billing account/i;
 
 /** `google.rpc.Status`, by the names of its JSON. */
@@ -102,6 +103,7 @@ export function classifyStatus(
         return unauthorized(options);
       if (tooLong.test(message)) return contextTooLong(message, options);
       if (tooManyBytes.test(message)) return tooLarge(options);
+      if (error.status === 'FAILED_PRECONDITION' && badPlace.test(message)) return notServed(options);
       if (error.status === 'FAILED_PRECONDITION' && badAccount.test(message)) return accountRefused(options);
       break;
     case 403:

@@ -154,6 +154,13 @@ export const accountRefused = failure(
   'The upstream refuses this account. Look into its plan and standing with the provider.',
 );
 
+/** It says so of the place that requests come from, or of a vendor behind it: another account gets the same answer. */
+export const notServed = failure(
+  'upstream_refused',
+  'The upstream does not serve this to requests from here, whichever account sends them; the log has its answer. Use another model, or send from another place.',
+  { fault: 'model', failover: 'once' },
+);
+
 /** It depends on what was sent, whichever server on the way has the limit. */
 export const tooLarge = failure(
   'too_large',

@@ -128,12 +128,20 @@ it.each([
     'invalid_request',
     'request',
   ],
+  ['any other refusal', 403, { error: { message: 'Denied.' } }, 'upstream_refused', 'account'],
   [
-    'any other refusal',
+    "OpenAI's about the place",
     403,
-    { error: { message: 'Country, region, or territory not supported' } },
+    error('unsupported_country_region_territory', 'Country, region, or territory not supported'),
     'upstream_refused',
-    'account',
+    'model',
+  ],
+  [
+    "OpenRouter's about a vendor behind it",
+    403,
+    { error: { code: 403, message: 'Provider returned error', metadata: { provider_name: 'OpenAI' } } },
+    'upstream_refused',
+    'model',
   ],
   [
     "xAI's about a bad key",
@@ -236,4 +244,71 @@ it("knows OpenAI's refusal of reasoning in plain words", () => {
     "Invalid 'input[2].content': array too long. Expected an array with maximum length 0, but got an array with length 1 instead.";
   const body = { error: { message, type: 'invalid_request_error', code: 'array_above_max_length' } };
   expect(classify(400, body).sendAgain).toEqual({ how: 'without-proofs' });
+});
+
+const moreTokens = 'Need more tokens? Upgrade to Dev Tier today at https://console.groq.com/settings/billing';
+
+it.each([
+  [
+    429,
+    error('rate_limit_exceeded', `Rate limit reached for model m on tokens per minute (TPM). ${moreTokens}`),
+    'rate_limited',
+  ],
+  [429, error('access_terminated', 'Your access was terminated.'), 'refused'],
+  [400, error('organization_restricted', 'Organization has been restricted.'), 'refused'],
+  [400, error('billing_hard_limit_reached'), 'quota_exhausted'],
+  [
+    400,
+    error('Arrearage', 'Access denied, please make sure your account is in good standing.'),
+    'quota_exhausted',
+  ],
+  [
+    400,
+    { error: { message: 'Budget has been exceeded!', type: 'budget_exceeded', code: '400' } },
+    'quota_exhausted',
+  ],
+  [400, { error: { message: 'Expired Key.', type: 'expired_key', code: '400' } }, 'unauthorized'],
+  [403, error('insufficient_user_quota', 'token quota is not enough'), 'quota_exhausted'],
+  [
+    403,
+    { code: 'any', error: "Your newly created team doesn't have any credits or licenses yet." },
+    'quota_exhausted',
+  ],
+  [429, { error: { code: '1113', message: '余额不足或无可用资源包,请充值。' } }, 'quota_exhausted'],
+] as const)('%i %j is of the account: %s', (status, body, outcome) => {
+  expect(classify(status, body).outcome).toBe(outcome);
+});
+
+it.each([
+  [403, { message: "You don't have access to the model with the specified model ID." }],
+  [403, { error: { code: 'no_access', message: 'No access to model: m' } }],
+  [401, { error: { message: 'key not allowed', type: 'key_model_access_denied', code: '401' } }],
+  [403, { error: { message: '该令牌无权访问模型 m', type: 'new_api_error', code: '' } }],
+  [404, error('DeploymentNotFound', 'The API deployment for this resource does not exist.')],
+])('%i %j is of one model, and the account serves its others', (status, body) => {
+  expect(classify(status, body)).toMatchObject({
+    code: 'model_not_found',
+    outcome: undefined,
+    isModelRefusedToAccount: true,
+  });
+});
+
+it("a prompt that is too long is not the account's fault under 403 either", () => {
+  const message = 'Input token count + max_tokens must be less than the context length of the model.';
+  expect(classify(403, error(null, message))).toMatchObject({ code: 'context_too_long', outcome: undefined });
+});
+
+it('a request of more tokens than an account has in a minute rests no account, and another may take it', () => {
+  const message =
+    'Request too large for m in organization o on tokens per min (TPM): Limit 30000, Requested 38000.';
+  const { code, outcome, failover, isModelRefusedToAccount } = classify(
+    429,
+    error('rate_limit_exceeded', message),
+  );
+  expect([code, outcome, failover, isModelRefusedToAccount]).toEqual([
+    'context_too_long',
+    undefined,
+    'yes',
+    false,
+  ]);
 });

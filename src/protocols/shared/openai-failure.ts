@@ -2,6 +2,7 @@ import { AppError, type AppErrorOptions } from '../../core/errors.ts';
 import type { Dialect, FailedResponse } from '../../core/protocol.ts';
 import { readRetryAfter } from '../../lib/backoff.ts';
 import {
+  accountRefused,
   classifyResponse,
   classifyWithin,
   contextTooLong,
@@ -10,8 +11,10 @@ import {
   modelBarred,
   type NamedError,
   noTurn,
+  notServed,
   outOfQuota,
   overloaded,
+  rateLimited,
   refusedRequest,
   unauthorized,
 } from './failed-answer.ts';
@@ -37,11 +40,29 @@ const flagged = /moderation|flagged|content[_ ](filter|policy)|violates usage gu
 const spentQuota = new RegExp(
   [
     'insufficient[_ ](quota|balance|credits|funds)|exceeded your current quota|billing',
-    // OpenRouter, of a limit that its owner set for the key; xAI; Fireworks
-    'key limit exceeded|used all available credits|run out of credits|reaching the monthly spending limit',
+    // OpenRouter, of a limit that its owner set for the key; xAI, twice; Fireworks; Zhipu
+    "key limit exceeded|used all available credits|doesn't have any credits|run out of credits",
+    'reaching the monthly spending limit|余额不足|已欠费',
   ].join('|'),
   'i',
 );
+/** Names of errors, under whatever status. LiteLLM; OpenAI; new-api, twice; DashScope. */
+const spentNames =
+  /^(budget_exceeded|billing_hard_limit_reached|insufficient_user_quota|pre_consume_token_quota_failed|arrearage)$/i;
+/** Groq; OpenAI. */
+const endedNames = /^(organization_restricted|access_terminated)$/;
+/** Keys of LiteLLM's: one that has expired, and one that is for other models. */
+const expiredKey = /^expired_key$/;
+const barredNames = /_model_access_denied$|^DeploymentNotFound$/;
+/** The words of Groq and OpenAI end with the page where more can be bought, which has `billing` in its name. */
+const tooFast = /^rate limit reached/i;
+/** More than the account may send in a minute: it would be as much in the next one. Another account's minute may hold it. */
+const tooMuchForMinute = /^request too large for/i;
+/** Together says so under 403. */
+const longerThanContext = /context[_ ](length|window|size)/i;
+/** Of the place that a request comes from; OpenRouter's, twice, of a vendor behind it. */
+const refusedToAll =
+  /country, region, or territory not supported|provider returned error$|violation of provider terms of service/i;
 
 /** What a response means that carries no turn, in Chat Completions and in Responses. */
 export function classifyFailure(response: FailedResponse, now: number, dialect: Dialect): AppError {
@@ -68,14 +89,14 @@ function statusOf({ type = '', code = '' }: NamedError): number {
 function classify(status: number, error: NamedError, options: AppErrorOptions): AppError {
   const { message = '', type = '', code = '' } = error;
   const words = `${type} ${code} ${message}`;
+  const isNamed = (names: RegExp) => names.test(type) || names.test(`${code}`);
+  if (isNamed(spentNames)) return outOfQuota(options);
+  if (isNamed(endedNames)) return accountRefused(options);
+  if (isNamed(barredNames)) return modelBarred(options);
   if ((status === 401 || status === 403) && lacksScope.test(message)) return notPermitted(options);
   if ((status === 400 || status === 403 || status === 404) && unverified.test(message))
     return modelBarred(options);
-  if (status === 403) {
-    // OpenAI's and Groq's answer about a model that the key's project may not use, and OpenRouter's about what the request says.
-    if (/^model_(not_found|permission_blocked)/.test(`${code}`)) return modelBarred(options);
-    if (flagged.test(words)) return refusedRequest(error, options);
-  }
+  if (status === 403) return refusal(error, words, options);
   if (status === 404) {
     const { param } = error;
     const isModels = code === 'model_not_found' || ((param ?? 'model') === 'model' && /model/i.test(words));
@@ -83,15 +104,30 @@ function classify(status: number, error: NamedError, options: AppErrorOptions): 
     const isOfRequest = param !== undefined || /^no endpoints found/i.test(message);
     if (!isModels) return isOfRequest ? refusedRequest(error, options) : noTurn(options.cause);
   }
-  if ((status === 403 || status === 412 || status === 429) && spentQuota.test(words))
-    return outOfQuota(options);
+  if (status === 429 && tooMuchForMinute.test(message)) {
+    const limits = { fault: 'model', failover: 'yes', modelLimit: 'tokens per minute' } as const;
+    return contextTooLong(message, { cause: options.cause, ...limits });
+  }
+  if (status === 429 && tooFast.test(message)) return rateLimited(options);
+  if ((status === 412 || status === 429) && spentQuota.test(words)) return outOfQuota(options);
   if (status === 503 && /overload|capacity/i.test(words)) return overloaded(options);
   const known = failedBy(status, options);
   if (known) return known;
   if (tooLong.test(words)) return contextTooLong(message, options);
   // xAI's and Google's answer where others say 401.
-  if (status === 400 && (code === 'invalid_api_key' || badKey.test(message))) return unauthorized(options);
+  const isBadKey = code === 'invalid_api_key' || isNamed(expiredKey) || badKey.test(message);
+  if (status === 400 && isBadKey) return unauthorized(options);
   return refusedRequest(error, options);
+}
+
+/** Vendors say so of the account, and of what it is asked for. */
+function refusal(error: NamedError, words: string, options: AppErrorOptions): AppError {
+  if (flagged.test(words)) return refusedRequest(error, options);
+  if (spentQuota.test(words)) return outOfQuota(options);
+  if (longerThanContext.test(words)) return contextTooLong(error.message ?? '', options);
+  if (refusedToAll.test(words)) return notServed(options);
+  // A model that the key's project or plan may not use.
+  return /\bmodel|模型/i.test(words) ? modelBarred(options) : accountRefused(options);
 }
 
 const words: FailureWords = { statusOf, classify };
