@@ -81,7 +81,7 @@ async function inspectDatabase(): Promise<void> {
   expect(database.prepare('PRAGMA integrity_check').get()).toEqual({ integrity_check: 'ok' });
   database.close();
   const later = Date.now() + (leaseSeconds + 1) * 1000;
-  const clock = { now: () => later, monotonic: () => later, after: () => () => {} };
+  const clock = { now: () => later, monotonic: () => later, elapsed: () => later, after: () => () => {} };
   const store = await openStore(path, {
     clock,
     onLost: (error) => {

@@ -15,10 +15,15 @@ function machine() {
   let wall = Date.UTC(2026, 0, 1);
   let monotonic = 5_000;
   let slept = 0;
-  const clock: Clock = { now: () => wall, monotonic: () => monotonic, after: () => () => {} };
+  const clock: Clock = {
+    now: () => wall,
+    monotonic: () => monotonic,
+    elapsed: () => 900_000 + monotonic + slept,
+    after: () => () => {},
+  };
   return {
     clock,
-    steady: createSteadyClock(clock, () => 900_000 + monotonic + slept),
+    steady: createSteadyClock(clock),
     set: (ms: number) => {
       wall += ms;
     },

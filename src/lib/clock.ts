@@ -6,6 +6,8 @@ export interface Clock {
   now(): number;
   /** Milliseconds since some moment, for intervals: no step of the wall clock moves it. */
   monotonic(): number;
+  /** Milliseconds since the machine started, its sleep included: for what has to be so far apart whatever the wall clock does. */
+  elapsed(): number;
   /** Runs `task` once after `delayMs`; the answer cancels it. Keeps the process alive only where a caller waits for it. */
   after(delayMs: number, task: () => void, isAwaited?: boolean): () => void;
 }
@@ -13,6 +15,7 @@ export interface Clock {
 export const systemClock: Clock = {
   now: () => Date.now(),
   monotonic: () => performance.now(),
+  elapsed: () => uptime() * 1_000,
   after(delayMs, task, isAwaited = false) {
     // Of a time that has passed meanwhile Node warns.
     const timer = setTimeout(task, Math.max(0, delayMs));
@@ -46,21 +49,17 @@ const shortestSleepMs = 2_000;
  * that no session, rest or bearer ends early or lasts for hours. A step of more than a day is taken over at once. While
  * the machine sleeps it goes on.
  */
-export function createSteadyClock(
-  machine: Clock = systemClock,
-  /** Milliseconds since the machine started, its sleep included. */
-  uptimeMs: () => number = () => uptime() * 1_000,
-): Clock {
+export function createSteadyClock(machine: Clock = systemClock): Clock {
   let at = machine.now();
   let seenAt = machine.monotonic();
-  let aheadMs = uptimeMs() - seenAt;
+  let aheadMs = machine.elapsed() - seenAt;
   let sleptAt = seenAt;
 
   function sleptMs(seen: number): number {
-    // The uptime is read from the system: not for every call.
+    // It is read from the system: not for every call.
     if (seen - sleptAt < 1_000) return 0;
     sleptAt = seen;
-    const slept = uptimeMs() - seen - aheadMs;
+    const slept = machine.elapsed() - seen - aheadMs;
     if (Math.abs(slept) < shortestSleepMs) return 0;
     aheadMs += slept;
     return Math.max(0, slept);

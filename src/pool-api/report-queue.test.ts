@@ -15,7 +15,7 @@ const item = reportItem.parse({
 it('sessions whose reports were dropped leave nothing behind', async () => {
   let isReachable = false;
   const queue = new ReportQueue({
-    timing: { now: () => 0, monotonic: () => 0, after: () => () => {} },
+    timing: { now: () => 0, monotonic: () => 0, elapsed: () => 0, after: () => () => {} },
     send: () => Promise.resolve(isReachable ? [] : undefined),
     onDropped: () => {},
   });
@@ -43,7 +43,7 @@ it('nothing is added to a report that was dropped as soon as it came', async () 
   let sent = 0;
   let dropped = 0;
   const queue = new ReportQueue({
-    timing: { now: () => 0, monotonic: () => 0, after: () => () => {} },
+    timing: { now: () => 0, monotonic: () => 0, elapsed: () => 0, after: () => () => {} },
     async send(_sessionId, _items, count) {
       if (!isReachable) return undefined;
       sent += count;
@@ -68,6 +68,7 @@ it('goes on after a flush that found nothing, as a second after an incident that
     timing: {
       now: () => 0,
       monotonic: () => 0,
+      elapsed: () => 0,
       after(_ms, callback) {
         ring = callback;
         return () => {};

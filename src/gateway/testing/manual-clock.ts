@@ -17,6 +17,7 @@ export function createManualClock(start = Date.UTC(2026, 0, 1)): ManualClock {
   return {
     now: () => wall + now,
     monotonic: () => now,
+    elapsed: () => now,
     step(ms) {
       wall += ms;
     },

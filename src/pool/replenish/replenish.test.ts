@@ -261,7 +261,7 @@ describe('a reserved place', () => {
   it('that was promised to a process that died comes free by itself', async () => {
     const store = openMemoryStore(0, { auditsLeases: true });
     let now = 1000;
-    const clock = { now: () => now, monotonic: () => now, after: () => () => {} };
+    const clock = { now: () => now, monotonic: () => now, elapsed: () => now, after: () => () => {} };
     const dead = await reserve(store, clock, 5, 5);
     expect(dead.granted).toBe(5);
     expect((await reserve(store, clock, 1, 5)).granted).toBe(0);
@@ -273,7 +273,7 @@ describe('a reserved place', () => {
 
   it('is not there any more when the owner has filled it meanwhile', async () => {
     const store = openMemoryStore(0, { auditsLeases: true });
-    const clock = { now: () => 1000, monotonic: () => 1000, after: () => () => {} };
+    const clock = { now: () => 1000, monotonic: () => 1000, elapsed: () => 1000, after: () => () => {} };
     const mine = await reserve(store, clock, 2, 2);
     await store.addAccount(1000, testAccount('one'), 'owner');
     expect(await mine.confirm()).toBe(true);

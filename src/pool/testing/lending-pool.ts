@@ -77,6 +77,7 @@ export async function startLendingPool(given: Clock, aheadMs = 0): Promise<Lendi
   const clock: Clock = {
     now: () => Math.round(given.now()) + aheadMs,
     monotonic: () => given.monotonic(),
+    elapsed: () => given.elapsed(),
     after(delayMs, task) {
       timers += 1;
       let isPending = true;

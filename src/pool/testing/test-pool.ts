@@ -29,6 +29,7 @@ export function createTestClock(start = Date.UTC(2026, 0, 1)): TestClock {
   return {
     now: () => start + now,
     monotonic: () => now,
+    elapsed: () => now,
     after(delayMs, task) {
       const entry = { at: now + delayMs, task };
       tasks.push(entry);

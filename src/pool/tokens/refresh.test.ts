@@ -4,7 +4,7 @@ import { TokenError, type TokenGrant } from '../../core/provider.ts';
 import { DatabaseError } from '../../db/database.ts';
 import type { Caller } from '../base/basics.ts';
 import { openMemoryStore } from '../store/open-store.ts';
-import { pass, settled, startTestPool, type TestPool } from '../testing/test-pool.ts';
+import { createTestClock, pass, settled, startTestPool, type TestPool } from '../testing/test-pool.ts';
 
 const second = 1000;
 const minute = 60 * second;
@@ -67,6 +67,32 @@ describe('the refresher', () => {
     await pass(parts.clock, 5 * hour, 30 * second);
     expect(parts.issuer.asked.length).toBeGreaterThan(3);
     for (const gap of gaps(parts)) expect(gap).toBeGreaterThanOrEqual(hour);
+  });
+
+  it('asks no sooner while its time follows a clock that was set forward, by any step', async () => {
+    const real = createTestClock();
+    let aheadMs = 0;
+    // As the steady clock does it.
+    const clock = { ...real, now: () => Math.round(real.now() + real.monotonic() / 10) + aheadMs };
+    const parts = await start({}, { clock });
+    const realAt: number[] = [];
+    parts.issuer.answer = (refreshToken) => {
+      realAt.push(real.monotonic());
+      return parts.issuer.grant(refreshToken);
+    };
+    const { id } = await add(parts);
+    await pass(clock, 3 * hour, 30 * second);
+    expect(realAt.length).toBeGreaterThanOrEqual(3);
+    // As a database's clock does it.
+    aheadMs = 3 * hour;
+    const skipped = await parts.pool.refreshTokens(owner, { id });
+    expect(skipped).toMatchObject({ refreshed: 0, skipped: 1 });
+    await pass(clock, 2 * hour, 30 * second);
+    expect(realAt.length).toBeGreaterThanOrEqual(5);
+    realAt.slice(1).forEach((at, index) => {
+      expect(at - (realAt[index] ?? 0)).toBeGreaterThanOrEqual(hour);
+    });
+    expect((await view(parts, id)).status).toBe('active');
   });
 
   it('may ask more often where the token host is on this machine', async () => {

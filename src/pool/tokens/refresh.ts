@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { LRUCache } from 'lru-cache';
 import { TokenError, type TokenFailure, type TokenGrant, type TokenIssuer } from '../../core/provider.ts';
 import { backoffMs, withJitter } from '../../lib/backoff.ts';
 import { sleep, within } from '../../lib/clock.ts';
@@ -22,6 +23,7 @@ interface How {
 /** Where a refresh has got to. Between any two of them the process may die. */
 export type RefreshStep = 'begun' | 'claimed' | 'asking' | 'answered' | 'committed';
 
+const tooEarly = 'refreshed less than the least interval ago';
 const atOnce = 4;
 /** No issuer takes longer than 15 s. */
 const attemptLimitMs = 60_000;
@@ -40,6 +42,11 @@ export class Refresher {
   readonly #onStep: (step: RefreshStep) => Promise<void>;
   readonly #instance: string;
   readonly #running = new Map<string, Promise<RefreshResult>>();
+  /**
+   * When this process last had an answer that counts, by account and in elapsed time: the store's time follows a wall clock that was
+   * set, so that its hour may be over sooner.
+   */
+  readonly #answeredAt = new LRUCache<string, number>({ max: 100_000 });
   readonly #limited = createLimit(atOnce);
   #isStarted = false;
   #isStopped = false;
@@ -128,6 +135,13 @@ export class Refresher {
     }
     await this.#onStep('begun');
     const minIntervalMs = leastInterval(settings.refreshMinIntervalMs, tokens.isLoopback);
+    const restMs = (this.#answeredAt.get(id) ?? Number.NEGATIVE_INFINITY) + minIntervalMs - clock.elapsed();
+    if (restMs > 0 && !force) {
+      const nextAt = Math.ceil(clock.now() + restMs);
+      if ((account.nextRefreshAt ?? nextAt) < nextAt)
+        await store.scheduleRefresh(clock.now(), id, nextAt, false);
+      return skipped(tooEarly, nextAt);
+    }
     const claim = await store.claimRefresh(clock.now(), {
       accountId: id,
       minIntervalMs,
@@ -139,6 +153,9 @@ export class Refresher {
     if (claim.result !== 'claimed') return notClaimed(claim);
     await this.#onStep('claimed');
     const grant = await this.#ask(tokens, claim);
+    const hasIssuedNothing =
+      grant instanceof TokenError && (grant.failure === 'unsent' || grant.failure === 'refused');
+    if (!hasIssuedNothing) this.#answeredAt.set(id, clock.elapsed());
     if (grant instanceof TokenError) return this.#fail(claim, grant);
     await this.#onStep('answered');
     return this.#commit(claim, grant, clock.now() + minIntervalMs);
@@ -292,12 +309,7 @@ export class Refresher {
 function notClaimed(claim: Exclude<RefreshClaimResult, { readonly result: 'claimed' }>): RefreshResult {
   switch (claim.result) {
     case 'too_early':
-      return skipped(
-        claim.reason === 'ceiling'
-          ? 'refreshed less than the least interval ago'
-          : 'waiting after the last failure',
-        claim.nextAt,
-      );
+      return skipped(claim.reason === 'ceiling' ? tooEarly : 'waiting after the last failure', claim.nextAt);
     case 'under_way':
       return skipped('a refresh is under way');
     case 'not_refreshable':

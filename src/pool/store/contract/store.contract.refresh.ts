@@ -150,7 +150,8 @@ export function describeRefreshes(name: string, openStore: () => Promise<Store>,
       expect((await store.findInterruptedRefreshes(start + second, 'dead')).interrupted).toEqual([]);
       const [line] = await store.auditTrail({ limit: 1, accountId: 'acc' });
       expect(line?.action).toBe('refresh-interrupted');
-      const opensAt = start + hour;
+      // Its request may have reached the issuer as late as this.
+      const opensAt = start + second + hour;
       expect(await store.account(start + second, 'acc')).toMatchObject({
         nextRefreshAt: opensAt,
         refreshFailure: { failure: 'interrupted', inARow: 1, retryAt: opensAt },
@@ -169,12 +170,29 @@ export function describeRefreshes(name: string, openStore: () => Promise<Store>,
       expect((await claim(store, start + minute - 1)).result).toBe('under_way');
       expect(await claim(store, start + 9 * minute)).toMatchObject({
         result: 'too_early',
-        nextAt: start + hour,
+        nextAt: start + minute + hour,
       });
       const other = await withAccount();
       await claimed(other, start, { limitMs: minute });
       expect(await other.nextRefreshDue(start)).toBe(start + minute);
       expect((await other.findInterruptedRefreshes(start + minute, null)).interrupted).toHaveLength(1);
+    });
+
+    it('closes the ceiling for no longer than the interval after the clock was set back', async () => {
+      const store = await withAccount();
+      const back = start - 3 * hour;
+      const failed = await fail(store, start, { failure: 'unknown', retryAt: start + 2 * hour });
+      expect(failed?.account.refreshFailure?.retryAt).toBe(start + 2 * hour);
+      expect(await claim(store, back)).toMatchObject({ result: 'too_early', nextAt: back + 2 * hour });
+      expect(await claim(store, back + minute)).toMatchObject({ nextAt: back + 2 * hour });
+      const { refreshId } = await claimed(store, back + 2 * hour);
+      const done = await store.commitRefresh(back - minute, refreshId, token({ nextRefreshAt: back }));
+      expect(done?.account.nextRefreshAt).toBe(back - minute + hour);
+
+      const other = await withAccount();
+      await claimed(other, start, { limitMs: minute });
+      expect((await claim(other, back)).result).toBe('under_way');
+      expect(await claim(other, back + minute)).toMatchObject({ nextAt: back + minute + hour });
     });
 
     it('takes a late token of an attempt that was given up for lost, while no later one was begun', async () => {
@@ -187,7 +205,7 @@ export function describeRefreshes(name: string, openStore: () => Promise<Store>,
       const other = await withAccount();
       const before = await claimed(other, start);
       await other.findInterruptedRefreshes(start + 2 * minute, null);
-      const laterAt = start + hour;
+      const laterAt = start + minute + hour;
       const later = await claimed(other, laterAt);
       expect(await other.commitRefresh(laterAt, before.refreshId, token())).toBeNull();
       expect(await other.commitRefresh(laterAt, later.refreshId, token())).not.toBeNull();

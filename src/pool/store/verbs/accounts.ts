@@ -246,10 +246,11 @@ export const notCounted = "('unsent', 'refused')";
 
 /**
  * What an attempt counts from. An issuer counts from when the request reaches it, some time between the intent and the
- * answer: from the answer, then, so that no two are nearer than the interval there. The answer of one that was interrupted
- * is not known.
+ * answer: from the answer, then, so that no two are nearer than the interval there. One that was interrupted reached it
+ * before it was found so, and within its limit.
  */
-const countedFrom = "CASE state WHEN 'interrupted' THEN intent_at ELSE COALESCE(finished_at, intent_at) END";
+const countedFrom = `CASE state WHEN 'interrupted' THEN LEAST(limit_at, COALESCE(finished_at, intent_at))
+  ELSE COALESCE(finished_at, intent_at) END`;
 
 export async function accountOfCredential(
   db: Queries,

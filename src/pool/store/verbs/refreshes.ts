@@ -53,6 +53,7 @@ export async function claimRefresh(tx: Transaction, demand: RefreshDemand) {
   if (found === undefined) return refused('no such account');
   if (found.credential_kind === 'api_key') return refused('API key: nothing to refresh');
   if (isOutOfService(found)) return refused(`the account is ${found.state}`);
+  await followClockBack(tx, found.id);
   const underWay = await db.get<AttemptRow>(
     "SELECT * FROM refreshes /* INDEXED BY refreshes_under_way */ WHERE account_id = $1 AND state = 'intent'",
     found.id,
@@ -107,6 +108,26 @@ export async function claimRefresh(tx: Transaction, demand: RefreshDemand) {
     /** No other account of the provider is active, or rests until some time. */
     isLastUsable: (await isLastActive(tx, row)) && (await hasNoneResting(tx, row)),
   };
+}
+
+/** Attempts in the future were made before the clock was set back: their times are moved back by as much. */
+async function followClockBack(tx: Transaction, id: string): Promise<void> {
+  const last = await tx.db.get<{ at: number | null }>(
+    'SELECT MAX(COALESCE(finished_at, intent_at)) AS at FROM refreshes WHERE account_id = $1',
+    id,
+  );
+  const aheadMs = (last?.at ?? tx.now) - tx.now;
+  if (aheadMs <= 0) return;
+  await tx.db.run(
+    `UPDATE refreshes SET intent_at = intent_at - $2, finished_at = finished_at - $2, opens_at = opens_at - $2,
+       limit_at = limit_at - $2 WHERE account_id = $1`,
+    id,
+    aheadMs,
+  );
+  const failure = failureOf(await mustHaveRow(tx, id));
+  if (!failure?.retryAt) return;
+  const earlier = { ...failure, retryAt: failure.retryAt - aheadMs };
+  await updateAccount(tx, id, { refresh_failure: JSON.stringify(earlier satisfies RefreshFailure) });
 }
 
 /**
@@ -291,8 +312,10 @@ async function lockAttempt(tx: Transaction, refreshId: string): Promise<AttemptR
   const attempt = await attemptRow(tx, refreshId);
   if (attempt === undefined) return undefined;
   const row = await lockAccount(tx, attempt.account_id);
+  if (row === undefined) return undefined;
+  await followClockBack(tx, row.id);
   // Read again: the former holder of the lock may have ended it.
-  return row === undefined ? undefined : attemptRow(tx, refreshId);
+  return attemptRow(tx, refreshId);
 }
 
 /** It can still end: it was not ended, but perhaps taken for interrupted, and no later one was begun. */
@@ -309,12 +332,12 @@ async function isOpen(tx: Transaction, attempt: AttemptRow): Promise<boolean> {
 /** The ceiling opens later by the time the attempt took. */
 async function endAttempt(tx: Transaction, attempt: AttemptRow, state: string): Promise<void> {
   const finishedAt = Math.max(attempt.intent_at, tx.now);
-  const tookMs = state === 'interrupted' ? 0 : finishedAt - attempt.intent_at;
+  const countedFrom = state === 'interrupted' ? Math.min(attempt.limit_at, finishedAt) : finishedAt;
   await tx.db.run(
     'UPDATE refreshes SET state = $1, finished_at = $2, opens_at = $3 WHERE id = $4',
     state,
     finishedAt,
-    attempt.opens_at + tookMs,
+    attempt.opens_at + countedFrom - attempt.intent_at,
     attempt.id,
   );
 }
