@@ -87,6 +87,8 @@ export class Candidates {
   #untried: Route[] | undefined;
   /** Those whose circuit is open: tried where no other answers. */
   #deferred: Route[] = [];
+  /** The last that its circuit has let through. */
+  #letThrough: Route | undefined;
   #translated: Form | AppError | undefined;
   /** Why the first of those cannot carry the request that were passed over; undefined: none was. */
   refusal: AppError | undefined;
@@ -154,7 +156,7 @@ export class Candidates {
 
   #refuse(refusal: AppError, note: CandidateNote): undefined {
     this.#turn.record.skipped(note, { kind: 'field', message: refusal.message });
-    this.#dependencies.circuits.notTried(note.route);
+    if (note.route === this.#letThrough) this.#dependencies.circuits.notTried(note.route);
     this.refusal ??= refusal;
   }
 
@@ -206,7 +208,10 @@ export class Candidates {
     let next = untried.shift();
     while (next && !this.isLast) {
       const until = this.#dependencies.circuits.openUntil(next);
-      if (until === undefined) break;
+      if (until === undefined) {
+        this.#letThrough = next;
+        break;
+      }
       const { record } = this.#turn;
       record.skipped(record.candidate(next), { kind: 'circuit', until });
       this.#deferred.push(next);

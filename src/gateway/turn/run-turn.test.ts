@@ -1076,8 +1076,16 @@ describe('two candidates', () => {
       says: 'no',
     } as const;
     const request = requestOf([user('hi')], { wishes: [wish] });
-    expect(await finish(run({ plan, request }))).toMatchObject({ error: undefined, accountId: 'other' });
-    expect(await finish(run({ plan }))).toMatchObject({ error: undefined, accountId: 'warp' });
+    const onlyThere = { ...plan, candidates: candidates.slice(0, 1) };
+    expect((await finish(run({ plan, request }))).accountId).toBe('other');
+    expect((await finish(run({ plan }))).accountId).toBe('warp');
+    for (let fault = 0; fault < 3; fault += 1)
+      fixture.turns.circuits.failed({ provider: warp, model: 'auto' });
+    // Of a turn that has no other way, its circuit was not asked.
+    expect((await finish(run({ plan: onlyThere, request }))).error).toMatchObject({
+      code: 'invalid_request',
+    });
+    expect((await finish(run({ plan }))).accountId).toBe('other');
   });
 
   it('that begins every answer and never ends one is passed over, too', async () => {
