@@ -28,6 +28,7 @@ import {
 import { createWarpOutbound } from '../src/protocols/warp/outbound.ts';
 import { vendors } from '../src/providers/openai-compatible/vendors.ts';
 import { settings } from '../src/settings.ts';
+import { gatewayErrorTable } from './gateway-errors.ts';
 import { pairTable } from './pair-table.ts';
 import { poolErrorTable } from './pool-errors.ts';
 
@@ -72,6 +73,7 @@ export function generatedDocs(): readonly { readonly path: string; readonly text
   const operatingDocs = resolve(root, 'docs/operating.md');
   const providerDocs = resolve(root, 'docs/providers.md');
   const poolDocs = resolve(root, 'docs/pool.md');
+  const gatewayDocs = resolve(root, 'docs/gateway.md');
   const fieldDocs = resolve(root, 'docs/fields.md');
   return [
     { path: resolve(root, '.env.example'), text: envExample() },
@@ -79,6 +81,7 @@ export function generatedDocs(): readonly { readonly path: string; readonly text
     { path: providerDocs, text: withBlocks(providerDocs, { providers: providerTable() }) },
     { path: resolve(root, 'docs/warp2api.schema.json'), text: configSchema() },
     { path: poolDocs, text: withBlocks(poolDocs, { errors: poolErrorTable() }) },
+    { path: gatewayDocs, text: withBlocks(gatewayDocs, { errors: gatewayErrorTable() }) },
     {
       path: fieldDocs,
       text: withBlocks(fieldDocs, {
