@@ -98,3 +98,39 @@ test.skipIf(withoutBrowser)('says so where nothing was used', async () => {
   await expectAccessible(page);
   await snapshot(page, 'usage-empty');
 });
+
+test.skipIf(withoutBrowser)('an account has its name wherever turns are shown', async () => {
+  const services = await servicesForTest();
+  const id = await services.addAccount('wk-one-0123456789', { email: 'one@example.com' });
+  await (await services.chat(userTurn('auto', 'Hello'), { 'x-request-id': 'first' })).text();
+  const page = await openPage(services, { path: '#/turns/first' });
+  await page.locator('.time-attempt').getByText('one@example.com').waitFor();
+  await page.getByRole('link', { name: 'one@example.com' }).waitFor();
+  await page.goto(`${services.gatewayUrl}/admin#/turns`);
+  await page
+    .locator(`datalist option[value="${id}"][label="one@example.com"]`)
+    .waitFor({ state: 'attached' });
+  await page.goto(`${services.gatewayUrl}/admin#/models/ask?model=auto`);
+  await page.getByText('Show').click();
+  await page.locator('.named-accounts').getByText('one@example.com').waitFor();
+  await page.goto(`${services.gatewayUrl}/admin#/usage?by=account&split=account`);
+  await page.locator('.u-legend').getByText('one@example.com').waitFor();
+  await page.getByRole('button', { name: 'one@example.com' }).click();
+  await page.getByRole('button', { name: 'Remove the filter Account: one@example.com' }).waitFor();
+  // The pool names a removed account no more.
+  await services.pool(`/api/accounts/${id}`, undefined, 'DELETE');
+  await page.reload();
+  await page.getByRole('button', { name: `Remove the filter Account: ${id.slice(0, 12)}` }).waitFor();
+});
+
+test.skipIf(withoutBrowser)('a key has its name in the filter for it', async () => {
+  const services = await servicesForTest();
+  const made = await fetch(`${services.gatewayUrl}/api/keys`, { method: 'POST', body: '{"name":"alice"}' });
+  const { secret } = (await made.json()) as { secret: string };
+  await (await services.chat(userTurn('auto', 'Hello'), { authorization: `Bearer ${secret}` })).text();
+  const page = await openPage(services, { path: '#/usage?by=key' });
+  await page.getByRole('button', { name: 'alice' }).click();
+  await page.getByRole('button', { name: /Remove the filter .*alice/ }).waitFor();
+  await page.reload();
+  await page.getByRole('button', { name: /Remove the filter .*alice/ }).waitFor();
+});

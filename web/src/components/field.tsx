@@ -63,7 +63,7 @@ export interface TextFieldProps extends FieldProps {
   readonly type?: 'text' | 'password' | 'number' | 'email' | 'search' | 'datetime-local';
   readonly placeholder?: string;
   /** To choose from while typing. */
-  readonly names?: readonly string[];
+  readonly names?: readonly (string | Option<string>)[];
   readonly autoComplete?: string;
   /** For keys, names of models and the like. */
   readonly isCode?: boolean;
@@ -92,9 +92,10 @@ export function TextField(given: TextFieldProps) {
           />
           {given.names && (
             <datalist id={`${ids.id}-names`}>
-              {given.names.slice(0, 500).map((name) => (
-                <option key={name} value={name} />
-              ))}
+              {given.names.slice(0, 500).map((name) => {
+                const option = typeof name === 'string' ? { value: name } : name;
+                return <option key={option.value} {...option} />;
+              })}
             </datalist>
           )}
         </>

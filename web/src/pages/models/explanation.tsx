@@ -6,7 +6,7 @@ import { linkTo } from '../../navigation.ts';
 import { plainName } from '../../plain-name.ts';
 import { questionText } from '../../texts/model-question.ts';
 import { modelsText } from '../../texts/models.ts';
-
+import { useAccountNames } from '../accounts/account-names.ts';
 import { conditionWords } from './routes-view.tsx';
 
 type Text = ReturnType<typeof questionText>;
@@ -16,11 +16,15 @@ type Candidate = ExplainedTurn['candidates'][number];
 export function Explanation({ found, tokens }: { readonly found: ExplainedTurn; readonly tokens: number }) {
   const text = questionText();
   const { answers, error, candidates, passed_over: passed, notes } = found;
+  const nameOf = useAccountNames([
+    ...answers.map((answer) => answer.account_id),
+    ...candidates.flatMap((one) => one.named_accounts.map((account) => account.account_id)),
+  ]);
   return (
     <>
       {answers.length > 0 ? (
         <Card title={text.wouldAnswer}>
-          <Answers answers={answers} />
+          <Answers answers={answers} nameOf={nameOf} />
           <p class="way quiet">{wayWords(found.way, text)}</p>
         </Card>
       ) : (
@@ -50,6 +54,7 @@ export function Explanation({ found, tokens }: { readonly found: ExplainedTurn; 
                   (answer) => answer.provider === one.provider && answer.model === one.model,
                 )}
                 tokens={tokens}
+                nameOf={nameOf}
               />
             ))}
           </ol>
@@ -73,8 +78,11 @@ export function Explanation({ found, tokens }: { readonly found: ExplainedTurn; 
   );
 }
 
-function Answers({ answers }: { readonly answers: ExplainedTurn['answers'] }) {
+type NameOf = (account: string) => string;
+
+function Answers(given: { readonly answers: ExplainedTurn['answers']; readonly nameOf: NameOf }) {
   const text = questionText();
+  const { answers, nameOf } = given;
   return (
     <ul class="answers plain">
       {answers.map(({ provider, model, account_id: account, share }) => (
@@ -87,8 +95,8 @@ function Answers({ answers }: { readonly answers: ExplainedTurn['answers'] }) {
               ) : (
                 <>
                   {text.account}{' '}
-                  <a href={linkTo('accounts', [account])}>
-                    <code>{account.slice(0, 12)}</code>
+                  <a href={linkTo('accounts', [account])} title={account}>
+                    <bdi>{nameOf(account)}</bdi>
                   </a>
                 </>
               )}
@@ -113,10 +121,12 @@ function CandidateRow({
   one,
   isAnswering,
   tokens,
+  nameOf,
 }: {
   readonly one: Candidate;
   readonly isAnswering: boolean;
   readonly tokens: number;
+  readonly nameOf: NameOf;
 }) {
   const text = questionText();
   const { provider, model, tier, share, context_window: window, when, labels, skipped } = one;
@@ -148,12 +158,12 @@ function CandidateRow({
           {said}
         </small>
       ))}
-      <AccountCounts one={one} />
+      <AccountCounts one={one} nameOf={nameOf} />
     </li>
   );
 }
 
-function AccountCounts({ one }: { readonly one: Candidate }) {
+function AccountCounts({ one, nameOf }: { readonly one: Candidate; readonly nameOf: NameOf }) {
   const text = questionText();
   const { accounts, named_accounts: named } = one;
   if (accounts === null) {
@@ -178,10 +188,10 @@ function AccountCounts({ one }: { readonly one: Candidate }) {
           <ul class="named-accounts plain">
             {named.map(({ account_id: id, label, standing, says }) => (
               <li key={id}>
-                <a href={linkTo('accounts', [id])}>
-                  <code>{id.slice(0, 12)}</code>
+                <a href={linkTo('accounts', [id])} title={id}>
+                  <bdi>{nameOf(id)}</bdi>
                 </a>
-                {label !== null && <span>{label}</span>}
+                {label !== null && label !== nameOf(id) && <span>{label}</span>}
                 <small class="quiet">{says ?? standingWord(standing, text)}</small>
               </li>
             ))}

@@ -4,6 +4,7 @@ import { shownDuration, shownNumber } from '../../format.ts';
 import { linkTo } from '../../navigation.ts';
 import { plainName } from '../../plain-name.ts';
 import { questionText } from '../../texts/model-question.ts';
+import { useAccountNames } from '../accounts/account-names.ts';
 import type { TrialHead } from './try-turn.ts';
 
 /** What the gateway decided about a turn, in short. */
@@ -16,6 +17,7 @@ export function TrialRecord({
 }) {
   const text = questionText();
   const usage = turn?.usage;
+  const nameOf = useAccountNames(turn?.attempts.map((one) => one.account_id) ?? []);
   return (
     <Card title={text.record} actions={<a href={linkTo('turns', [head.requestId])}>{text.openTurn}</a>}>
       <Facts
@@ -56,7 +58,7 @@ export function TrialRecord({
                   ))}
                   {attempts.map((one) => (
                     <small key={one.started_ms} class="quiet">
-                      <code>{one.account_id.slice(0, 12)}</code> {one.outcome ?? 'running'}
+                      <bdi title={one.account_id}>{nameOf(one.account_id)}</bdi> {one.outcome ?? 'running'}
                       {one.message !== null && `: ${one.message}`}
                     </small>
                   ))}

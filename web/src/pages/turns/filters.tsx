@@ -4,7 +4,8 @@ import { SelectField, TextField } from '../../components/field.tsx';
 import { shownNumber } from '../../format.ts';
 import { filter, place, setFilters } from '../../navigation.ts';
 import { turnsText } from '../../texts/turns.ts';
-import { keylessClient, shownOutcome } from './shown-names.ts';
+import { useAccountNames } from '../accounts/account-names.ts';
+import { keylessClient, keyName, shownOutcome } from './shown-names.ts';
 
 const names = ['outcome', 'provider', 'model', 'account', 'client_key', 'min_duration_ms'] as const;
 type FilterName = (typeof names)[number];
@@ -33,6 +34,9 @@ export function TurnFilters({ turns }: { readonly turns: readonly ShownTurn[] })
   const providers = turns.flatMap(({ candidates }) => candidates.map(({ provider }) => provider));
   const fixed = ['running', 'success', 'error', 'cancelled'];
   const outcomes = turns.map(({ outcome }) => outcome);
+  const accounts = turns.flatMap(({ attempts }) => attempts.map((attempt) => attempt.account_id));
+  const nameOf = useAccountNames(accounts);
+  const keys = turns.map((turn) => keyName(turn.key_name, turn.client_key));
   const withOwn = (found: readonly string[], name: FilterName) =>
     [...new Set([...found, filters.get(name) ?? ''])].filter((value) => value !== '').sort();
   return (
@@ -64,9 +68,15 @@ export function TurnFilters({ turns }: { readonly turns: readonly ShownTurn[] })
         label={text.account}
         placeholder={text.accountHint}
         value={filter('account')}
+        names={withOwn(accounts, 'account').map((id) => ({ value: id, label: nameOf(id) }))}
         type="search"
       />
-      <TextField label={text.key} value={filter('client_key')} type="search" />
+      <TextField
+        label={text.key}
+        value={filter('client_key')}
+        names={withOwn(keys, 'client_key')}
+        type="search"
+      />
       <SelectField
         label={text.duration}
         value={filter('min_duration_ms')}

@@ -3,11 +3,6 @@ import { turnsText } from '../../texts/turns.ts';
 
 export const keylessClient: KeylessClient = '47DEQpj8HBSa';
 
-/** As commands name an account. */
-export function accountName(id: string): string {
-  return id.slice(0, 12);
-}
-
 /** The name of a managed key, else what tells clients apart. */
 export function keyName(name: string | null | undefined, id: string): string {
   return name ?? (id === keylessClient ? turnsText().noKey : id);

@@ -1,7 +1,6 @@
 import type { ShownTurn } from '../../../../src/core/shown-turn.ts';
 import { now, shownDuration, shownNumber } from '../../format.ts';
 import { turnsText } from '../../texts/turns.ts';
-import { accountName } from './shown-names.ts';
 
 /** A turn as a picture in time: what was looked at, passed over and tried, one row each, from its beginning to its end. */
 
@@ -19,7 +18,8 @@ interface Segment {
   readonly to: number;
 }
 
-export function Timeline({ turn }: { readonly turn: ShownTurn }) {
+export function Timeline(given: { readonly turn: ShownTurn; readonly nameOf: (account: string) => string }) {
+  const { turn, nameOf } = given;
   const text = turnsText();
   const total = Math.max(1, turn.duration_ms ?? now.value - Date.parse(turn.at));
   const rows: Row[] = [
@@ -48,7 +48,13 @@ export function Timeline({ turn }: { readonly turn: ShownTurn }) {
       </div>
       {rows.map((row, index) =>
         'attempt' in row ? (
-          <AttemptRow key={index} attempt={row.attempt} number={row.number} total={total} />
+          <AttemptRow
+            key={index}
+            attempt={row.attempt}
+            account={nameOf(row.attempt.account_id)}
+            number={row.number}
+            total={total}
+          />
         ) : (
           <CandidateRow key={index} candidate={row.candidate} total={total} />
         ),
@@ -101,9 +107,14 @@ function CandidateRow({ candidate, total }: { readonly candidate: Candidate; rea
   );
 }
 
-function AttemptRow(given: { readonly attempt: Attempt; readonly number: number; readonly total: number }) {
+function AttemptRow(given: {
+  readonly attempt: Attempt;
+  readonly account: string;
+  readonly number: number;
+  readonly total: number;
+}) {
   const text = turnsText();
-  const { attempt, total } = given;
+  const { attempt, account, total } = given;
   const segments = segmentsOf(attempt, total);
   const isFailed = attempt.outcome !== null && attempt.outcome !== 'success';
   const parts = segments
@@ -115,7 +126,9 @@ function AttemptRow(given: { readonly attempt: Attempt; readonly number: number;
     <div class={`time-row time-attempt ${isFailed ? 'failed' : ''}`}>
       <div class="time-name">
         <span class="cut">{name}</span>
-        <small class="quiet cut code">{accountName(attempt.account_id)}</small>
+        <small class="quiet cut" title={account}>
+          <bdi>{account}</bdi>
+        </small>
       </div>
       <div>
         <svg class="time-bar" role="img" aria-label={text.describe(name, parts)}>

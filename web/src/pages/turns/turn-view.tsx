@@ -21,8 +21,9 @@ import { now, shownCents, shownDuration, shownNumber } from '../../format.ts';
 import { linkTo } from '../../navigation.ts';
 import { saveFile } from '../../save-file.ts';
 import { turnsText } from '../../texts/turns.ts';
+import { useAccountNames } from '../accounts/account-names.ts';
 import { exportedTurn } from './export-turn.ts';
-import { accountName, keyName, shownOutcome } from './shown-names.ts';
+import { keyName, shownOutcome } from './shown-names.ts';
 import { Timeline } from './timeline.tsx';
 
 type Turn = ShownTurn & { readonly content?: TurnContent | null };
@@ -44,6 +45,7 @@ export function TurnView({ id }: { readonly id: string }) {
     hasEnded.value ? undefined : runningMs,
   );
   const turn = value.value;
+  const nameOf = useAccountNames(turn?.attempts.map((attempt) => attempt.account_id) ?? []);
   if (!turn) {
     if (error.value?.status === 404) {
       return (
@@ -77,10 +79,10 @@ export function TurnView({ id }: { readonly id: string }) {
         {turn.message && <p class="turn-message tone-bad">{turn.message}</p>}
         <Figures turn={turn} />
         <Card title={text.inTime}>
-          <Timeline turn={turn} />
+          <Timeline turn={turn} nameOf={nameOf} />
           {turn.omitted > 0 && <p class="quiet">{text.andOmitted(shownNumber(turn.omitted))}</p>}
         </Card>
-        {turn.attempts.length > 0 && <Attempts turn={turn} />}
+        {turn.attempts.length > 0 && <Attempts turn={turn} nameOf={nameOf} />}
         <div class="grid">
           <RequestFacts turn={turn} />
           {turn.usage && <Usage usage={turn.usage} />}
@@ -135,8 +137,9 @@ function Figures({ turn }: { readonly turn: Turn }) {
   );
 }
 
-function Attempts({ turn }: { readonly turn: Turn }) {
+function Attempts(given: { readonly turn: Turn; readonly nameOf: (account: string) => string }) {
   const text = turnsText();
+  const { turn, nameOf } = given;
   return (
     <Card title={text.attempts}>
       <ol class="attempts divided">
@@ -151,8 +154,8 @@ function Attempts({ turn }: { readonly turn: Turn }) {
               facts={[
                 [
                   text.account,
-                  <a key="a" class="code" href={linkTo('accounts', [attempt.account_id])}>
-                    {accountName(attempt.account_id)}
+                  <a key="a" href={linkTo('accounts', [attempt.account_id])} title={attempt.account_id}>
+                    <bdi>{nameOf(attempt.account_id)}</bdi>
                   </a>,
                 ],
                 [text.chosenBecause, `${text[`choice_${attempt.choice}`]} (${text[`from_${attempt.from}`]})`],

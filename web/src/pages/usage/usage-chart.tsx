@@ -2,14 +2,18 @@ import type { UsageReport, UsageRow } from '../../../../src/core/shown-usage.ts'
 import { Chart, type Line } from '../../components/chart.tsx';
 import { usageText } from '../../texts/usage.ts';
 import { figureOf, type Group, groupOf, type Metric, shownValue } from './usage-choice.ts';
-import { nameIn } from './usage-table.tsx';
+import type { NameOf } from './usage-table.tsx';
 
 const tones = ['accent', 'series-2', 'series-3', 'series-4'] as const;
 
 /** One figure over the days or hours of the period, whole or split. */
-export function UsageChart(given: { readonly report: UsageReport; readonly metric: Metric }) {
+export function UsageChart(given: {
+  readonly report: UsageReport;
+  readonly metric: Metric;
+  readonly nameOf: NameOf;
+}) {
   const text = usageText();
-  const { report, metric } = given;
+  const { report, metric, nameOf } = given;
   const split = groupOf(report);
   const times = timesOf(report);
   const lines: Line[] =
@@ -18,7 +22,7 @@ export function UsageChart(given: { readonly report: UsageReport; readonly metri
           { label: text[metric], values: valuesOf(report.rows, times, metric), tone: 'accent' },
           ...(report.before ? [beforeLine(report, times, metric)] : []),
         ]
-      : splitLines(report.rows, times, metric, split);
+      : splitLines(report.rows, times, metric, split, nameOf);
   const total = shownValue(metric, figureOf(metric, report.total));
   return (
     <Chart
@@ -83,6 +87,7 @@ function splitLines(
   times: readonly Moment[],
   metric: Metric,
   split: Group,
+  nameOf: NameOf,
 ): Line[] {
   const sums = new Map<string, number>();
   for (const row of rows) {
@@ -94,7 +99,7 @@ function splitLines(
   const lines = shown.map((name, at): Line => {
     const own = rows.filter((row) => row[split] === name);
     return {
-      label: nameIn(split, own[0]),
+      label: nameOf(split, name),
       values: valuesOf(own, times, metric),
       tone: tones[at] ?? 'ink-soft',
     };

@@ -1,5 +1,5 @@
 import './usage.css';
-import type { UsageFigures, UsageReport } from '../../../../src/core/shown-usage.ts';
+import type { UsageFigures, UsageReport, UsageRow } from '../../../../src/core/shown-usage.ts';
 import { api, queryText, useLoaded } from '../../api.ts';
 import { Button } from '../../components/button.tsx';
 import { CheckField, Choices } from '../../components/choice.tsx';
@@ -13,9 +13,11 @@ import { plainName } from '../../plain-name.ts';
 import { saveFile } from '../../save-file.ts';
 import { frameText } from '../../texts/frame.ts';
 import { usageText } from '../../texts/usage.ts';
+import { useAccountNames } from '../accounts/account-names.ts';
+import { keyName } from '../turns/shown-names.ts';
 import { UsageChart } from './usage-chart.tsx';
 import { choice, type Group, groups, metrics, periods, zoneOfViewer } from './usage-choice.ts';
-import { Cost, UsageTable } from './usage-table.tsx';
+import { Cost, type NameOf, UsageTable } from './usage-table.tsx';
 
 const reloadMs = 30_000;
 
@@ -45,6 +47,15 @@ export function UsagePage() {
     }
   }
 
+  const ofKey = useLoaded(
+    (abort) => (only.key === undefined ? Promise.resolve(undefined) : load('key')(abort)),
+    [only.key],
+  );
+  const reports = [table, parts, ofKey].map((loaded) => loaded.value.value);
+  const nameOf = useNames(
+    reports.flatMap((report) => report?.rows ?? []),
+    only.account,
+  );
   const charted = split === '' ? whole.value.value : parts.value.value;
   return (
     <div class="stack usage">
@@ -59,7 +70,7 @@ export function UsagePage() {
           {text.exportSums}
         </Button>
       </PageHead>
-      <Filters />
+      <Filters nameOf={nameOf} />
       <Shown of={whole}>
         {({ total, before }) =>
           total.turns === 0 ? (
@@ -77,13 +88,13 @@ export function UsagePage() {
                 }
               >
                 {parts.error.value && <Fault error={parts.error.value} retry={parts.reload} />}
-                {charted && <UsageChart report={charted} metric={metric} />}
+                {charted && <UsageChart report={charted} metric={metric} nameOf={nameOf} />}
               </Card>
               <Card
                 title={text.byWhat(text[by])}
                 actions={<Select label={text.by} name="by" usual="model" values={groups} />}
               >
-                <Shown of={table}>{(report) => <UsageTable report={report} />}</Shown>
+                <Shown of={table}>{(report) => <UsageTable report={report} nameOf={nameOf} />}</Shown>
               </Card>
             </>
           )
@@ -91,6 +102,16 @@ export function UsagePage() {
       </Shown>
     </div>
   );
+}
+
+/** Accounts and keys stand in the ledger under their ids. */
+function useNames(rows: readonly UsageRow[], onlyAccount: string | undefined): NameOf {
+  const accountName = useAccountNames([onlyAccount, ...rows.map(({ account }) => account)]);
+  return (by, value) => {
+    if (!value) return usageText().none;
+    if (by === 'key') return keyName(rows.find(({ key }) => key === value)?.key_name, value);
+    return by === 'account' ? accountName(value) : plainName(value);
+  };
 }
 
 const compared = {
@@ -102,7 +123,7 @@ const compared = {
   },
 };
 
-function Filters() {
+function Filters({ nameOf }: { readonly nameOf: NameOf }) {
   const text = usageText();
   const { tz, only } = choice();
   const zones = [...new Set([zoneOfViewer, 'UTC', tz, ...Intl.supportedValuesOf('timeZone')])];
@@ -126,12 +147,12 @@ function Filters() {
           key={name}
           type="button"
           class="usage-only"
-          aria-label={text.removeFilter(`${text[name]}: ${plainName(value)}`)}
+          aria-label={text.removeFilter(`${text[name]}: ${nameOf(name, value)}`)}
           onClick={() => {
             filter(name).value = '';
           }}
         >
-          {text[name]}: <strong>{plainName(value)}</strong>
+          {text[name]}: <strong>{nameOf(name, value)}</strong>
           <Icon name="close" />
         </button>
       ))}

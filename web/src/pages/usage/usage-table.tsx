@@ -3,13 +3,14 @@ import { Bar } from '../../components/bar.tsx';
 import { type Column, Table } from '../../components/table.tsx';
 import { shownCents, shownCompact, shownDuration, shownNumber, shownPercent } from '../../format.ts';
 import { filter } from '../../navigation.ts';
-import { plainName } from '../../plain-name.ts';
 import { usageText } from '../../texts/usage.ts';
-import { keyName } from '../turns/shown-names.ts';
 import { type Group, groupOf } from './usage-choice.ts';
 
+/** The name of what rows are grouped by. */
+export type NameOf = (by: Group, value: string | null | undefined) => string;
+
 /** What was used by each model, key, provider or account. A press on one shows it alone. */
-export function UsageTable({ report }: { readonly report: UsageReport }) {
+export function UsageTable({ report, nameOf }: { readonly report: UsageReport; readonly nameOf: NameOf }) {
   const text = usageText();
   const by = groupOf(report) ?? 'model';
   const { total } = report;
@@ -17,9 +18,9 @@ export function UsageTable({ report }: { readonly report: UsageReport }) {
     {
       id: 'name',
       label: text[by],
-      sort: (row) => nameIn(by, row),
+      sort: (row) => nameOf(by, row[by]),
       cell: (row) => {
-        const name = nameIn(by, row);
+        const name = nameOf(by, row[by]);
         if (!row[by]) return <span class="quiet">{name}</span>;
         return (
           <button
@@ -30,7 +31,7 @@ export function UsageTable({ report }: { readonly report: UsageReport }) {
               filter(by).value = row[by] ?? '';
             }}
           >
-            {name}
+            <bdi>{name}</bdi>
           </button>
         );
       },
@@ -130,11 +131,4 @@ export function Cost({
       {!isShort && note && cents !== null && ' + ?'}
     </span>
   );
-}
-
-export function nameIn(by: Group, row: UsageRow | undefined): string {
-  const value = row?.[by];
-  if (!value) return usageText().none;
-  if (by === 'key') return keyName(row.key_name, value);
-  return by === 'account' ? value.slice(0, 12) : plainName(value);
 }
