@@ -36,7 +36,7 @@ import type { StateStore } from '../state/state-store.ts';
 import { Admission } from '../turn/admission.ts';
 import { affinityKeyOf } from '../turn/affinity.ts';
 import { appErrorFrom } from '../turn/app-errors.ts';
-import { type ClientTurn, ClientTurns, type TurnDependencies } from '../turn/client-turns.ts';
+import { ClientTurns, type TurnDependencies } from '../turn/client-turns.ts';
 import { createGatewayMetrics } from '../turn/metrics.ts';
 import type { UsageDatabase } from '../usage/ledger.ts';
 import { gatewayApi } from './api.ts';
@@ -295,48 +295,42 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
     request.client = client;
     const decoding = given ? { decoded: given } : decodeTurn(dependencies.routes, inbound, request);
     const { decoded, plan } = decoding instanceof Promise ? await decoding : decoding;
-    const images = clientTurns.check(decoded);
-    const delivery = deliveryIn(request.headers);
     const { recorded, id: requestId } = request;
-    const affinityKey = affinityKeyOf(request.headers) ?? decoded.affinityKey;
-    const asked = { protocol: inbound.name, decoded, client, affinityKey, requestId, plan };
-    const admitted = clientTurns.admit(asked);
-    const allowance = admitted instanceof Promise ? await admitted : admitted;
-    // What was made of it is enough.
-    request.body = undefined;
-    if (!recorded) reply.hijack();
-    const record = clientTurns.record(asked, {
+    const admitted = clientTurns.admit({
+      protocol: inbound.name,
+      decoded,
+      client,
+      affinityKey: affinityKeyOf(request.headers),
+      requestId,
+      isOwnId: request.headers['x-request-id'] !== requestId,
+      bytes: request.heldBody?.bytes ?? 0,
+      wantsUsage: !decoded.isStream || decoded.options.includeUsage,
+      delivery: deliveryIn(request.headers),
+      plan,
+    });
+    const turn = clientTurns.begin(admitted instanceof Promise ? await admitted : admitted, {
       by: 'http',
       method: request.method,
       path: request.routeOptions.url ?? pathOf(request.url),
       trace: traceHeadersIn(request.headers),
     });
-    const head = new AnswerHead(inbound, decoded, requestId, clock.now, record, allowance);
+    // What was made of it is enough.
+    request.body = undefined;
+    if (!recorded) reply.hijack();
     const Answer = inbound.passesBytes ? PassedAnswer : decoded.isStream ? StreamedAnswer : WholeAnswer;
     const answer = new Answer({
       running,
       clientId: client.id,
+      signal: turn.signal,
       response: responseOf(reply, recorded),
       inbound,
       decoded,
-      head,
+      head: new AnswerHead(inbound, turn, clock.now),
       now: listening.now,
     });
     // It may have been revoked meanwhile; from here on that ends the turn.
     const fault = keys.faultOf(client);
     if (fault) answer.abort(fault);
-    const turn: ClientTurn = {
-      ...asked,
-      isOwnId: request.headers['x-request-id'] !== requestId,
-      bytes: request.heldBody?.bytes ?? 0,
-      record,
-      allowance,
-      wantsUsage: !decoded.isStream || decoded.options.includeUsage,
-      delivery,
-      images,
-      plan: plan ?? allowance?.plan,
-      signal: answer.signal,
-    };
     try {
       const runs = answer.choices.map((choice) => clientTurns.run(turn, choice));
       const errors = runs.length === 1 ? [await runs[0]] : await Promise.all(runs);

@@ -1,7 +1,6 @@
 import { AppError } from '../../core/errors.ts';
 import type { Dialect } from '../../core/protocol.ts';
 import type { Usage } from '../../core/turn.ts';
-import type { RoutePlan } from '../models/route.ts';
 import type { Limits } from './limits.ts';
 import { amountOf, type LimitedKey, type Meter, type Slice, unitsOf } from './slices.ts';
 
@@ -15,8 +14,6 @@ export interface TurnEstimate {
   readonly tokens: number;
   /** Undefined where the price is not known. */
   readonly costCents: number | undefined;
-  /** Where it may go, if that was looked up for its price. */
-  readonly plan?: RoutePlan | undefined;
 }
 
 /** What one answer to a request took. */
@@ -48,8 +45,6 @@ export function estimatedUnits(meter: Meter, { tokens, costCents }: TurnEstimate
 
 /** What is reserved of a key's limits for one request, until all of its choices have ended. */
 export class Allowance {
-  /** Where its turn may go, if that was looked up for the price. */
-  readonly plan: RoutePlan | undefined;
   readonly #key: LimitedKey;
   readonly #limits: Limits;
   readonly #slices: readonly Slice[];
@@ -64,7 +59,6 @@ export class Allowance {
   constructor(limits: Limits, key: LimitedKey, turn: TurnEstimate) {
     this.#limits = limits;
     this.#key = key;
-    this.plan = turn.plan;
     this.#running = turn.choices;
     this.#slices = key.current;
     this.#reserved = key.current.map((slice) => {

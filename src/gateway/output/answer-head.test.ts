@@ -9,7 +9,7 @@ const inbound = { name: 'chat' as const, idPrefix: 'chatcmpl-' };
 function headersOf(ignored: readonly string[], runUrl?: string) {
   const decoded = { request: plainTurn, ignored } as unknown as DecodedTurn<unknown>;
   const route = { provider: { name: 'oz', caller: { capabilities: new Set() } } } as unknown as Route;
-  return new AnswerHead(inbound, decoded, 'request-1', () => 0).headers([
+  return new AnswerHead(inbound, { decoded, requestId: 'request-1' }, () => 0).headers([
     { route, handling: { ignored: [], taken: [] }, runUrl },
   ]);
 }

@@ -1,11 +1,10 @@
 import { randomUUID } from 'node:crypto';
 import type { Handling } from '../../core/capabilities.ts';
-import type { AnswerIdentity, DecodedTurn, Inbound } from '../../core/protocol.ts';
+import type { AnswerIdentity, Inbound } from '../../core/protocol.ts';
 import type { TuningName } from '../../core/turn.ts';
-import type { Allowance } from '../limits/allowance.ts';
 import type { Route } from '../models/route.ts';
 import { modelOf, routeSummary } from '../records/shown-turn.ts';
-import type { TurnRecord } from '../records/turn-record.ts';
+import type { AdmittedTurn, ClientTurn } from '../turn/client-turns.ts';
 
 /** What gives an answer, as far as the head shows it. */
 export interface Answering {
@@ -29,6 +28,10 @@ const parameterNames: Record<TuningName, string> = {
   reasoningEffort: 'reasoning_effort',
 };
 
+/** A turn, once it has begun with its record. */
+type HeadTurn = Pick<AdmittedTurn, 'decoded' | 'requestId' | 'allowance'> &
+  Partial<Pick<ClientTurn, 'record'>>;
+
 type AnsweringInbound = Pick<Inbound<unknown>, 'name' | 'idPrefix' | 'requestIdHeader' | 'parameterNames'>;
 
 const longestUrl = 2_000;
@@ -41,29 +44,16 @@ const modelHeader = 'x-warp2api-model';
  */
 export class AnswerHead {
   readonly #inbound: AnsweringInbound;
-  readonly #decoded: DecodedTurn<unknown>;
-  readonly #requestId: string;
+  readonly #turn: HeadTurn;
   readonly #now: () => number;
   readonly #startedAt: number;
-  readonly #record: TurnRecord | undefined;
-  readonly #allowance: Allowance | undefined;
   #id: string | undefined;
 
-  constructor(
-    inbound: AnsweringInbound,
-    decoded: DecodedTurn<unknown>,
-    requestId: string,
-    now: () => number,
-    record?: TurnRecord,
-    allowance?: Allowance,
-  ) {
+  constructor(inbound: AnsweringInbound, turn: HeadTurn, now: () => number) {
     this.#inbound = inbound;
-    this.#decoded = decoded;
-    this.#requestId = requestId;
+    this.#turn = turn;
     this.#now = now;
-    this.#startedAt = record?.at ?? now();
-    this.#record = record;
-    this.#allowance = allowance;
+    this.#startedAt = turn.record?.at ?? now();
   }
 
   identity(answering: readonly Answering[]): AnswerIdentity {
@@ -74,7 +64,7 @@ export class AnswerHead {
       id: this.#id,
       created: Math.floor(this.#startedAt / 1000),
       now: this.#now,
-      model: this.#decoded.request.model,
+      model: this.#turn.decoded.request.model,
       answeredBy: modelsOf(answering),
       ...(fingerprint === undefined ? {} : { systemFingerprint: fingerprint }),
     };
@@ -83,12 +73,13 @@ export class AnswerHead {
   /** The caller may add others to them. */
   headers(answering: readonly Answering[]): Record<string, string> {
     const { requestIdHeader, name } = this.#inbound;
-    const headers: Record<string, string> = { 'x-request-id': this.#requestId };
+    const { requestId, record, allowance } = this.#turn;
+    const headers: Record<string, string> = { 'x-request-id': requestId };
     const answeredBy = modelsOf(answering);
     if (answeredBy !== undefined) headers[modelHeader] = answeredBy;
-    if (requestIdHeader !== undefined) headers[requestIdHeader] = this.#requestId;
-    if (this.#record) headers[routeHeader] = routeSummary(this.#record);
-    if (this.#allowance) Object.assign(headers, this.#allowance.headers(name, this.#now()));
+    if (requestIdHeader !== undefined) headers[requestIdHeader] = requestId;
+    if (record) headers[routeHeader] = routeSummary(record);
+    if (allowance) Object.assign(headers, allowance.headers(name, this.#now()));
     const runUrl = headerUrl(answering.find((one) => one.runUrl !== undefined)?.runUrl);
     if (runUrl !== undefined) headers['x-warp2api-run-url'] = runUrl;
     const ignored = this.#ignored(answering);
@@ -106,7 +97,7 @@ export class AnswerHead {
     }
     const isTaken = (name: string) =>
       answering.length > 0 && answering.every(({ handling }) => handling.taken.includes(name));
-    const decoded = this.#decoded;
+    const { decoded } = this.#turn;
     const isTranslated = answering.some(({ isRelayed }) => isRelayed === false);
     const { ignored } = isTranslated ? (decoded.translated?.() ?? decoded) : decoded;
     for (const name of ignored) if (!isTaken(name)) names.push(name);

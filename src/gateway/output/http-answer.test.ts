@@ -69,7 +69,7 @@ function answerOf(
     response: response as unknown as ServerResponse,
     inbound: openaiChatInbound,
     decoded,
-    head: new AnswerHead(openaiChatInbound, decoded, 'r', () => 0),
+    head: new AnswerHead(openaiChatInbound, { decoded, requestId: 'r' }, () => 0),
     now: () => 0,
   });
   /** As a turn does: what ends it comes with all that was said before. */

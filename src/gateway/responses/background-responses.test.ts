@@ -2,10 +2,9 @@ import { beforeEach, expect, it, vi } from 'vitest';
 import type { ClientKey } from '../keys/client-key.ts';
 import type { Allowance } from '../limits/allowance.ts';
 import type { Route } from '../models/route.ts';
-import { TurnRecord } from '../records/turn-record.ts';
 import { BufferedStore } from '../state/buffered-store.ts';
 import { createManualClock, type ManualClock } from '../testing/manual-clock.ts';
-import { silentLogger } from '../testing/turn-fixture.ts';
+import { clientTurnsFor, silentLogger } from '../testing/turn-fixture.ts';
 import type { ClientTurn } from '../turn/client-turns.ts';
 import { RunningTurns } from '../turn/running-turns.ts';
 import { BackgroundResponses, type BackgroundResponsesOptions } from './background-responses.ts';
@@ -15,26 +14,13 @@ import { StoredResponses } from './stored-responses.ts';
 let clock: ManualClock;
 let responses: StoredResponses;
 let turns: ClientTurn[];
+let clientTurns: BackgroundResponsesOptions['clientTurns'];
 let running: RunningTurns;
 let one: BackgroundResponses;
 let other: BackgroundResponses;
 
-/** Turns that go on until they are aborted. */
-const clientTurns: BackgroundResponsesOptions['clientTurns'] = {
-  check: () => undefined,
-  admit: () => undefined,
-  refused: () => {},
-  record: (asked, call) =>
-    new TurnRecord({ ...asked, dialect: asked.protocol, model: 'm', isStream: false, call }, clock),
-  run: (turn) => {
-    turns.push(turn);
-    return new Promise((resolve) => turn.signal.listen(() => resolve(undefined)));
-  },
-};
-
 const provider = { name: 'warp', outbound: { capabilities: new Set() } };
 const options = {
-  clientTurns,
   routes: {
     plan: async () =>
       ({
@@ -49,10 +35,15 @@ const options = {
 
 beforeEach(() => {
   clock = createManualClock();
+  // They go on until they are aborted.
+  clientTurns = clientTurnsFor(clock, (turn) => {
+    turns.push(turn);
+    return new Promise((resolve) => turn.signal.listen(() => resolve(undefined)));
+  });
   turns = [];
   responses = new StoredResponses(new BufferedStore({ clock, maxBytes: 1_000_000 }), 3_600_000, () => {});
   running = new RunningTurns(clock);
-  const open = () => new BackgroundResponses({ ...options, responses, running, clock });
+  const open = () => new BackgroundResponses({ ...options, clientTurns, responses, running, clock });
   one = open();
   other = open();
 });
@@ -107,6 +98,7 @@ it('stays alive for as long as it runs, and is failed once its instance is gone'
   await dead.put('me', await responses.get('me', id));
   const later = new BackgroundResponses({
     ...options,
+    clientTurns,
     responses: dead,
     running,
     clock,
@@ -120,10 +112,10 @@ it('is failed at once after its gateway was killed, where no other one can have 
   const store = new BufferedStore({ clock, maxBytes: 1_000_000 });
   const alone = () => new StoredResponses(store, 3_600_000, () => {}, { clock, arePossible: () => false });
   responses = alone();
-  one = new BackgroundResponses({ ...options, responses, running, clock });
+  one = new BackgroundResponses({ ...options, clientTurns, responses, running, clock });
   const id = await start();
   expect(await one.look('me', id)).toMatchObject({ response: { status: 'in_progress' } });
-  const restarted = new BackgroundResponses({ ...options, responses: alone(), running, clock });
+  const restarted = new BackgroundResponses({ ...options, clientTurns, responses: alone(), running, clock });
   expect(await restarted.look('me', id)).toMatchObject({ response: { status: 'failed' } });
 });
 
@@ -149,9 +141,10 @@ it('a run that is still going at the deadline of a stop is stored as failed', as
 it('no more begin than may run, also where all of them wait for their limits together', async () => {
   const released: number[] = [];
   const { promise: counted, resolve: count } = Promise.withResolvers<void>();
-  const admit = async () => {
+  const allowance = { headers: () => ({}), release: () => released.push(1) } as unknown as Allowance;
+  const admit: BackgroundResponsesOptions['clientTurns']['admit'] = async (asked) => {
     await counted;
-    return { plan: undefined, headers: () => ({}), release: () => released.push(1) } as unknown as Allowance;
+    return { ...asked, images: undefined, allowance };
   };
   one = new BackgroundResponses({
     ...options,

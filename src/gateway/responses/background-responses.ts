@@ -16,14 +16,14 @@ import type { Routes } from '../models/routing.ts';
 import { AnswerHead, modelsOf } from '../output/answer-head.ts';
 import { EventLog } from '../output/event-log.ts';
 import type { Attempt } from '../turn/attempt.ts';
-import type { ClientTurns } from '../turn/client-turns.ts';
+import type { AdmittedTurn, ClientTurns } from '../turn/client-turns.ts';
 import { type Carrier, type RunningTurns, TurnSignal } from '../turn/running-turns.ts';
 import type { TurnOutput } from '../turn/turn-output.ts';
 import type { ReadRequest } from './responses-request.ts';
 import { isUnderWay, type StoredResponse, type StoredResponses } from './stored-responses.ts';
 
 export interface BackgroundResponsesOptions {
-  readonly clientTurns: Pick<ClientTurns, 'check' | 'admit' | 'refused' | 'record' | 'run'>;
+  readonly clientTurns: Pick<ClientTurns, 'check' | 'admit' | 'begin' | 'refused' | 'run'>;
   readonly routes: Pick<Routes, 'plan'>;
   readonly running: RunningTurns;
   readonly responses: StoredResponses;
@@ -80,86 +80,72 @@ export class BackgroundResponses {
   /** Returns the response once it is stored; its turn goes on in the background. Throws AppError. */
   async start(request: BackgroundRequest): Promise<StartedRun> {
     const { clientTurns, routes, responses, running, clock, keys } = this.#options;
-    const { affinityKey, asked, decoded } = request;
-    const client = keys.renewed(request.client);
-    const { id: clientId } = client;
+    const { asked, decoded, requestId, held } = request;
     if (asked.store === false) {
       const reason = 'store: a response in the background has to be stored: leave it out.';
       throw new AppError('invalid_request', reason, { param: 'store' });
     }
-    const images = clientTurns.check(decoded);
+    const client = keys.renewed(request.client);
+    const affinityKey = request.affinityKey ?? decoded.affinityKey;
+    clientTurns.check(decoded);
     // What is wrong with the model is said now, and not by a response that fails.
     const plan = await routes.plan(decoded.request, { client, affinityKey, decoded });
-    this.#checkRoom(clientId);
+    this.#checkRoom(client.id);
     const answering = plan.candidates.map((route) => {
       const handling = handlingOf(decoded.request, capabilitiesOf(route.provider, route.model));
       return { route, handling };
     });
     const able = answering.filter(({ handling }) => handling.refusal === undefined);
     if (able.length === 0) throw answering[0]?.handling.refusal ?? new Error('No candidate for a response.');
-    const allowance = await clientTurns.admit({ ...request, client, protocol: 'responses', plan });
+    const turn = await clientTurns.admit({
+      protocol: 'responses',
+      decoded,
+      client,
+      affinityKey,
+      requestId,
+      bytes: held?.bytes ?? 0,
+      wantsUsage: true,
+      plan,
+    });
     // Others may have begun meanwhile.
-    this.#checkRoom(clientId, allowance);
-    const inbound = createResponsesInbound();
-    const head = new AnswerHead(inbound, decoded, request.requestId, clock.now, undefined, allowance);
+    this.#checkRoom(client.id, turn.allowance);
+    const head = new AnswerHead(createResponsesInbound(), turn, clock.now);
     const first = able.slice(0, 1);
-    const identity = head.identity(first);
     const headers = head.headers(first);
-    const run = new BackgroundRun({ ...request, client }, identity);
-    const { id } = run;
-    this.#runs.set(id, run);
+    const run = new BackgroundRun(request, turn, head.identity(first));
+    this.#runs.set(run.id, run);
     running.add(run);
     // It may have been revoked meanwhile; from here on that ends the run.
     const fault = keys.faultOf(client);
     if (fault) run.abort(fault);
-    const held = request.held?.share();
+    const shared = held?.share();
     const queued = run.queued();
     try {
-      await responses.flag(clientId, id, 'alive', aliveMs);
-      await responses.put(clientId, run.toStore(queued));
+      await responses.flag(client.id, run.id, 'alive', aliveMs);
+      await responses.put(client.id, run.toStore(queued));
     } catch (error) {
-      held?.release();
-      allowance?.release();
+      shared?.release();
+      turn.allowance?.release();
       this.#forget(run);
       throw error;
     }
     run.queue();
-    void this.#carry(run, images, held, allowance);
+    void this.#carry(run).finally(() => shared?.release());
     return { response: queued, headers, log: run.log };
   }
 
-  async #carry(
-    run: BackgroundRun,
-    images: ReturnType<ClientTurns['check']>,
-    held: HeldBody | undefined,
-    allowance: Allowance | undefined,
-  ): Promise<void> {
-    const { clientTurns, responses } = this.#options;
-    const { id, clientId } = run;
-    const { client, requestId, decoded, trace } = run.request;
-    const warn = (error: unknown): void => {
-      const fields = { err: error, request_id: requestId };
-      this.#options.logger.warn(fields, 'a response in the background had trouble');
-    };
+  async #carry(run: BackgroundRun): Promise<void> {
+    const { clientTurns, responses, logger } = this.#options;
+    const { id, clientId, turn } = run;
+    const warn = (error: unknown): void =>
+      logger.warn({ err: error, request_id: turn.requestId }, 'a response in the background had trouble');
     const over = new AbortController();
     void this.#watch(run, over.signal);
     try {
       if (!run.isForgotten) await responses.put(clientId, run.toStore(run.inProgress())).catch(warn);
-      const affinityKey = run.request.affinityKey ?? decoded.affinityKey;
-      const asked = { protocol: 'responses' as const, decoded, client, affinityKey, requestId };
+      const { trace } = run.request;
       const call = { by: 'background', method: 'POST', path: '/v1/responses', trace } as const;
-      await clientTurns.run(
-        {
-          ...asked,
-          record: clientTurns.record(asked, call),
-          bytes: held?.bytes ?? 0,
-          wantsUsage: true,
-          images,
-          allowance,
-          signal: run.signal,
-        },
-        run,
-      );
+      await clientTurns.run(clientTurns.begin(turn, call, run.signal), run);
     } catch (error) {
       warn(error);
       run.breakOff(AppError.from(error));
@@ -173,7 +159,6 @@ export class BackgroundResponses {
     if (isDeleted) await this.#removeAnyway(clientId, id).catch(warn);
     else if (run.log) this.#keepLog(id, clientId, run.log);
     run.close();
-    held?.release();
     this.#forget(run);
   }
 
@@ -300,6 +285,7 @@ export class BackgroundResponses {
 /** One response while it is made: its events go to a log where the client asked for a stream. */
 class BackgroundRun implements Carrier, TurnOutput {
   readonly clientId: string;
+  readonly turn: AdmittedTurn;
   readonly turnCount = 1;
   readonly isStream = false;
   readonly status = 200;
@@ -314,8 +300,9 @@ class BackgroundRun implements Carrier, TurnOutput {
   /** It was deleted meanwhile. */
   isForgotten = false;
 
-  constructor(request: BackgroundRequest, identity: AnswerIdentity) {
-    this.clientId = request.client.id;
+  constructor(request: BackgroundRequest, turn: AdmittedTurn, identity: AnswerIdentity) {
+    this.clientId = turn.client.id;
+    this.turn = turn;
     this.request = request;
     this.log = request.decoded.isStream ? new EventLog(maxLogBytes) : undefined;
     this.#identity = identity;

@@ -2,13 +2,12 @@ import { EventEmitter } from 'node:events';
 import { beforeEach, expect, it } from 'vitest';
 import { ListeningTime } from '../../lib/clock.ts';
 import { BodyBudget } from '../../lib/http/body-budget.ts';
-import { TurnRecord } from '../records/turn-record.ts';
 import { BufferedStore } from '../state/buffered-store.ts';
 import { createManualClock, type ManualClock, settled } from '../testing/manual-clock.ts';
-import { silentLogger } from '../testing/turn-fixture.ts';
+import { clientTurnsFor, silentLogger } from '../testing/turn-fixture.ts';
 import type { ClientTurn } from '../turn/client-turns.ts';
 import { RunningTurns } from '../turn/running-turns.ts';
-import { ResponsesSockets, type ResponsesSocketsOptions } from './responses-socket.ts';
+import { ResponsesSockets } from './responses-socket.ts';
 import { StoredResponses } from './stored-responses.ts';
 
 /** As much of a WebSocket as a session needs, to look at from outside. */
@@ -67,14 +66,10 @@ beforeEach(() => {
   clock = createManualClock();
   listening = new ListeningTime(clock);
   turns = [];
-  const clientTurns: ResponsesSocketsOptions['clientTurns'] = {
-    check: () => undefined,
-    admit: () => undefined,
-    refused: () => {},
-    record: (asked, call) =>
-      new TurnRecord({ ...asked, dialect: asked.protocol, model: 'm', isStream: true, call }, clock),
-    run: (turn) => new Promise((resolve) => turns.push({ turn, end: () => resolve(undefined) })),
-  };
+  const clientTurns = clientTurnsFor(
+    clock,
+    (turn) => new Promise((resolve) => turns.push({ turn, end: () => resolve(undefined) })),
+  );
   running = new RunningTurns(clock);
   const responses = new StoredResponses(new BufferedStore({ clock, maxBytes: 1_000_000 }), 1_000, () => {});
   const bodies = new BodyBudget(1_800_000);

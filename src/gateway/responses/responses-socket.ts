@@ -7,11 +7,10 @@ import type { TraceHeaders } from '../../lib/telemetry/trace-headers.ts';
 import { createResponsesInbound } from '../../protocols/openai-responses/inbound.ts';
 import type { RawItem } from '../../protocols/openai-responses/schema.ts';
 import type { ClientKey } from '../keys/client-key.ts';
-import type { Allowance } from '../limits/allowance.ts';
 import type { Routes } from '../models/routing.ts';
 import { AnswerHead } from '../output/answer-head.ts';
 import { appErrorFrom } from '../turn/app-errors.ts';
-import { gatewayStopping } from '../turn/client-turns.ts';
+import { type AdmittedTurn, type AskedTurn, gatewayStopping } from '../turn/client-turns.ts';
 import { type Carrier, TurnSignal } from '../turn/running-turns.ts';
 import type { BackgroundResponsesOptions } from './background-responses.ts';
 import {
@@ -294,40 +293,24 @@ class Connection implements Carrier {
       this.client = this.#options.keys.renewed(this.client);
       const request = await this.#readRequest(fields, held);
       const { decoded } = request;
-      const images = this.#options.clientTurns.check(decoded);
+      const { clientTurns, routes } = this.#options;
+      const { affinityKey, trace } = this.#client;
+      const protocol = 'responses';
+      const { client } = this;
+      const { bytes } = held;
+      const asked = { protocol, decoded, client, affinityKey, requestId, bytes, wantsUsage: true } as const;
       let output: SocketOutput;
       if (generate === false) {
-        output = this.#outputOf(request, requestId, streamId ?? undefined);
-        await this.#options.routes.check(decoded.request.model, this.client);
+        clientTurns.check(decoded);
+        output = this.#outputOf(request, asked, streamId);
+        await routes.check(decoded.request.model, client);
         output.prepare();
       } else {
-        const affinityKey = this.#client.affinityKey ?? decoded.affinityKey;
-        const asked = {
-          protocol: 'responses' as const,
-          decoded,
-          client: this.client,
-          affinityKey,
-          requestId,
-        };
-        const allowance = await this.#options.clientTurns.admit(asked);
-        output = this.#outputOf(request, requestId, streamId ?? undefined, allowance);
+        const admitted = await clientTurns.admit(asked);
+        output = this.#outputOf(request, admitted, streamId);
         isNoted = true;
-        const { trace } = this.#client;
         const call = { by: 'websocket', method: 'GET', path: '/v1/responses', trace } as const;
-        const record = this.#options.clientTurns.record(asked, call);
-        await this.#options.clientTurns.run(
-          {
-            ...asked,
-            record,
-            bytes: held.bytes,
-            wantsUsage: true,
-            images,
-            allowance,
-            plan: allowance?.plan,
-            signal: this.#signal,
-          },
-          output,
-        );
+        await clientTurns.run(clientTurns.begin(admitted, call, this.#signal), output);
         this.#heard();
       }
       const { response, answeredBy } = output;
@@ -378,17 +361,15 @@ class Connection implements Carrier {
 
   #outputOf(
     { decoded }: ReadRequest,
-    requestId: string,
-    streamId: string | undefined,
-    allowance?: Allowance,
+    turn: AskedTurn | AdmittedTurn,
+    streamId: string | null | undefined,
   ): SocketOutput {
-    const { clock } = this.#options;
     return new SocketOutput({
       socket: this.#socket,
       wire: this.#client.wire,
       options: decoded.options,
-      head: new AnswerHead(createResponsesInbound(), decoded, requestId, clock.now, undefined, allowance),
-      streamId,
+      head: new AnswerHead(createResponsesInbound(), turn, this.#options.clock.now),
+      streamId: streamId ?? undefined,
     });
   }
 

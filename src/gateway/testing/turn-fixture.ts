@@ -3,7 +3,7 @@ import { Agent } from 'undici';
 import type { AppError } from '../../core/errors.ts';
 import type { CollectedTurn } from '../../core/protocol.ts';
 import type { AskedRequest, TurnEvent } from '../../core/turn.ts';
-import { ListeningTime } from '../../lib/clock.ts';
+import { type Clock, ListeningTime } from '../../lib/clock.ts';
 import { KnownSecrets } from '../../lib/secrets/known-secrets.ts';
 import { SchemaChecker } from '../emulation/json-schema.ts';
 import { AccountLimits } from '../leases/account-limits.ts';
@@ -13,10 +13,11 @@ import { Reporter } from '../leases/reporter.ts';
 import { createModelLists } from '../models/model-lists.ts';
 import { OutputLimits } from '../models/output-limits.ts';
 import { Routes } from '../models/routing.ts';
-import { TurnRecords } from '../records/turn-record.ts';
+import { TurnRecord, TurnRecords } from '../records/turn-record.ts';
+import type { BackgroundResponsesOptions } from '../responses/background-responses.ts';
 import { BufferedStore } from '../state/buffered-store.ts';
 import { Affinity } from '../turn/affinity.ts';
-import type { ClientTurn, TurnDependencies } from '../turn/client-turns.ts';
+import type { ClientTurn, ClientTurns, TurnDependencies } from '../turn/client-turns.ts';
 import { Conversations, RememberedReasoning } from '../turn/conversations.ts';
 import { RunningTurns, TurnSignal } from '../turn/running-turns.ts';
 import type { TurnOutput } from '../turn/turn-output.ts';
@@ -162,6 +163,24 @@ export async function createTurnFixture(aliases: Record<string, string> = {}): P
 
 /** Nothing listens there. */
 const unreachableUrl = 'http://127.0.0.1:1';
+
+/** Turns that are run by `run`; nothing of them is checked or limited. */
+export function clientTurnsFor(
+  clock: Clock,
+  run: ClientTurns['run'],
+): BackgroundResponsesOptions['clientTurns'] {
+  return {
+    check: () => undefined,
+    admit: (asked) => ({ ...asked, images: undefined }),
+    begin(turn, call, signal = new TurnSignal()) {
+      const { protocol: dialect, decoded } = turn;
+      const asked = { ...turn, dialect, model: 'm', isStream: decoded.isStream, call };
+      return { ...turn, record: new TurnRecord(asked, clock), signal };
+    },
+    refused() {},
+    run,
+  };
+}
 
 /** No key has limits. */
 export const noLimits = {

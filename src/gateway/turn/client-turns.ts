@@ -32,12 +32,12 @@ import type { Conversations, RememberedReasoning } from './conversations.ts';
 import type { LoggedContent } from './logged-content.ts';
 import type { GatewayMetrics } from './metrics.ts';
 import { runTurn, type TurnResult } from './run-turn.ts';
-import type { RunningTurns, TurnSignal } from './running-turns.ts';
+import { type RunningTurns, TurnSignal } from './running-turns.ts';
 import type { TurnOutput } from './turn-output.ts';
 import type { Circuits, ProviderReach } from './upstream-health.ts';
 
-/** What a client asked for, whatever carries the answer. Each of its choices is a turn of its own. */
-export interface ClientTurn {
+/** What a client asks for, whatever carries the answer. */
+export interface AskedTurn {
   readonly protocol: Inbound<unknown>['name'];
   readonly decoded: DecodedTurn<unknown>;
   /** About how many bytes the request has: large ones are worked on in turns of the event loop. */
@@ -50,16 +50,24 @@ export interface ClientTurn {
   readonly isOwnId?: boolean;
   /** Whether the answer shows usage, so that missing figures are worth counting. */
   readonly wantsUsage: boolean;
-  /** Those the request names; its choices share them. */
-  readonly images: TurnImages | undefined;
   /** How the client wants the answer delivered; undefined: as its route says. */
   readonly delivery?: Delivery | undefined;
   /** Where it may go, if that is known already. */
   readonly plan?: RoutePlan | undefined;
-  /** What is decided about it; its choices share it. */
-  readonly record: TurnRecord;
-  /** What is reserved of its key's limits; its choices share it. */
+}
+
+/** A turn that may be run; each of its choices is a turn of its own, and shares what is here. */
+export interface AdmittedTurn extends AskedTurn {
+  /** Those the request names. */
+  readonly images: TurnImages | undefined;
+  /** What is reserved of its key's limits. */
   readonly allowance?: Allowance | undefined;
+}
+
+/** A turn that has begun. */
+export interface ClientTurn extends AdmittedTurn {
+  /** What is decided about it. */
+  readonly record: TurnRecord;
   /** Aborts when the client has left or the gateway stops. */
   readonly signal: TurnSignal;
 }
@@ -98,9 +106,6 @@ export interface TurnDependencies {
   readonly maxChoices: number;
 }
 
-/** What of a turn says how much of its key's limits it may take. */
-type LimitedTurn = Pick<ClientTurn, 'protocol' | 'decoded' | 'client' | 'affinityKey' | 'requestId' | 'plan'>;
-
 /** The way of every turn: checked, carried to its end, counted and logged. */
 export class ClientTurns {
   readonly #dependencies: TurnDependencies;
@@ -133,28 +138,32 @@ export class ClientTurns {
   }
 
   /**
-   * Reserves what a turn may take of its key's limits; undefined where the key has none. The turn has to be run, or the
-   * allowance released. Throws AppError, and so may the promise.
+   * Checks a turn, and reserves what it may take of its key's limits. It has to be run, or its allowance released. Throws AppError, and
+   * so may the promise.
    */
-  admit(turn: LimitedTurn): Allowance | Promise<Allowance> | undefined {
+  admit(asked: AskedTurn): AdmittedTurn | Promise<AdmittedTurn> {
+    const images = this.check(asked.decoded);
+    const affinityKey = asked.affinityKey ?? asked.decoded.affinityKey;
+    const turn: AdmittedTurn = { ...asked, affinityKey, images };
     const key = this.#limits.keyOf(turn.client);
-    if (!key || turn.protocol === 'count_tokens') return undefined;
-    return key.has('cost_cents') ? this.#admitPriced(key, turn) : this.#limits.reserve(key, estimateOf(turn));
+    return !key || turn.protocol === 'count_tokens' ? turn : this.#reserved(turn, key);
   }
 
   /** Money is reserved at the price of where the turn goes first. */
-  async #admitPriced(key: LimitedKey, turn: LimitedTurn): Promise<Allowance> {
+  async #reserved(turn: AdmittedTurn, key: LimitedKey): Promise<AdmittedTurn> {
+    let { plan } = turn;
     // A plan that fails does so again in the turn, which says why.
-    const plan =
-      turn.plan ?? (await this.#dependencies.routes.plan(turn.decoded.request, turn).catch(() => undefined));
-    return this.#limits.reserve(key, estimateOf(turn, plan));
+    if (key.has('cost_cents'))
+      plan ??= await this.#dependencies.routes.plan(turn.decoded.request, turn).catch(() => undefined);
+    return { ...turn, plan, allowance: await this.#limits.reserve(key, estimateOf(turn, plan)) };
   }
 
-  /** The record of a turn that begins. `call`: how it came. */
-  record({ requestId, client, protocol, decoded }: LimitedTurn, call: CalledBy): TurnRecord {
+  /** Begins a turn and its record. `call`: how it came. */
+  begin(turn: AdmittedTurn, call: CalledBy, signal = new TurnSignal()): ClientTurn {
+    const { requestId, client, protocol, decoded } = turn;
     const { request, isStream, choices } = decoded;
     const asked = { requestId, client, dialect: protocol, model: request.model, isStream, choices, call };
-    return this.#dependencies.records.begin(asked);
+    return { ...turn, record: this.#dependencies.records.begin(asked), signal };
   }
 
   /** From now on `check` refuses every turn. */
@@ -270,7 +279,7 @@ function useOf({ error, usage, route, attempts }: TurnResult): TurnUse {
 const usualOutput = 4_096;
 
 /** Before the turn: its text at four characters a token, and as much output as it allows. */
-function estimateOf({ decoded, requestId, protocol }: LimitedTurn, plan?: RoutePlan): TurnEstimate {
+function estimateOf({ decoded, requestId, protocol }: AskedTurn, plan: RoutePlan | undefined): TurnEstimate {
   const { request, relayed, choices = 1 } = decoded;
   const answers = relayed?.choices ?? choices;
   const inputTokens = roughInput(request, relayed);
@@ -282,7 +291,6 @@ function estimateOf({ decoded, requestId, protocol }: LimitedTurn, plan?: RouteP
     choices,
     tokens: answers * (inputTokens + outputTokens),
     costCents: dollars && answers * dollars * 100,
-    plan,
   };
 }
 

@@ -142,6 +142,8 @@ export interface CarriedBy {
   /** Whose turn it is. */
   readonly clientId: string;
   readonly response: ServerResponse;
+  /** Aborts when the client has left or the deadline of a stop has passed. */
+  readonly signal?: TurnSignal;
 }
 
 /** An answer over HTTP: runs until its turns have ended and the client has taken the last byte, or has left. */
@@ -150,8 +152,7 @@ export class HttpCarrier implements Carrier {
   readonly response: ServerResponse;
   readonly turnCount = 1;
   readonly isStream: boolean;
-  /** Aborts when the client has left or the deadline of a stop has passed. */
-  readonly signal = new TurnSignal();
+  readonly signal: TurnSignal;
   readonly #running: RunningTurns;
   #hasEnded = false;
   #isClosed = false;
@@ -159,10 +160,15 @@ export class HttpCarrier implements Carrier {
   #waiting = 0;
   #waitingSince: number;
 
-  constructor({ running, clientId, response }: CarriedBy, isStream: boolean, now: number) {
+  constructor(
+    { running, clientId, response, signal = new TurnSignal() }: CarriedBy,
+    isStream: boolean,
+    now: number,
+  ) {
     this.#running = running;
     this.clientId = clientId;
     this.response = response;
+    this.signal = signal;
     this.isStream = isStream;
     this.#waitingSince = now;
     running.add(this);
