@@ -1,6 +1,6 @@
 import { type Clock, sleep } from '../lib/clock.ts';
 import type { AccountPoolClient } from './client.ts';
-import { isAway, PoolError } from './errors.ts';
+import { isAway, isShort, PoolError } from './errors.ts';
 import type { HeldSession, LeaseLoss } from './held-session.ts';
 import { type Report, type ReportDetails, type ReportQueue, reportOn } from './report-queue.ts';
 import type { LeasedAccount, ReleaseAnswer, ReportAnswer, ReportItem } from './schema.ts';
@@ -221,7 +221,7 @@ export async function findBearer(
       const ids = stale.map(({ id }) => id);
       await session.ensure({ exclude: [...new Set([...exclude, ...ids])], wait_ms: waitMs }, signal);
     } catch (error) {
-      if (!(error instanceof PoolError) || error.code !== 'no_account_available') throw error;
+      if (!isShort(error)) throw error;
       // None can be had now: where that was said at once, the own accounts' refresh is waited for.
       await waitFor(Math.min(waitMs, leftMs()));
       return session.confirm(signal);

@@ -128,6 +128,21 @@ export function isAway(error: unknown): boolean {
   return isPoolError(error, 'pool_unavailable', 'shutting_down');
 }
 
+/** The pool has no account now. */
+export function isShort(error: unknown): error is PoolError {
+  return isPoolError(error, 'no_account_available');
+}
+
+/** The same shortage with accounts that the pool was not asked for, and what keeps these from being lent. */
+export function shortToo(error: PoolError, reason: string, count: number, retryAfterMs: number): PoolError {
+  const { matching = 0, reasons, holders = { exclusive: 0, shared: 0, gateway: 0 } } = error.shortage ?? {};
+  return new PoolError('no_account_available', error.message, {
+    cause: error,
+    retryAfterMs,
+    shortage: { matching, reasons: { ...reasons, [reason]: (reasons?.[reason] ?? 0) + count }, holders },
+  });
+}
+
 export interface RetryPolicy {
   /** Further tries after the first. */
   readonly retries: number;

@@ -22,10 +22,7 @@ export interface LeaseRules {
   readonly pool: Pick<Pool, 'allocate' | 'release'>;
   readonly timing: Clock;
   /** What each account is borrowed with. */
-  readonly request: Pick<
-    AllocateRequest,
-    'exclusive' | 'slots' | 'ttl_seconds' | 'provider' | 'model' | 'labels'
-  >;
+  readonly request: Omit<AllocateRequest, 'session_id' | 'count'>;
   /**
    * `one`: all accounts are held in this session, with the same number of slots. `each`: every account has its own session,
    * and its slots double as turns need them.
@@ -80,7 +77,7 @@ export class HeldLeases {
 
   /** Turns that run on what is held. */
   get turns(): number {
-    return [...this.#leases].reduce((sum, { turns }) => sum + turns, 0);
+    return this.#leases.values().reduce((sum, { turns }) => sum + turns, 0);
   }
 
   /** No further account may be held. */
@@ -104,13 +101,9 @@ export class HeldLeases {
   /** The account is held here, and every place on it is taken. */
   isFull(accountId: string): boolean {
     const now = this.#timing.monotonic();
-    let isHeld = false;
-    for (const lease of this.#leases) {
-      if (lease.account.id !== accountId || !isUsable(lease, now)) continue;
-      if (hasPlace(lease)) return false;
-      isHeld = true;
-    }
-    return isHeld;
+    const held = [...this.#leases].filter(({ account }) => account.id === accountId);
+    const usable = held.filter((lease) => isUsable(lease, now));
+    return usable.length > 0 && !usable.some(hasPlace);
   }
 
   /** The accounts held here that would do, with a place or without: one may come free, which the pool cannot know. */
@@ -129,7 +122,7 @@ export class HeldLeases {
 
   /** What the pool answered to reports of that session. */
   noteReport(sessionId: string, results: ReportAnswer['results']): void {
-    const reported = [...this.#leases].find(({ session }) => session.sessionId === sessionId);
+    const reported = this.#leases.values().find(({ session }) => session.sessionId === sessionId);
     reported?.session.noteReport(results);
   }
 
@@ -196,7 +189,7 @@ export class HeldLeases {
     this.#leases.clear();
     for (const session of sessions) {
       session.end(reason);
-      if (session !== this.#one) this.#release(session);
+      if (session !== this.#one) void this.#returned(session, session.release());
     }
     await this.background.ended();
     await this.#one?.release();
@@ -204,7 +197,6 @@ export class HeldLeases {
 
   /** Makes room on accounts held here: a bearer that has not run out, or more slots. True when there is room now. */
   async makeRoom(demand: AccountDemand): Promise<boolean> {
-    const isGrowing = 'each' in this.#rules.sessions;
     for (const lease of [...this.#leases]) {
       const isWanted = !isSought(demand) || lease.account.id === demand.prefer;
       if (lease.isRetired || !isWanted || !suits(lease, demand)) continue;
@@ -215,8 +207,8 @@ export class HeldLeases {
         await lease.session.confirm().catch(() => undefined);
       }
       if (!isUsable(lease, now)) continue;
-      const { slots, capacity } = lease.account;
-      if (isGrowing && lease.mayGrow && !hasPlace(lease) && slots < capacity && lease.growAfter <= now)
+      const isFull = !hasPlace(lease) && lease.account.slots < lease.account.capacity;
+      if ('each' in this.#rules.sessions && isFull && lease.mayGrow && lease.growAfter <= now)
         await this.#grow(lease);
       if (isUsable(lease, this.#timing.monotonic()) && hasPlace(lease)) return true;
     }
@@ -254,31 +246,28 @@ export class HeldLeases {
       );
     } catch (error) {
       // The pool may have lent an account in an answer that is not read.
-      if (either.aborted && session !== this.#one) this.#release(session);
+      if (either.aborted && session !== this.#one) void this.#returned(session, session.release());
       throw error;
     }
-    const borrowed = [...this.#leases].find((lease) => lease.session === session && !before.has(lease));
-    if (borrowed === undefined) {
+    const borrowed = this.#leases.values().find((lease) => lease.session === session && !before.has(lease));
+    if (!borrowed)
       throw new PoolError('no_account_available', 'The account that could be had was lost again.');
-    }
     const isFit = isUsable(borrowed, this.#timing.monotonic()) && suits(borrowed, demand);
     if (isFit || borrowed.hasServed) return borrowed;
     // To ask again immediately would go round in circles.
     this.giveBack(borrowed);
-    const isBarred = demand.isFreeBarred && borrowed.account.free;
-    throw new PoolError(
-      'no_account_available',
-      isBarred
+    const reason =
+      demand.isFreeBarred && borrowed.account.free
         ? 'Only free accounts are left, and one has run out.'
-        : 'The account that could be had has a token that ran out.',
-    );
+        : 'The account that could be had has a token that ran out.';
+    throw new PoolError('no_account_available', reason);
   }
 
   /** No further account may be held: an idle one that will not do makes place. */
   #makePlace(demand: AccountDemand): void {
     const now = this.#timing.monotonic();
     const isUseless = (lease: Lease) => lease.turns === 0 && !(isUsable(lease, now) && suits(lease, demand));
-    const useless = [...this.#leases].find(isUseless);
+    const useless = this.#leases.values().find(isUseless);
     if (!useless) throw this.fullError();
     this.giveBack(useless);
   }
@@ -315,14 +304,17 @@ export class HeldLeases {
     return new Set([...[...this.#leases].map(({ session }) => session), ...(this.#one ? [this.#one] : [])]);
   }
 
+  get #idle(): Lease[] {
+    return [...this.#leases].filter(({ turns }) => turns === 0);
+  }
+
   /** Takes over what the session holds by the last word of the pool. */
   #sync(session: HeldSession): void {
     const gone = new Set([...this.#leases].filter((lease) => lease.session === session));
     let hasGrown = false;
     for (const account of session.accounts) {
-      let lease = [...gone].find(
-        (one) => one.account.id === account.id && one.account.fence === account.fence,
-      );
+      const { id, fence } = account;
+      let lease = gone.values().find((one) => one.account.id === id && one.account.fence === fence);
       lease ??= newLease(session, account, this.#timing.monotonic(), !this.#recovering.has(account));
       hasGrown ||= !gone.delete(lease) || account.slots > lease.account.slots;
       this.#leases.add(lease);
@@ -359,17 +351,14 @@ export class HeldLeases {
     lease.isHeld = false;
     if (!this.#leases.delete(lease)) return;
     const { session, account } = lease;
-    const returned = session.giveBack([account]).catch(this.#failedRelease(session));
-    void this.background.add(returned.then(() => this.#waiting.askAgainFor(account.id)));
+    const returned = this.#returned(session, session.giveBack([account]));
+    void returned.then(() => this.#waiting.askAgainFor(account.id));
     this.#changed();
   }
 
-  #release(session: HeldSession): void {
-    void this.background.add(session.release().catch(this.#failedRelease(session)));
-  }
-
-  #failedRelease({ sessionId }: HeldSession): (error: unknown) => void {
-    return (error) => this.#rules.onReleaseFailed?.(sessionId, error);
+  #returned({ sessionId }: HeldSession, returning: Promise<void>): Promise<void> {
+    const { onReleaseFailed } = this.#rules;
+    return this.background.add(returning.catch((error: unknown) => onReleaseFailed?.(sessionId, error)));
   }
 
   #changed(): void {
@@ -381,8 +370,7 @@ export class HeldLeases {
   #tickMs(): number {
     const { idleMs } = this.#rules;
     const now = this.#timing.monotonic();
-    const idle = [...this.#leases].filter(({ turns }) => turns === 0);
-    const waits = idle.map(({ idleSince }) => Math.max(shortestTickMs, idleSince + idleMs - now));
+    const waits = this.#idle.map(({ idleSince }) => Math.max(shortestTickMs, idleSince + idleMs - now));
     return Math.min(tickMs, idleMs, ...waits);
   }
 
@@ -396,8 +384,7 @@ export class HeldLeases {
       for (const session of this.#sessions) void session.renew();
     }
     this.#wallAheadMs = wallAheadMs;
-    const idle = [...this.#leases].filter(({ turns }) => turns === 0);
-    for (const lease of idle.sort((one, other) => one.idleSince - other.idleSince)) {
+    for (const lease of this.#idle.sort((one, other) => one.idleSince - other.idleSince)) {
       const isUnused = now - lease.idleSince >= this.#rules.idleMs && !lease.session.isPoolAway;
       const isSpare = isUnused && this.#leases.size > this.#rules.minimum;
       if (isSpare || !isLive(lease, now)) this.giveBack(lease);

@@ -1,5 +1,5 @@
 import { createLimit, type Limit } from '../lib/tasks.ts';
-import { isAway, isPoolError, PoolError } from './errors.ts';
+import { isAway, isShort, PoolError } from './errors.ts';
 import { type AccountDemand, isSought, type LeaseDemand } from './held-lease.ts';
 import { HeldLeases, type LeaseRules } from './held-leases.ts';
 import type { Pool } from './pool.ts';
@@ -226,9 +226,4 @@ export class LeaseEngine {
     const message = `The pool did not answer within ${Math.round(limitMs / 1000)} s.`;
     return new PoolError('pool_unavailable', message, { retryAfterMs: busyRetryMs });
   }
-}
-
-/** The pool has no account now. */
-export function isShort(error: unknown): error is PoolError {
-  return isPoolError(error, 'no_account_available');
 }

@@ -2,9 +2,9 @@ import { randomUUID } from 'node:crypto';
 import type { ProviderAccount } from '../../core/provider.ts';
 import type { Clock } from '../../lib/clock.ts';
 import type { Logger } from '../../lib/log/logger.ts';
-import { PoolError } from '../../pool-api/errors.ts';
+import { isShort, PoolError, shortToo } from '../../pool-api/errors.ts';
 import type { LeaseDemand } from '../../pool-api/held-lease.ts';
-import { isShort, LeaseEngine } from '../../pool-api/lease-engine.ts';
+import { LeaseEngine } from '../../pool-api/lease-engine.ts';
 import type { Pool } from '../../pool-api/pool.ts';
 import type { LeasedAccount } from '../../pool-api/schema.ts';
 import type { TurnLease } from '../../pool-api/waiting-turns.ts';
@@ -46,8 +46,10 @@ export class LeaseCache extends LeaseEngine {
     try {
       return await super.acquire(demand);
     } catch (error) {
-      if (!isShort(error)) throw error;
-      throw withHeldHere(error, this.held.suiting(demand).size, this.expectedWaitMs(demand));
+      // The pool was asked for other accounts than the busy ones held here.
+      const busy = this.held.suiting(demand).size;
+      if (busy === 0 || !isShort(error) || !error.shortage) throw error;
+      throw shortToo(error, 'leased', busy, Math.max(busyRetryMs, this.expectedWaitMs(demand)));
     }
   }
 
@@ -60,16 +62,4 @@ export class LeaseCache extends LeaseEngine {
 /** A leased account as its provider needs it. */
 export function providerAccountOf({ id_token, team_uid }: LeasedAccount): ProviderAccount {
   return { bearer: id_token, teamUid: team_uid ?? undefined };
-}
-
-/** The pool was asked for other accounts than the busy ones held here: its answer is completed with these. */
-function withHeldHere(error: PoolError, busy: number, expectedMs: number): PoolError {
-  const { shortage } = error;
-  if (busy === 0 || !shortage) return error;
-  const reasons = { ...shortage.reasons, leased: (shortage.reasons['leased'] ?? 0) + busy };
-  return new PoolError('no_account_available', error.message, {
-    cause: error,
-    retryAfterMs: Math.max(busyRetryMs, expectedMs),
-    shortage: { ...shortage, reasons },
-  });
 }

@@ -1,8 +1,8 @@
 import { sleep } from '../../lib/clock.ts';
 import type { Logger } from '../../lib/log/logger.ts';
-import { PoolError } from '../../pool-api/errors.ts';
+import { isShort, shortToo } from '../../pool-api/errors.ts';
 import type { LeaseDemand } from '../../pool-api/held-lease.ts';
-import { isShort } from '../../pool-api/lease-engine.ts';
+
 import type { TurnLease } from '../../pool-api/waiting-turns.ts';
 import type { SpentLimit } from '../leases/account-limits.ts';
 import type { AttemptNote } from '../records/turn-record.ts';
@@ -175,7 +175,8 @@ export class Borrowing {
     } catch (error) {
       const leftMs = openInMs - (clock.monotonic() - begunAt);
       if (!isShort(error)) throw error;
-      if (!mayWait || leftMs > this.#waitLeftMs) throw limitedHere(error, barred.length, leftMs);
+      if (!mayWait || leftMs > this.#waitLeftMs)
+        throw shortToo(error, 'rate_limited', barred.length, Math.max(1, Math.ceil(leftMs)));
       await this.waiting(() => sleep(clock, Math.max(0, leftMs), signal.whole, true));
       signal.throwIfAborted();
       return await acquire(demand, Number.POSITIVE_INFINITY);
@@ -203,19 +204,4 @@ function ifShort(error: unknown): undefined {
 
 function without(demand: Demand, accountIds: Iterable<string> | undefined): Demand {
   return accountIds ? { ...demand, exclude: demand.exclude.union(new Set(accountIds)) } : demand;
-}
-
-/** The pool knows nothing of accounts that are left out here: its answer is completed with them. */
-function limitedHere(error: PoolError, count: number, retryAfterMs: number): PoolError {
-  const {
-    matching = 0,
-    reasons = {},
-    holders = { exclusive: 0, shared: 0, gateway: 0 },
-  } = error.shortage ?? {};
-  const limited = { ...reasons, rate_limited: (reasons['rate_limited'] ?? 0) + count };
-  return new PoolError('no_account_available', error.message, {
-    cause: error,
-    retryAfterMs: Math.max(1, Math.ceil(retryAfterMs)),
-    shortage: { matching: matching + count, reasons: limited, holders },
-  });
 }
