@@ -7,7 +7,7 @@ import { createNetwork, type Network } from '../../lib/network/network.ts';
 import { noProxies } from '../../lib/network/proxy-rules.ts';
 import { type Certificate, makeCertificate, trust } from '../../lib/network/testing/certificate.ts';
 import { type H2Call, type H2Server, startH2Server } from '../../lib/network/testing/h2-server.ts';
-import { collectGarbage } from '../../lib/process/own-turn.ts';
+import { watchObjects } from '../../lib/process/testing/collected.ts';
 import { lineOutbound } from '../testing/fake-upstream.ts';
 import { createManualClock, type ManualClock } from '../testing/manual-clock.ts';
 import { callUpstream } from './upstream.ts';
@@ -88,16 +88,14 @@ it('carries a turn, and its headers name who asks and nothing of the connection'
 
 it('does not hold what it has sent while the answer goes on', async () => {
   h2.answer = (call) => say(call, 'say hello');
-  let sent: WeakRef<Buffer> | undefined;
+  const sent = watchObjects();
   const { closed, events } = start(() => {
     const bytes = Buffer.from(JSON.stringify({ model: 'auto', prompt: 'long '.repeat(40_000) }));
-    sent = new WeakRef(bytes);
+    sent.add(bytes);
     return bytes;
   });
   await until(() => events.length > 0);
-  await new Promise((resolve) => setImmediate(resolve));
-  collectGarbage();
-  expect(sent?.deref()).toBeUndefined();
+  await sent.gone(1);
   h2.calls[0]?.stream.end('end\n');
   await closed;
   expect(events.filter(isEnd).length).toBe(1);

@@ -6,7 +6,7 @@ import type { RunningCall } from '../../core/provider.ts';
 import type { TurnEvent } from '../../core/turn.ts';
 import { createNetwork, type Network } from '../../lib/network/network.ts';
 import { noProxies } from '../../lib/network/proxy-rules.ts';
-import { collectGarbage } from '../../lib/process/own-turn.ts';
+import { watchObjects } from '../../lib/process/testing/collected.ts';
 import {
   type FakeUpstream,
   lineOutbound,
@@ -281,17 +281,15 @@ it('waits for the answer behind early hints', async () => {
 
 it('does not hold what it has sent while the answer goes on', async () => {
   upstream.answer = (call) => say(call, 'start', 'say hello');
-  let sent: WeakRef<Buffer> | undefined;
+  const sent = watchObjects();
   const body = (): Buffer => {
     const bytes = Buffer.from(JSON.stringify({ model: 'auto', prompt: 'long '.repeat(40_000) }));
-    sent = new WeakRef(bytes);
+    sent.add(bytes);
     return bytes;
   };
   const started = start({ body });
   await until(() => started.batches.length > 0);
-  await new Promise((resolve) => setImmediate(resolve));
-  collectGarbage();
-  expect(sent?.deref()).toBeUndefined();
+  await sent.gone(1);
   const [call] = upstream.calls;
   if (call) lines(call, 'end');
   await started.closed;

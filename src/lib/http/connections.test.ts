@@ -1,15 +1,15 @@
 import dns from 'node:dns';
 import { once } from 'node:events';
-import { Agent, type IncomingMessage, request } from 'node:http';
+import { Agent, request } from 'node:http';
 import { type AddressInfo, connect, type Socket } from 'node:net';
 import { Writable } from 'node:stream';
-import { setTimeout as delay, setImmediate as nextTurn } from 'node:timers/promises';
+import { setTimeout as delay } from 'node:timers/promises';
 import websocket from '@fastify/websocket';
 import type { FastifyInstance } from 'fastify';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { findFreePort } from '../../core/testing/free-port.ts';
 import { createLogger } from '../log/logger.ts';
-import { leaveGarbage } from '../process/own-turn.ts';
+import { watchObjects } from '../process/testing/collected.ts';
 import { BodyBudget } from './body-budget.ts';
 import type { ConnectionLimits } from './connections.ts';
 import { HttpFault } from './http-fault.ts';
@@ -45,9 +45,9 @@ async function serve(connectionLimits: Partial<ConnectionLimits>, host = '127.0.
   });
   const keyed = { config: { access: 'keyed' } };
   app.get('/', keyed, async () => 'here');
-  const requests: WeakRef<IncomingMessage>[] = [];
+  const requests = watchObjects();
   app.post('/', keyed, async ({ raw }) => {
-    requests.push(new WeakRef(raw));
+    requests.add(raw);
     return 'taken';
   });
   app.get('/stream', keyed, (_request, reply) => {
@@ -231,14 +231,7 @@ it('a connection that waits for its next request keeps nothing of the last', asy
   const text = `POST / HTTP/1.1\r\nhost: here\r\n${key}content-length: 2\r\n\r\n{}`;
   const connections = await Promise.all(Array.from({ length: 8 }, () => open(app, text)));
   await Promise.all(connections.map((connection) => says(connection, 'taken')));
-  const kept = () => {
-    // Enough to have the collection now.
-    leaveGarbage(256 * 1024 * 1024);
-    return requests.filter((one) => one.deref() !== undefined).length;
-  };
-  await nextTurn();
-  expect(kept()).toBe(0);
-  expect(requests).toHaveLength(8);
+  await requests.gone(8);
   expect(connections.map(({ socket }) => socket.closed)).toEqual(Array(8).fill(false));
 });
 
