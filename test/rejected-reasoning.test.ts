@@ -86,20 +86,19 @@ const cases: readonly (readonly [string, Protocol, (services: Services) => Promi
 ];
 
 it.each(cases)(
-  'a conversation goes on without reasoning that is refused: %s',
+  'a conversation goes on without reasoning that was refused once: %s',
   async (_case, protocol, asked) => {
     const services = await withUpstreams({ up: { protocol } });
-    expect(await asked(services)).toContain('sun');
-    const [first, second, ...others] = services.vendors.up.turns.map(({ text }) => text.includes(forged));
-    expect([first, second, others]).toEqual([true, false, []]);
+    for (let turn = 0; turn < 2; turn += 1) expect(await asked(services)).toContain('sun');
+    expect(services.vendors.up.turns.map(({ text }) => text.includes(forged))).toEqual([true, false, false]);
   },
 );
 
 it('a conversation goes on whose client of Gemini has lost the signatures', async () => {
   const services = await withUpstreams({ up: { protocol: 'gemini' } });
-  expect(await askGemini(services)).toContain('sun');
+  for (let turn = 0; turn < 2; turn += 1) expect(await askGemini(services)).toContain('sun');
   const signed = services.vendors.up.turns.map(({ text }) =>
     text.includes('skip_thought_signature_validator'),
   );
-  expect(signed).toEqual([false, true]);
+  expect(signed).toEqual([false, true, true]);
 });

@@ -136,8 +136,8 @@ export interface VendorAnswer {
 
 /** How an upstream that refused a request may take it after all. */
 export type SendAgain =
-  /** The account cannot read the reasoning that is given back to it: another one's made it. */
-  | { readonly how: 'without-proofs' }
+  /** The account cannot read the reasoning that is given back to it: another one's made it. Of a model: it takes none at all. */
+  | { readonly how: 'without-proofs'; readonly isOfModel?: true }
   /** The upstream wants reasoning with every answer of the history. */
   | { readonly how: 'with-reasoning' }
   /** The account may not ask for a summary of the reasoning. */

@@ -16,8 +16,8 @@ import { LeaseCache } from './leases/lease-cache.ts';
 import { type PoolStanding, PoolWatch } from './leases/pool-watch.ts';
 import { Reporter } from './leases/reporter.ts';
 import { Limits } from './limits/limits.ts';
+import { KnownRefusals } from './models/known-refusals.ts';
 import { createModelLists } from './models/model-lists.ts';
-import { OutputLimits } from './models/output-limits.ts';
 import { Routes, type RoutesOptions } from './models/routing.ts';
 import { TurnRecords } from './records/turn-record.ts';
 import { StoredResponses } from './responses/stored-responses.ts';
@@ -139,7 +139,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
       models,
       circuits: new Circuits(clock),
       limits: new AccountLimits(clock),
-      outputLimits: new OutputLimits(clock),
+      refusals: new KnownRefusals(clock),
       records,
       ledger,
       leases,

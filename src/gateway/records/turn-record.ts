@@ -11,7 +11,7 @@ import { PoolError } from '../../pool-api/errors.ts';
 import { sumUsage } from '../emulation/token-count.ts';
 import type { ClientKey } from '../keys/client-key.ts';
 import type { SpentLimit } from '../leases/account-limits.ts';
-import type { OutputCap } from '../models/output-limits.ts';
+import type { OutputCap } from '../models/known-refusals.ts';
 import type { Route } from '../models/route.ts';
 import { TurnMinutes } from './turn-minutes.ts';
 

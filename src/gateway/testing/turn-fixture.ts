@@ -10,8 +10,8 @@ import { AccountLimits } from '../leases/account-limits.ts';
 import { LeaseCache } from '../leases/lease-cache.ts';
 import { PoolWatch } from '../leases/pool-watch.ts';
 import { Reporter } from '../leases/reporter.ts';
+import { KnownRefusals } from '../models/known-refusals.ts';
 import { createModelLists } from '../models/model-lists.ts';
-import { OutputLimits } from '../models/output-limits.ts';
 import { Routes } from '../models/routing.ts';
 import { TurnRecord, TurnRecords } from '../records/turn-record.ts';
 import type { BackgroundResponsesOptions } from '../responses/background-responses.ts';
@@ -127,7 +127,7 @@ export async function createTurnFixture(aliases: Record<string, string> = {}): P
       reasoning: new RememberedReasoning(new BufferedStore({ clock, maxBytes: 1_000_000 })),
       affinity: new Affinity(clock.monotonic, 30_000),
       limits: new AccountLimits(clock),
-      outputLimits: new OutputLimits(clock),
+      refusals: new KnownRefusals(clock),
       records: new TurnRecords(clock),
       ledger: { isOn: false, note() {}, figures: { waiting: 0, written: 0, dropped: 0 } },
       schemas,

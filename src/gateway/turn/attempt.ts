@@ -146,10 +146,8 @@ export class Attempt implements CallListener {
   }
 
   #prepare(): PreparedTurn | Promise<PreparedTurn> {
-    const { request: asked, route, images, leavesProofsOut, outputCap } = this.#path;
-    const request = outputCap
-      ? { ...asked, limits: { ...asked.limits, maxOutputTokens: outputCap.tokens } }
-      : asked;
+    const { route, images, changes } = this.#path;
+    const request = changedRequest(this.#path);
     const { client, signal } = this.#turn;
     const limits = (route.provider.caller ?? route.provider.outbound).images;
     const takesDocuments = this.handling.native.has('documents');
@@ -160,7 +158,7 @@ export class Attempt implements CallListener {
       // Without images it is an upstream's turn as it stands.
       return images?.prepare(turn, rules, signal.whole) ?? { turn: turn as OutboundTurn, ignored: [] };
     };
-    if (leavesProofsOut) return prepare(withoutProofs(request));
+    if (changes.has('without-proofs')) return prepare(withoutProofs(request));
     if (!route.provider.outbound?.wantsProofs) return prepare(request);
     return onceKnown(this.#dependencies.reasoning.completed(client.id, request), prepare);
   }
@@ -185,7 +183,9 @@ export class Attempt implements CallListener {
       // The provider's own way to carry a turn.
       this.#call = provider.caller.start({ ...watched, request: turn.request, account });
     } else {
-      const { relayed, leavesProofsOut, fillsReasoning, outputCap } = this.#path;
+      const { relayed, changes, outputCap } = this.#path;
+      const leavesProofsOut = changes.has('without-proofs');
+      const fillsReasoning = changes.has('with-reasoning');
       const relaying = relayed && relayingOutbound(provider, relayed);
       const outbound = relaying ?? provider.outbound;
       this.#outbound = outbound;
@@ -357,6 +357,16 @@ export class Attempt implements CallListener {
     this.#isUsageUnsent = false;
     return [{ type: 'usage', usage: this.answer.usage }, ...batch];
   }
+}
+
+function changedRequest({ request, changes, outputCap }: Path): AskedRequest {
+  if (!outputCap && changes.size === 0) return request;
+  const { limits, reasoning } = request;
+  return {
+    ...request,
+    ...(outputCap && { limits: { ...limits, maxOutputTokens: outputCap.tokens } }),
+    ...(changes.has('without-summary') && { reasoning: { ...reasoning, isAsked: false } }),
+  };
 }
 
 /** The limit is ours, and the same request would meet it again. */

@@ -18,8 +18,8 @@ import { type Allowance, nothingUsed, type TurnEstimate, type TurnUse } from '..
 import type { Limits } from '../limits/limits.ts';
 import type { LimitedKey } from '../limits/slices.ts';
 import { costOf } from '../models/catalogue.ts';
+import type { KnownRefusals } from '../models/known-refusals.ts';
 import type { ModelLists } from '../models/model-lists.ts';
-import type { OutputLimits } from '../models/output-limits.ts';
 import type { RoutePlan } from '../models/route.ts';
 import type { Routes } from '../models/routing.ts';
 import { keptTurn, notedTurn, type RefusedTurn, shownName } from '../records/shown-turn.ts';
@@ -76,7 +76,7 @@ export interface ClientTurn extends AdmittedTurn {
 export interface TurnDependencies {
   readonly routes: Routes;
   readonly models: Pick<ModelLists, 'outdated' | 'noteTeam' | 'refused'>;
-  readonly outputLimits: OutputLimits;
+  readonly refusals: KnownRefusals;
   readonly circuits: Circuits;
   readonly reach: ProviderReach;
   readonly leases: LeaseCache;

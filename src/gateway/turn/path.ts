@@ -5,7 +5,7 @@ import type { AskedRequest, Usage } from '../../core/turn.ts';
 import { onceKnown } from '../../lib/tasks.ts';
 import { PoolError } from '../../pool-api/errors.ts';
 import { type AnswerCheck, checksOf, type Fault, sentBack } from '../emulation/checked-answer.ts';
-import type { OutputCap } from '../models/output-limits.ts';
+import type { Change, OutputCap } from '../models/known-refusals.ts';
 import type { Session } from './affinity.ts';
 import { isAboutOthers } from './app-errors.ts';
 import type { Candidate } from './candidates.ts';
@@ -25,7 +25,7 @@ export interface Path extends Candidate {
   /** The same with the request as it came. */
   readonly candidate: Candidate;
   /** With the upstream's model name and the instructions of the checks. */
-  request: AskedRequest;
+  readonly request: AskedRequest;
   readonly conversation: Conversation;
   readonly session: Session | undefined;
   readonly output: TurnOutput;
@@ -36,14 +36,12 @@ export interface Path extends Candidate {
   firstContentMs: number | undefined;
   /** The same until any answer of the upstream, where a turn is one exchange. */
   firstWordMs: number | undefined;
-  /** The account cannot read what an upstream signed or encrypted of its reasoning. */
-  leavesProofsOut: boolean;
-  /** The upstream wants reasoning with every answer of the history. */
-  fillsReasoning: boolean;
+  /** In which other ways it is sent than it was asked for. */
+  readonly changes: Set<Change>;
   /** The longest answer that the upstream is asked for, where that is less than the request would ask for. */
   outputCap: OutputCap | undefined;
-  /** What it said when it refused one of this turn. */
-  shortened: Extract<SendAgain, { how: 'shorter' }> | undefined;
+  /** What was refused in this turn, and sent in another way since. */
+  readonly refusals: { readonly sendAgain: SendAgain; readonly accountId: string }[];
   /** An account of it has refused the turn: only those take it again that were limited before. */
   isRefused: boolean;
   /** No account of it is tried any more. */
@@ -67,7 +65,7 @@ export interface SoFar {
 
 /** A promise where a conversation is looked for: its upstream remembers them. */
 export function pathTo(
-  { conversations, affinity, schemas, outputLimits }: TurnDependencies,
+  { conversations, affinity, schemas, refusals }: TurnDependencies,
   { client, affinityKey, bytes }: ClientTurn,
   candidate: Candidate,
   soFar: SoFar,
@@ -99,10 +97,9 @@ export function pathTo(
       : outputFor(output, checks.length > 0, delivery),
     firstContentMs: undefined,
     firstWordMs: undefined,
-    leavesProofsOut: false,
-    fillsReasoning: false,
-    outputCap: candidate.relayed ? undefined : outputLimits.below(outputTokensOf(request, candidate), route),
-    shortened: undefined,
+    changes: new Set(),
+    outputCap: candidate.relayed ? undefined : refusals.below(outputTokensOf(request, candidate), route),
+    refusals: [],
     isRefused: false,
     isLeft: false,
     shortage: undefined,
@@ -137,29 +134,43 @@ function outputFor(output: TurnOutput, isChecked: boolean, delivery: Delivery): 
   return delivery === 'whole' && !output.isBuffered ? new HeldOutput(output) : output;
 }
 
-/** What an upstream refused is sent in another way, in each once; a relayed answer is shortened by its client. Returns the change. */
-export function changed(path: Path, { code, isFinal, sendAgain }: AppError): string | undefined {
-  if (sendAgain?.how === 'without-proofs' && !path.leavesProofsOut) {
-    path.leavesProofsOut = true;
-    return 'the account cannot read the reasoning given back; sending the turn without it';
-  }
-  if (sendAgain?.how === 'with-reasoning' && !path.fillsReasoning) {
-    path.fillsReasoning = true;
-    return 'the upstream wants reasoning with every answer; sending the turn with it';
-  }
-  const { relayed, request } = path;
-  if (sendAgain?.how === 'without-summary' && request.reasoning.isAsked && !relayed) {
-    path.request = { ...request, reasoning: { ...request.reasoning, isAsked: false } };
-    return 'the account may not ask for summaries of reasoning; sending the turn without';
-  }
-  if (sendAgain?.how === 'shorter' && !path.shortened && !path.relayed) {
-    const asked = path.outputCap?.tokens ?? outputTokensOf(path.request, path) ?? Number.POSITIVE_INFINITY;
-    if (sendAgain.mostOutputTokens < asked) {
-      path.outputCap = { tokens: sendAgain.mostOutputTokens, from: 'refusal' };
-      path.shortened = sendAgain;
-      return 'the upstream takes no answer as long as was asked for; asking for a shorter one';
-    }
+const changeWords: Readonly<Record<SendAgain['how'], string>> = {
+  'without-proofs': 'the account cannot read the reasoning given back; sending the turn without it',
+  'with-reasoning': 'the upstream wants reasoning with every answer; sending the turn with it',
+  'without-summary': 'the account may not ask for summaries of reasoning; sending the turn without',
+  shorter: 'the upstream takes no answer as long as was asked for; asking for a shorter one',
+};
+
+/** What an upstream refused is sent in another way, in each once. Returns the change. */
+export function changed(
+  path: Path,
+  { code, isFinal, sendAgain }: AppError,
+  accountId: string,
+): string | undefined {
+  if (sendAgain && isChangedBy(path, sendAgain)) {
+    path.refusals.push({ sendAgain, accountId });
+    return changeWords[sendAgain.how];
   }
   if (code !== 'invalid_request' || isFinal || !path.conversation.beginAnew()) return undefined;
   return 'the upstream rejected the conversation; resending the full history';
+}
+
+/** A relayed request keeps what its client asked for, and loses only what it gave back. */
+function isChangedBy(path: Path, sendAgain: SendAgain): boolean {
+  const { changes, relayed, request, outputCap } = path;
+  switch (sendAgain.how) {
+    case 'shorter': {
+      if (relayed || outputCap?.from === 'refusal') return false;
+      const asked = outputCap?.tokens ?? outputTokensOf(request, path) ?? Number.POSITIVE_INFINITY;
+      if (sendAgain.mostOutputTokens >= asked) return false;
+      path.outputCap = { tokens: sendAgain.mostOutputTokens, from: 'refusal' };
+      return true;
+    }
+    case 'without-summary':
+      if (relayed || !request.reasoning.isAsked) return false;
+      break;
+  }
+  const isNew = !changes.has(sendAgain.how);
+  changes.add(sendAgain.how);
+  return isNew;
 }

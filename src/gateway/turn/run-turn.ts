@@ -91,10 +91,9 @@ class TurnRun {
           path.session?.answeredBy(lease.account.id, how);
           this.#candidates.answered(path.candidate);
           this.#dependencies.circuits.succeeded(path.route);
-          const { output, shortened } = path;
-          // A refusal may quote what a client wrote: only a limit that helped is one for other clients.
-          if (shortened?.isOfModel)
-            this.#dependencies.outputLimits.note(path.route, shortened.mostOutputTokens);
+          const { output } = path;
+          for (const { sendAgain, accountId } of path.refusals)
+            this.#dependencies.refusals.note(sendAgain, path, accountId);
           const again =
             output instanceof BufferedOutput && output.answer && (await this.#check(output.answer, path));
           if (!again) return this.#result(undefined);
@@ -265,13 +264,14 @@ class TurnRun {
    * waits with the one it has. The lease is always released.
    */
   async #use({ path, lease, note }: Place): Promise<Failure | undefined> {
-    const { reach, reporter, clock } = this.#dependencies;
+    const { reach, reporter, clock, refusals } = this.#dependencies;
     const { id } = lease.account;
     const provider = path.route.provider.name;
     this.#failover.begin(path.route, clock.monotonic());
     path.firstContentMs = this.#candidates.firstContentMsOf(path.candidate);
     // Once: if all are slow, waiting is better than asking again and again.
     path.firstWordMs = this.#failover.hasFailed ? undefined : this.#candidates.firstWordMsOf(path.candidate);
+    for (const change of refusals.changesOf(path, id)) path.changes.add(change);
     let error: AppError | undefined;
     try {
       for (let isAgain = true; isAgain; ) {
@@ -350,7 +350,7 @@ class TurnRun {
     if (error.isModelRefusedToAccount) {
       models.refused(route.provider, route.model, account.id);
     } else {
-      const change = this.#failover.maySend(route) ? changed(path, error) : undefined;
+      const change = this.#failover.maySend(route) ? changed(path, error, account.id) : undefined;
       if (change !== undefined) {
         logger.info(details, change);
         return 'other-account';

@@ -244,7 +244,8 @@ const refusedSummary = /must be verified to generate reasoning summar/i;
 
 function otherWay(message: string, evidence: string): SendAgain | undefined {
   if (refusedSummary.test(message)) return { how: 'without-summary' };
-  if (rejectedProof.test(evidence) || unknownContent.test(evidence)) return { how: 'without-proofs' };
+  if (rejectedProof.test(evidence)) return { how: 'without-proofs' };
+  if (unknownContent.test(evidence)) return { how: 'without-proofs', isOfModel: true };
   return shorterAs(message) ?? (missingContent.test(evidence) ? { how: 'with-reasoning' } : undefined);
 }
 
