@@ -296,10 +296,10 @@ test.skipIf(withoutBrowser)(
     });
     await row(page, 'one@example.com').getByText('1 running').waitFor();
     await row(page, 'one@example.com').getByRole('link').click();
-    await dialog(page).getByText('running', { exact: true }).waitFor();
+    await dialog(page).getByText('Running', { exact: true }).waitFor();
     await expectAccessible(page);
     abort.abort();
     await turn.then((answer) => answer.text()).catch(() => undefined);
-    await dialog(page).getByText('cancelled', { exact: true }).waitFor();
+    await dialog(page).getByText('Cancelled', { exact: true }).waitFor();
   },
 );

@@ -106,6 +106,7 @@ test.skipIf(withoutBrowser)("the pool's own page shows what the pool knows", asy
   await services.addAccount(key('one'));
   const page = await openPage(services, { service: 'pool' });
   await page.getByText(`It answers at ${services.gatewayUrl}`).waitFor();
+  expect(await page.getByText('what each client needs').count()).toBe(0);
   await expect
     .poll(() => page.getByRole('navigation').getByRole('link').allInnerTexts())
     .toEqual(['Start', 'Overview', 'Accounts', 'Settings']);

@@ -47,6 +47,7 @@ test.skipIf(withoutBrowser)('a key is made, copied, edited, rotated and revoked 
   await page.getByLabel('Models', { exact: true }).fill('claude-*');
   await page.getByRole('button', { name: 'Add a budget' }).click();
   await page.getByLabel('Limit in US cents').fill('2000');
+  await page.getByText('= $20.00').waitFor();
   await expectAccessible(page);
   await snapshot(page, 'key-new');
   await page.getByRole('button', { name: 'Make the key' }).click();

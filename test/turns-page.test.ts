@@ -97,6 +97,18 @@ test.skipIf(withoutBrowser)('turns are listed, filtered, opened and exported', a
   expect(file).not.toMatch(/acc_|sk-/);
 });
 
+test.skipIf(withoutBrowser)('an account shows what became of a turn on it, not elsewhere', async () => {
+  const services = await servicesWithTurns();
+  const { attempts } = (await (await fetch(`${services.gatewayUrl}/api/turns/moved`)).json()) as {
+    attempts: { account_id: string }[];
+  };
+  const page = await openPage(services, { path: `#/accounts/${attempts[0]?.account_id}` });
+  const line = page.getByRole('dialog').getByRole('listitem').filter({ hasText: 'work' });
+  await line.locator('.badge').filter({ hasText: 'model_unavailable' }).waitFor();
+  await page.goto(`${services.gatewayUrl}/admin#/accounts/${attempts.at(-1)?.account_id}`);
+  await line.locator('.badge').filter({ hasText: 'Success' }).waitFor();
+});
+
 test.skipIf(withoutBrowser)('the list goes on in the usage ledger', async () => {
   const services = await servicesWithTurns();
   await ledgerHas(services, 3);

@@ -155,7 +155,7 @@ function costOf(usage: ShownTurn['usage']): string | null {
   if (!usage) return null;
   const { credits, cost_cents: cents } = usage;
   const parts = [
-    ...(credits === null ? [] : [`${credits} credits`]),
+    ...(credits === null ? [] : [`${credits} ${credits === 1 ? 'credit' : 'credits'}`]),
     ...(cents === null ? [] : [`${cents} cents`]),
   ];
   return parts.join(', ') || 'unknown';

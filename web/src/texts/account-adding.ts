@@ -1,3 +1,4 @@
+import { plural } from '../plural.ts';
 import { texts } from '../text.ts';
 import { accountWords } from './account-words.ts';
 
@@ -35,12 +36,12 @@ export const addingText = texts(
       linesHint:
         'Keys alone, of the provider above, or JSON: {"provider": "warp", "api_key": "…", "label": "…"}',
       chooseFile: 'Choose a file',
-      fileRead: (name: string, lines: string) => `${name}: ${lines} lines`,
+      fileRead: (name: string, lines: string) => `${name}: ${plural(lines, 'line')}`,
       sealedRead: (name: string) => `${name} is a sealed export.`,
       passphrase: 'Its passphrase',
       fileTooLarge: 'The file is larger than 16 MB. Use: warp2api account import FILE',
       tooManyLines: (most: string) => `At most ${most} lines at a time. Use: warp2api account import FILE`,
-      countedLines: (count: string) => (count === '1' ? 'Import 1 line' : `Import ${count} lines`),
+      countedLines: (count: string) => `Import ${plural(count, 'line')}`,
       noLines: 'Paste lines or choose a file.',
       importing: 'Import',
       progress: (done: string, total: string) => `${done} of ${total} lines`,
@@ -93,9 +94,9 @@ export const addingText = texts(
       replaced: (name: string) => `${name} has its new credential.`,
 
       poolHas: (usable: string, least: string, most: string) =>
-        `${usable} usable accounts; the pool refills below ${least} and never beyond ${most}.`,
+        `${plural(usable, 'account')}, resting and out of quota included; the pool refills below ${least} and never beyond ${most}.`,
       howMany: 'How many',
-      howManyHint: (least: string) => `Empty: up to ${least} usable accounts.`,
+      howManyHint: (least: string) => `Empty: until there are ${least}.`,
       refillNow: 'Refill now',
       requested: (added: string, requested: string) => `${added} of ${requested} were added.`,
       nothingRequested: 'The pool has enough accounts: nothing was fetched.',
@@ -193,9 +194,9 @@ export const addingText = texts(
       replaced: (name: string) => `${name} 已换上新凭据。`,
 
       poolHas: (usable: string, least: string, most: string) =>
-        `可用账号 ${usable} 个；少于 ${least} 个时自动补充，最多 ${most} 个。`,
+        `账号 ${usable} 个（含冷却中和额度用尽的）；少于 ${least} 个时自动补充，最多 ${most} 个。`,
       howMany: '数量',
-      howManyHint: (least: string) => `留空则补足到 ${least} 个可用账号。`,
+      howManyHint: (least: string) => `留空则补足到 ${least} 个。`,
       refillNow: '立即补充',
       requested: (added: string, requested: string) => `需要 ${requested} 个，新增 ${added} 个。`,
       nothingRequested: '账号池已经足够，没有获取新账号。',

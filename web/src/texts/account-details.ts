@@ -50,7 +50,6 @@ export const accountDetailsText = texts(
 
       latestTurns: 'Latest turns',
       noTurns: 'This gateway knows of no turn on it.',
-      running: 'running',
       sessions: 'Sessions',
       noSessions: 'No session holds it.',
       exclusive: 'exclusive',
@@ -108,7 +107,6 @@ export const accountDetailsText = texts(
 
       latestTurns: '最近的请求',
       noTurns: '此网关没有该账号的请求记录。',
-      running: '进行中',
       sessions: '会话',
       noSessions: '没有会话占用该账号。',
       exclusive: '独占',

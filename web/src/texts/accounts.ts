@@ -1,3 +1,4 @@
+import { plural } from '../plural.ts';
 import { texts } from '../text.ts';
 import { accountWords } from './account-words.ts';
 
@@ -74,13 +75,13 @@ export const accountsText = texts(
       selected: (count: string) => `${count} selected`,
       clearSelection: 'Clear the selection',
       set: 'Change settings',
-      bulkDisableTitle: (count: string) => `Disable ${count} accounts?`,
+      bulkDisableTitle: (count: string) => `Disable ${plural(count, 'account')}?`,
       bulkDisableText:
         'They are no longer lent, and their leases end. They stay in the pool with their credentials.',
-      bulkRemoveTitle: (count: string) => `Remove ${count} accounts?`,
+      bulkRemoveTitle: (count: string) => `Remove ${plural(count, 'account')}?`,
       bulkRemoveText:
         'The pool forgets these accounts and their credentials, and their leases end. This cannot be undone.',
-      bulkSetTitle: (count: string) => `Change settings of ${count} accounts`,
+      bulkSetTitle: (count: string) => `Change settings of ${plural(count, 'account')}`,
       bulkSetHint: 'Fields left empty stay as they are.',
       andMore: (count: string) => `and ${count} more`,
       typeToConfirm: (word: string) => `Type ${word} to confirm`,

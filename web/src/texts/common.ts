@@ -1,3 +1,5 @@
+import { plural } from '../plural.ts';
+
 /** Words that several pages have. */
 export const common = {
   en: {
@@ -42,9 +44,9 @@ export const common = {
     inOut: (input: string, output: string) => `${input} in, ${output} out`,
     unknown: 'unknown',
     addAccount: 'Add accounts',
-    unpriced: (count: string) => `${count} turns without a known price`,
+    unpriced: (count: string) => `${plural(count, 'turn')} without a known price`,
     tokens: 'Tokens',
-    credits: (count: string) => `${count} credits`,
+    credits: (count: string) => plural(count, 'credit'),
     input: 'Input',
     output: 'Output',
   },

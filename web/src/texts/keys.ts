@@ -1,3 +1,4 @@
+import { plural } from '../plural.ts';
 import { texts } from '../text.ts';
 
 export const keysText = texts({
@@ -27,7 +28,7 @@ export const keysText = texts({
     revoke: 'Revoke',
     resets: (when: string) => `resets ${when}`,
     ofLimit: (used: string, limit: string) => `${used} of ${limit}`,
-    unpriced: (count: string) => `${count} turns of unknown cost`,
+    unpriced: (count: string) => `${plural(count, 'turn')} of unknown cost`,
     meterRequests: 'requests',
     meterTokens: 'tokens',
     meterCost: 'cost',
@@ -38,6 +39,7 @@ export const keysText = texts({
     perWeek: 'a week',
     perMonth: 'a month',
     inTotal: 'in total',
+    useName: (meter: string, window: string) => `${meter} ${window}`,
     makeIt: 'Make the key',
     saved: 'Saved. All gateways go by it within a second.',
     name: 'Name',
@@ -131,6 +133,7 @@ export const keysText = texts({
     perWeek: '每周',
     perMonth: '每月',
     inTotal: '总计',
+    useName: (meter, window) => `${window}${meter === 'Token' ? ' ' : ''}${meter}`,
     makeIt: '创建',
     saved: '已保存，所有网关一秒内生效。',
     name: '名称',

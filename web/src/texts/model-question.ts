@@ -1,3 +1,4 @@
+import { plural } from '../plural.ts';
 import { texts } from '../text.ts';
 
 /** Of the question which account would answer, and of the box that sends a turn. */
@@ -52,7 +53,7 @@ export const questionText = texts({
     passedKey: 'the client key does not allow it',
     accountsUnknown: 'The pool does not say.',
     noAccounts: 'The pool has no account that matches.',
-    showAccounts: (count: string) => `Show ${count} accounts`,
+    showAccounts: (count: string) => `Show ${plural(count, 'account')}`,
     wordOpen: 'free',
     wordHeld: 'held by the gateway',
     wordModel: 'not for this model',

@@ -1,11 +1,11 @@
+import { plural } from '../plural.ts';
 import { texts } from '../text.ts';
 
 export const modelsText = texts({
   en: {
     title: 'Models and routes',
-    lead: (models: string, providers: string) => `${models} models at ${providers}`,
-    oneProvider: '1 provider',
-    providers: (count: string) => `${count} providers`,
+    lead: (models: string, providers: string) =>
+      `${plural(models, 'model')} at ${plural(providers, 'provider')}`,
     sections: 'Sections',
     routes: 'Routes and aliases',
     ask: 'Which account would answer?',
@@ -60,9 +60,7 @@ export const modelsText = texts({
   },
   zh: {
     title: '模型与路由',
-    lead: (models: string, providers: string) => `${providers}，共 ${models} 个模型`,
-    oneProvider: '1 个提供商',
-    providers: (count: string) => `${count} 个提供商`,
+    lead: (models: string, providers: string) => `${providers} 个提供商，共 ${models} 个模型`,
     sections: '栏目',
     routes: '路由与别名',
     ask: '会由哪个账号应答？',

@@ -1,3 +1,4 @@
+import { plural } from '../plural.ts';
 import { texts } from '../text.ts';
 
 export const overviewText = texts({
@@ -17,7 +18,7 @@ export const overviewText = texts({
     firstContentNote: 'median of the last minute',
     costToday: 'Cost today',
     tokensToday: 'Tokens today',
-    ofTurns: (count: string) => `in ${count} turns`,
+    ofTurns: (count: string) => `in ${plural(count, 'turn')}`,
     noTurns: 'No turn in the last half hour.',
     chart: 'Turns by the minute',
     chartLabel: (turns: string, failed: string) =>
@@ -28,10 +29,10 @@ export const overviewText = texts({
     left: 'Left',
     leftNote: 'in the units of the providers, of usable accounts',
     spentHour: 'Spent in the last hour',
-    inTurns: (turns: string) => `in ${turns} turns`,
+    inTurns: (turns: string) => `in ${plural(turns, 'turn')}`,
     lasts: 'Empty in',
     lastsNever: 'Not foreseeable',
-    lastsNote: 'at the rate of the last hour',
+    lastsNote: 'at the rate of the last hour, if no quota resets before',
     unmetered: (count: string) => `${count} more without a limit or without figures`,
     returns: 'Next account back',
     returnsNone: 'None is out',
@@ -80,7 +81,7 @@ export const overviewText = texts({
     inTurns: (turns: string) => `共 ${turns} 个请求`,
     lasts: '预计用尽',
     lastsNever: '无法预测',
-    lastsNote: '按最近一小时的速度',
+    lastsNote: '按最近一小时的速度，不计其间的额度重置',
     unmetered: (count: string) => `另有 ${count} 个账号无限额或无数据`,
     returns: '下一个恢复的账号',
     returnsNone: '没有等待恢复的账号',

@@ -2,7 +2,8 @@ import { texts } from '../text.ts';
 
 export const startText = texts({
   en: {
-    leadDone: 'Everything is in place. Below is what each client needs.',
+    leadDone: 'Everything is in place.',
+    leadClients: 'Everything is in place. Below is what each client needs.',
     leadOpen: 'What is still missing, in order.',
     steps: 'Setup',
     done: 'Done',
@@ -44,7 +45,8 @@ export const startText = texts({
       'This page came over plain HTTP: keys and answers can be read on the way. Put a proxy with TLS in front of it.',
   },
   zh: {
-    leadDone: '一切就绪。下面是各客户端所需的配置。',
+    leadDone: '一切就绪。',
+    leadClients: '一切就绪。下面是各客户端所需的配置。',
     leadOpen: '按顺序完成以下步骤。',
     steps: '初始设置',
     done: '已完成',

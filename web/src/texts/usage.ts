@@ -1,3 +1,4 @@
+import { plural } from '../plural.ts';
 import { texts } from '../text.ts';
 
 export const usageText = texts({
@@ -26,7 +27,7 @@ export const usageText = texts({
     overTime: 'Over time',
     before: 'Before',
     none: '(none)',
-    andCredits: (count: string) => `and ${count} credits`,
+    andCredits: (count: string) => `and ${plural(count, 'credit')}`,
     cached: (share: string) => `${share} of the input from a cache`,
     p95: (time: string) => `95% within ${time}`,
     change: (change: string) => `${change} on the period before`,

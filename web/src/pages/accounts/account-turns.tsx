@@ -6,6 +6,7 @@ import { shownDuration } from '../../format.ts';
 import { linkTo } from '../../navigation.ts';
 import { session } from '../../session.ts';
 import { accountDetailsText } from '../../texts/account-details.ts';
+import { shownOutcome } from '../turns/shown-names.ts';
 
 interface TurnList {
   readonly turns: readonly ShownTurn[];
@@ -43,7 +44,7 @@ export function AccountTurns({ id }: { readonly id: string }) {
         <ul class="plain">
           {turns.length === 0 && <li class="note">{text.noTurns}</li>}
           {turns.map((turn) => (
-            <TurnLine key={turn.request_id} turn={turn} />
+            <TurnLine key={turn.request_id} turn={turn} account={id} />
           ))}
         </ul>
       )}
@@ -51,13 +52,15 @@ export function AccountTurns({ id }: { readonly id: string }) {
   );
 }
 
-function TurnLine({ turn }: { readonly turn: ShownTurn }) {
-  const { request_id: id, outcome, at, model, duration_ms: duration } = turn;
+/** A turn that another account answered in the end shows what became of it on this one. */
+function TurnLine({ turn, account }: { readonly turn: ShownTurn; readonly account: string }) {
+  const { request_id: id, at, model } = turn;
+  const attempt = turn.attempts.findLast((one) => one.account_id === account);
+  const outcome = attempt ? (attempt.outcome ?? 'running') : turn.outcome;
+  const duration = attempt ? attempt.ended_ms && attempt.ended_ms - attempt.started_ms : turn.duration_ms;
   return (
     <li>
-      <Badge tone={outcomeTone(outcome)}>
-        {outcome === 'running' ? accountDetailsText().running : outcome.replaceAll('_', ' ')}
-      </Badge>{' '}
+      <Badge tone={outcomeTone(outcome)}>{shownOutcome(outcome)}</Badge>{' '}
       <a href={linkTo('turns', [id])}>
         <bdi>{model}</bdi>
       </a>{' '}

@@ -3,6 +3,7 @@ import { useState } from 'preact/hooks';
 import type { ShownKey } from '../../../../src/core/shown-key.ts';
 import { Button } from '../../components/button.tsx';
 import { namesIn, SelectField, TextField, type TextFieldProps } from '../../components/field.tsx';
+import { shownCents } from '../../format.ts';
 import { keysText } from '../../texts/keys.ts';
 
 type Budget = ShownKey['limits']['budgets'][number];
@@ -178,6 +179,12 @@ export function KeyFields({
   );
 }
 
+/** A price is seldom thought of in cents. */
+function costHint({ meter, limit }: BudgetRow): string | undefined {
+  const cents = Number(limit.value);
+  return meter.value === 'cost_cents' && cents > 0 ? `= ${shownCents(cents)}` : undefined;
+}
+
 const capital = (word: string): string => word.charAt(0).toUpperCase() + word.slice(1);
 
 function Budgets({ form, fault }: { readonly form: KeyForm; readonly fault: FormFault | undefined }) {
@@ -207,6 +214,7 @@ function Budgets({ form, fault }: { readonly form: KeyForm; readonly fault: Form
             label={row.meter.value === 'cost_cents' ? text.limitCost : text.limit}
             value={row.limit}
             inputMode="decimal"
+            hint={costHint(row)}
             error={fault?.field === row.id ? fault.text : undefined}
           />
           <Button
@@ -235,7 +243,8 @@ function Budgets({ form, fault }: { readonly form: KeyForm; readonly fault: Form
           label={text.timeZone}
           hint={text.timeZoneHint}
           value={fields.zone}
-          placeholder="Europe/Berlin"
+          placeholder="UTC"
+          names={Intl.supportedValuesOf('timeZone')}
         />
       )}
     </fieldset>

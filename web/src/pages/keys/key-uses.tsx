@@ -73,5 +73,5 @@ function useName({ meter, window }: Pick<KeyUse, 'meter' | 'window'>): string {
     total: text.inTotal,
     now: '',
   };
-  return `${names[meter]} ${windows[window]}`.trim();
+  return text.useName(names[meter], windows[window]).trim();
 }

@@ -24,7 +24,6 @@ export function ModelsPage() {
   const named = filters.get('model') ?? '';
   const error = table.error.value ?? routes.error.value;
   const names = namesIn(shown, configured);
-  const count = shown?.providers.length ?? 0;
 
   return (
     <div class="models stack">
@@ -34,7 +33,7 @@ export function ModelsPage() {
           shown &&
           text.lead(
             shownNumber(new Set(shown.models.map(({ model }) => model)).size),
-            count === 1 ? text.oneProvider : text.providers(shownNumber(count)),
+            shownNumber(shown.providers.length),
           )
         }
       />

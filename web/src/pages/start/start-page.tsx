@@ -10,12 +10,10 @@ export function StartPage() {
   const steps = useSteps();
   const isDone = steps.list?.every(({ state }) => state !== 'open');
   const isGateway = session.value?.service === 'gateway';
+  const lead = isDone ? (isGateway ? text.leadClients : text.leadDone) : text.leadOpen;
   return (
     <>
-      <PageHead
-        title={text.start}
-        lead={isDone === undefined ? ' ' : isDone ? text.leadDone : text.leadOpen}
-      />
+      <PageHead title={text.start} lead={isDone === undefined ? ' ' : lead} />
       <div class="start">
         <Steps {...steps} />
         {isGateway && <Clients isKeyNeeded={steps.isKeyNeeded} />}
