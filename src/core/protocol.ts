@@ -199,6 +199,8 @@ export interface CollectedTurn {
   readonly reasoning: string;
   readonly reasoningProof?: ReasoningProof;
   readonly toolCalls: readonly ToolCall[];
+  /** The answer went on behind the end of the last one: it is as the model wrote it. */
+  readonly isLastCallOver?: boolean;
   readonly refusal?: string;
   /** Of the text. */
   readonly citations?: readonly Citation[];

@@ -47,6 +47,9 @@ export class CollectedAnswer {
   end: TurnEnd | undefined;
   /** Of what the model wrote. */
   characters = 0;
+  /** Of the last call, and what came since it began. */
+  #isCallEnded = false;
+  #hasGoneOn = false;
   #countedCharacters = 0;
   /** Events that were passed on and are not counted yet: most upstreams give figures, and they need not be. */
   #uncounted = '';
@@ -78,20 +81,24 @@ export class CollectedAnswer {
         case 'text-delta':
           this.text += event.text;
           this.characters += event.text.length;
+          this.#hasGoneOn = true;
           hasContent = true;
           break;
         case 'reasoning-delta':
           this.reasoning += event.text;
           this.characters += event.text.length;
+          this.#hasGoneOn = true;
           hasContent = true;
           break;
         case 'refusal-delta':
           this.refusal += event.text;
           this.characters += event.text.length;
+          this.#hasGoneOn = true;
           hasContent = true;
           break;
         case 'citation':
           this.citations.push(event.citation);
+          this.#hasGoneOn = true;
           hasContent = true;
           break;
         case 'metadata':
@@ -99,10 +106,13 @@ export class CollectedAnswer {
           break;
         case 'reasoning-proof':
           this.reasoningProof = event.proof;
+          this.#hasGoneOn = true;
           break;
         case 'tool-call-start':
           this.toolCalls.push({ id: event.id, name: event.name, arguments: '' });
           this.characters += event.name.length;
+          this.#isCallEnded = false;
+          this.#hasGoneOn = false;
           hasContent = true;
           break;
         case 'tool-call-delta': {
@@ -111,6 +121,9 @@ export class CollectedAnswer {
           this.characters += event.arguments.length;
           break;
         }
+        case 'tool-call-end':
+          if (event.index === this.toolCalls.length - 1) this.#isCallEnded = true;
+          break;
         case 'usage':
           this.usage = event.usage;
           break;
@@ -138,6 +151,7 @@ export class CollectedAnswer {
     if (relayed !== '') return { ...whole, relayed };
     return {
       ...whole,
+      ...(this.#isCallEnded && this.#hasGoneOn && { isLastCallOver: true }),
       ...(reasoningProof && { reasoningProof }),
       ...(refusal !== '' && { refusal }),
       ...(citations.length > 0 && { citations }),

@@ -1,14 +1,7 @@
 import { createParser, type EventSourceParser } from 'eventsource-parser';
 import type { AppError } from '../../core/errors.ts';
 import type { AnswerIdentity, CollectedTurn, StreamEncoder } from '../../core/protocol.ts';
-import {
-  beginsNothing,
-  type Citation,
-  type FinishReason,
-  type ToolCall,
-  type TurnEvent,
-  type Usage,
-} from '../../core/turn.ts';
+import type { Citation, FinishReason, ToolCall, TurnEvent, Usage } from '../../core/turn.ts';
 import { parseJson } from '../../lib/parse-json.ts';
 import { argumentsObject } from '../shared/calls.ts';
 import type { GeminiOptions } from './decode-request.ts';
@@ -111,9 +104,10 @@ function partsOf(
   return [...thoughts, ...parts.slice(0, place), signed, ...parts.slice(place + 1)];
 }
 
-/** Calls have no other form than the whole one: what a limit cut is not to be run. */
+/** Calls have no other form than the whole one: what a limit or a filter cut is not to be run. */
 function wholeCalls<Call extends ToolCall>(calls: readonly Call[], reason: FinishReason): readonly Call[] {
-  return reason === 'length' ? calls.filter((call) => parseJson(call.arguments) !== undefined) : calls;
+  const isCut = reason === 'length' || reason === 'content-filter';
+  return isCut ? calls.filter((call) => parseJson(call.arguments) !== undefined) : calls;
 }
 
 function functionCallOf({ id, name, arguments: text }: ToolCall): object {
@@ -213,7 +207,7 @@ export function createGeminiStreamEncoder(
   const tail = JSON.stringify(tailOf(identity, undefined)).slice(1);
   const open = '{"candidates":[{"content":{"parts":[';
   const close = `],"role":"model"},"index":${index}}],${tail}`;
-  /** Those that were not shown yet: each waits until it is whole, and those before it. */
+  /** Those that were not shown yet: each waits until it is whole, and those before it are. */
   const calls = new Map<number, { id: string; name: string; arguments: string; isWhole: boolean }>();
   const citations: Citation[] = [];
   /** The upstream's own stream is passed on. */
@@ -233,11 +227,15 @@ export function createGeminiStreamEncoder(
     return { ...part, thoughtSignature };
   };
   const callPart = (call: ToolCall): SaidPart => signed({ functionCall: functionCallOf(call) });
-  const say = (part: SaidPart): string => frames.frame(open + JSON.stringify(part) + close);
+  const say = (part: SaidPart): string => {
+    isBegun = true;
+    return frames.frame(open + JSON.stringify(part) + close);
+  };
 
   function endCall(ended: number): string {
     const call = calls.get(ended);
-    if (call) call.isWhole = true;
+    // How the answer ends tells whether a limit has cut it.
+    if (call) call.isWhole = parseJson(call.arguments) !== undefined;
     let text = '';
     for (const [waiting, next] of calls) {
       if (!next.isWhole) break;
@@ -312,7 +310,6 @@ export function createGeminiStreamEncoder(
           text += frames.relay(event.text);
         } else if (!isRelayed || event.type === 'error') {
           text += encodeOne(event);
-          isBegun ||= !beginsNothing(event);
         } else if (event.type === 'finish') text += frames.end();
       }
       return text;

@@ -41,8 +41,9 @@ export function encodeResponsesAnswer(
   }
   if (refusal !== '') parts.push({ type: 'refusal', refusal });
   if (parts.length > 0) output.push(messageItem(itemId('msg', identity, output.length), status, parts));
+  const lastCall = answer.isLastCallOver ? undefined : answer.toolCalls.at(-1);
   for (const call of answer.toolCalls) {
-    const ended = call === answer.toolCalls.at(-1) && isCut(call) ? status : 'completed';
+    const ended = call === lastCall && isCut(call) ? status : 'completed';
     output.push(callItem(identity, output.length, call, options.tools, ended));
   }
   return responseObject(identity, options, { status, output, usage, metadata, reason });

@@ -77,6 +77,7 @@ export class ResponseEvents {
   readonly #target: ResponseEventsTarget;
   readonly #output: OutputItem[] = [];
   readonly #calls = new Map<number, OpenCall>();
+  #lastCall: number | undefined;
   readonly #inTurn = new CallsInTurn((event) => this.#pushOne(event));
   #sequence = 0;
   #isCreated = false;
@@ -232,6 +233,7 @@ export class ResponseEvents {
     const call = { id: event.id, name: event.name, arguments: '' };
     const shown = isWholeOnly(call.name, this.#options.tools) ? undefined : this.#beginCall(call);
     this.#calls.set(event.index, { call, shown });
+    this.#lastCall = event.index;
   }
 
   #beginCall(call: OpenCall['call']): { readonly index: number; readonly place: string } {
@@ -287,7 +289,8 @@ export class ResponseEvents {
       this.#begin('message', emptyPart('output_text'));
     }
     this.#close(status);
-    for (const index of [...this.#calls.keys()]) this.#callEnd(index, status);
+    for (const [index, { call }] of [...this.#calls])
+      this.#callEnd(index, index === this.#lastCall && isCut(call) ? status : 'completed');
     this.#end(status, this.current(status, undefined, reason));
   }
 
