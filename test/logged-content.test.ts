@@ -174,6 +174,22 @@ test('only the keys that are named have their content kept', async () => {
   expect(linesWithContent(services)).toHaveLength(1);
 });
 
+test('a pattern that does not come to an end with a text holds nobody up, and no content is kept from then on', async () => {
+  const services = await servicesForTest({ LOG_CONTENT: 'on', LOG_CONTENT_REDACT: '(\\w+ ?)+!' });
+  for (const words of ['word '.repeat(60), 'Hi']) {
+    const answered = await services.chat(userTurn('sandbox', words));
+    expect(answered.status).toBe(200);
+    await answered.text();
+  }
+  const lines = linesWithContent(services);
+  expect(lines).toHaveLength(2);
+  for (const line of lines) {
+    const { input } = JSON.parse(line);
+    expect(input[0].parts).toEqual([{ type: 'text', content: '[redacted]' }]);
+  }
+  expect(services.log()).toContain('LOG_CONTENT_REDACT took too long');
+});
+
 test('a pattern that is none, and on beside names, are faults of the settings', async () => {
   for (const wrong of [
     { LOG_CONTENT_REDACT: '(' },

@@ -1,5 +1,6 @@
 import type { TurnContent } from '../../core/shown-turn.ts';
 import type { AskedMessage } from '../../core/turn.ts';
+import { BoundedPattern } from '../../lib/bounded-pattern.ts';
 import type { Logger } from '../../lib/log/logger.ts';
 import type { KnownSecrets } from '../../lib/secrets/known-secrets.ts';
 import { beginningOf } from '../../lib/shown-text.ts';
@@ -49,14 +50,14 @@ export class LoggedContent {
   readonly #patterns: readonly RegExp[];
   readonly #secrets: KnownSecrets;
   readonly #logger: Logger;
+  readonly #hides: BoundedPattern | undefined;
+  /** It took too long with a text: nothing is kept any more, since any other text may hold the whole service up as well. */
+  #hidesAll = false;
 
   constructor(settings: ContentSettings, secrets: KnownSecrets, logger: Logger) {
     this.#settings = settings;
-    this.#patterns = [
-      ...keys,
-      ...(settings.hidesEmails ? [emails] : []),
-      ...(settings.hides === undefined ? [] : [new RegExp(settings.hides, 'gu')]),
-    ];
+    this.#patterns = settings.hidesEmails ? [...keys, emails] : keys;
+    this.#hides = settings.hides === undefined ? undefined : new BoundedPattern(settings.hides, removed);
     this.#secrets = secrets;
     this.#logger = logger;
   }
@@ -100,10 +101,17 @@ export class LoggedContent {
   }
 
   #redacted(text: string): string {
-    return this.#patterns.reduce(
-      (shown, pattern) => shown.replace(pattern, removed),
-      this.#secrets.redact(text),
+    if (this.#hidesAll) return removed;
+    const known = this.#secrets.redact(text);
+    const clean = this.#patterns.reduce((shown, pattern) => shown.replace(pattern, removed), known);
+    const shown = this.#hides ? this.#hides.replace(clean) : clean;
+    if (shown !== undefined) return shown;
+    this.#hidesAll = true;
+    this.#logger.error(
+      { length: text.length },
+      'LOG_CONTENT_REDACT took too long with a text and is given up: no content is logged until a start with a pattern that does not repeat what it repeats',
     );
+    return removed;
   }
 }
 
