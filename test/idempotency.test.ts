@@ -83,6 +83,8 @@ test('a stream is replayed from its beginning, or from behind the event that a c
     events.map((_, index) => index),
   );
   expect(await (await chat(body, keyed('one'))).text()).toBe(whole);
+  for (const none of ['', 'any'])
+    expect(await (await chat(body, keyed('one', { 'last-event-id': none }))).text()).toBe(whole);
   const rest = await (await chat(body, keyed('one', { 'last-event-id': '1' }))).text();
   expect(rest).toBe(
     events

@@ -261,8 +261,7 @@ function stringsOf(headers: Readonly<Record<string, unknown>>): Record<string, s
 
 /** The number of the first event that a client which names its last one has not got. */
 function firstAfter(lastId: string | string[] | undefined, log: EventLog): number {
-  const last = Number(lastId ?? Number.NaN);
-  return Number.isInteger(last) && last >= 0 ? Math.min(last + 1, log.next) : 0;
+  return /^\d+$/.test(String(lastId)) ? Math.min(Number(lastId) + 1, log.next) : 0;
 }
 
 function isRetryable({ status }: AppError): boolean {
