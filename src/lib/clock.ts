@@ -127,12 +127,33 @@ export function sleep(
   });
 }
 
+/**
+ * Runs `onLate` once after `limitMs`; the answer cancels it. After a pause of this process its limits are over before it has read
+ * what came meanwhile: that is read first, and an answer among it can still cancel.
+ */
+export function afterReading(
+  clock: Pick<Clock, 'after'>,
+  limitMs: number,
+  onLate: () => void,
+  isAwaited = false,
+): () => void {
+  let late: NodeJS.Immediate | undefined;
+  const cancel = clock.after(
+    limitMs,
+    () => {
+      late = setImmediate(onLate);
+    },
+    isAwaited,
+  );
+  return () => {
+    cancel();
+    clearImmediate(late);
+  };
+}
+
 const isLate = Symbol('late');
 
-/**
- * What `task` answers; what `onLate` returns, or throws, when that takes longer than `limitMs`. The task itself goes on. After
- * a pause of this process its limits are over before it has read what came meanwhile: an answer among that is not late.
- */
+/** What `task` answers; what `onLate` returns, or throws, when that takes longer than `limitMs`. The task itself goes on. */
 export async function within<Value, Late = undefined>(
   task: Promise<Value>,
   clock: Pick<Clock, 'after'>,
@@ -141,7 +162,7 @@ export async function within<Value, Late = undefined>(
 ): Promise<Value | Late> {
   let cancel = () => {};
   const late = new Promise<typeof isLate>((resolve) => {
-    cancel = clock.after(limitMs, () => void setImmediate(resolve, isLate));
+    cancel = afterReading(clock, limitMs, () => resolve(isLate));
   });
   try {
     const first = await Promise.race([task, late]);

@@ -222,6 +222,21 @@ describe('AccountPoolClient', () => {
     expect(pool.calls).toHaveLength(1);
   });
 
+  it('takes an answer that came while this process paused for longer than its limit', async () => {
+    const later = setTimeout;
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+    onTestFinished(() => void vi.useRealTimers());
+    await using pool = await startFakePool((call) => {
+      // Timers that are due have their turn before what has arrived.
+      later(() => vi.advanceTimersByTime(1_000), 1);
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 20);
+      return friendly(call);
+    });
+    await using client = new AccountPoolClient({ baseUrl: pool.url, timeoutMs: 1_000 });
+    expect((await client.status()).running).toBe(true);
+    expect(pool.calls).toHaveLength(1);
+  });
+
   it.each(['127.0.0.1', '::1'])('reaches a pool on %s as localhost', async (host) => {
     // Nobody else's under the other address, which the client may try first.
     await using pool = await startFakePool(friendly, { host, port: await findFreePort() });

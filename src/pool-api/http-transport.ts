@@ -4,6 +4,7 @@ import type { LookupFunction } from 'node:net';
 import type { z } from 'zod';
 import { upToFirstProblem } from '../core/first-problem-only.ts';
 import { readRetryAfter } from '../lib/backoff.ts';
+import { afterReading, systemClock } from '../lib/clock.ts';
 import { errorCode } from '../lib/errors.ts';
 import { isSurelyUnsent } from '../lib/network/transport-errors.ts';
 import { HttpAgent, httpRequest } from '../lib/node-http.ts';
@@ -97,15 +98,14 @@ export function createTransport(options: TransportOptions) {
     const onAbort = () => controller.abort();
     call.signal?.addEventListener('abort', onAbort, { once: true });
     let isLate = false;
-    const timer =
-      call.timeoutMs === undefined
-        ? undefined
-        : setTimeout(() => {
-            isLate = true;
-            controller.abort();
-          }, call.timeoutMs);
+    const late = (): void => {
+      isLate = true;
+      controller.abort();
+    };
+    const stopTimer =
+      call.timeoutMs === undefined ? () => {} : afterReading(systemClock, call.timeoutMs, late, true);
     try {
-      return await use(await send(call, controller.signal), () => clearTimeout(timer));
+      return await use(await send(call, controller.signal), stopTimer);
     } catch (error) {
       if (call.signal?.aborted) throw call.signal.reason;
       if (isLate) {
@@ -114,7 +114,7 @@ export function createTransport(options: TransportOptions) {
       }
       throw typed(error, place);
     } finally {
-      clearTimeout(timer);
+      stopTimer();
       call.signal?.removeEventListener('abort', onAbort);
     }
   }

@@ -2,7 +2,7 @@ import { createServer, type RequestListener, type Server } from 'node:http';
 import { type AddressInfo, createServer as createTcpServer } from 'node:net';
 import { afterEach, expect, it } from 'vitest';
 import { isSurelyUnsent } from '../lib/network/transport-errors.ts';
-import { testHttp } from './testing/test-http.ts';
+import { testHttp, testHttpAt } from './testing/test-http.ts';
 
 const servers: Server[] = [];
 afterEach(() => {
@@ -36,9 +36,36 @@ it('gives up on a body above 4 MiB', async () => {
 });
 
 it('gives up on an answer that does not come', async () => {
-  const url = await urlOf(() => {});
-  // Long enough to connect, on a busy machine too: before that it would be another fault.
-  await expect(ask(url, 1_000)).rejects.toMatchObject({ code: 'upstream_timeout' });
+  let isOver = (): void => {};
+  // Before it has come to the server, it would be another fault.
+  const url = await urlOf(() => isOver());
+  const slow = testHttpAt({
+    after(_delayMs, task) {
+      isOver = task;
+      return () => {};
+    },
+  });
+  const asked = slow({ method: 'GET', url, headers: {}, timeoutMs: 5_000 });
+  await expect(asked).rejects.toMatchObject({ code: 'upstream_timeout' });
+});
+
+it('takes an answer that came while this process paused for longer than its limit', async () => {
+  const pause = (ms: number) => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
+  let isOver = (): void => {};
+  const url = await urlOf((_request, response) => {
+    response.end('there');
+    // Timers that are due have their turn before what has arrived.
+    setTimeout(() => isOver(), 1);
+    pause(20);
+  });
+  const paused = testHttpAt({
+    after(_delayMs, task) {
+      isOver = task;
+      return () => {};
+    },
+  });
+  const answer = await paused({ method: 'GET', url, headers: {}, timeoutMs: 5_000 });
+  expect(Buffer.from(answer.body).toString()).toBe('there');
 });
 
 it('says when nobody is there', async () => {

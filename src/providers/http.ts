@@ -1,6 +1,7 @@
 import type { Dispatcher } from 'undici';
 import { AppError } from '../core/errors.ts';
 import type { ProviderHttp } from '../core/provider.ts';
+import { afterReading, type Clock, systemClock } from '../lib/clock.ts';
 import { isSurelyUnsent, type UnsentPhase, unsentIn } from '../lib/network/transport-errors.ts';
 import { readBytes } from '../lib/read-bytes.ts';
 import { request } from '../lib/undici.ts';
@@ -12,15 +13,19 @@ const maxBodyBytes = 4 * 1024 * 1024;
  * ProviderHttp over undici. Follows no redirect, so no credential goes anywhere but the named host. Throws AppError
  * `upstream_timeout`, `upstream_unavailable` (no answer), `upstream_protocol` (an answer above 4 MiB) or `cancelled`.
  */
-export function createProviderHttp(dispatcher: Dispatcher): ProviderHttp {
+export function createProviderHttp(
+  dispatcher: Dispatcher,
+  clock: Pick<Clock, 'after'> = systemClock,
+): ProviderHttp {
   return async ({ method, url, headers, body, timeoutMs, signal, isRepeatable }) => {
-    const timeout = AbortSignal.timeout(timeoutMs);
+    const timeout = new AbortController();
+    const cancel = afterReading(clock, timeoutMs, () => timeout.abort());
     try {
       const options = {
         method,
         headers,
         ...(body !== undefined && { body }),
-        signal: signal ? AbortSignal.any([signal, timeout]) : timeout,
+        signal: signal ? AbortSignal.any([signal, timeout.signal]) : timeout.signal,
         mayResend: isRepeatable ?? method === 'GET',
       };
       const answer = await request(dispatcher, url, options);
@@ -32,10 +37,12 @@ export function createProviderHttp(dispatcher: Dispatcher): ProviderHttp {
     } catch (cause) {
       if (cause instanceof AppError) throw cause;
       if (signal?.aborted) throw new AppError('cancelled', 'The request was cancelled.', { cause });
-      if (timeout.aborted && !isSurelyUnsent(cause)) {
+      if (timeout.signal.aborted && !isSurelyUnsent(cause)) {
         throw new AppError('upstream_timeout', 'The provider did not answer in time. Try again.', { cause });
       }
       throw networkError(cause, 'The provider broke off before it had answered. Try again.');
+    } finally {
+      cancel();
     }
   };
 }

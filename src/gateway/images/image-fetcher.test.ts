@@ -169,6 +169,27 @@ it.each([
   expect(seen).toHaveLength(1);
 });
 
+it('takes an image that came while this process paused for longer than its limit', async () => {
+  let isOver = (): void => {};
+  const paused = createFetcher({
+    ...systemClock,
+    after(delayMs, task) {
+      if (delayMs !== 10_000) return systemClock.after(delayMs, task);
+      isOver = task;
+      return () => {};
+    },
+  });
+  onTestFinished(() => paused.close());
+  answer = (_request, response) => {
+    sendImage(response, png);
+    // Timers that are due have their turn before what has arrived.
+    setTimeout(() => isOver(), 1);
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 20);
+  };
+  const signal = new AbortController().signal;
+  expect(await fetchFrom(`http://${host}/`, signal, paused)).toMatchObject({ type: 'image' });
+});
+
 it('follows a few redirects and no more', async () => {
   answer = (request, response) => {
     const left = Number(request.url?.slice(1));

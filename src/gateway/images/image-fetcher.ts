@@ -1,7 +1,7 @@
 import type { Dispatcher } from 'undici';
 import { AppError } from '../../core/errors.ts';
 import type { ImagePart, ImageUrlPart } from '../../core/turn.ts';
-import type { Clock } from '../../lib/clock.ts';
+import { afterReading, type Clock } from '../../lib/clock.ts';
 import type { BodyBudget, HeldBody } from '../../lib/http/body-budget.ts';
 import type { LookupAll } from '../../lib/network/connector.ts';
 import { createDirectDispatcher } from '../../lib/network/network.ts';
@@ -90,7 +90,7 @@ export function createImageFetcher(options: ImageFetcherOptions): ImageFetcher {
       return limit(async () => {
         signal.throwIfAborted();
         const timeout = new AbortController();
-        const cancel = clock.after(timeLimitMs, () => timeout.abort());
+        const cancel = afterReading(clock, timeLimitMs, () => timeout.abort());
         try {
           return await follow(image, AbortSignal.any([signal, timeout.signal]), onBytes);
         } catch (cause) {

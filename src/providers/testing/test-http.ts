@@ -1,4 +1,4 @@
-import { systemClock } from '../../lib/clock.ts';
+import { type Clock, systemClock } from '../../lib/clock.ts';
 import { createNetwork } from '../../lib/network/network.ts';
 import { noProxies } from '../../lib/network/proxy-rules.ts';
 import { createProviderHttp } from '../http.ts';
@@ -10,4 +10,6 @@ const testNetwork = createNetwork({
   userAgent: 'warp2api/test',
 });
 export const testHttp = createProviderHttp(testNetwork.dispatcher);
+/** Its limits are over when the test says so. */
+export const testHttpAt = (clock: Pick<Clock, 'after'>) => createProviderHttp(testNetwork.dispatcher, clock);
 export const testTokenHttp = createProviderHttp(testNetwork.singleUse);
