@@ -48,12 +48,19 @@ export class Conversations {
     const { messages } = request;
     const lastAnswer = lastAnswerIn(request);
     const history = new HistoryHash();
-    await ownTurn(bytes);
+    const isLarge = ownTurn(bytes);
+    if (isLarge) await isLarge;
     history.addPart(JSON.stringify([clientId, provider, request.model, plainTools(request)]));
-    await history.addMessages(messages.slice(0, lastAnswer + 1));
-    const keyBefore = lastAnswer === -1 ? undefined : keyOf(history.copy());
+    let keyBefore: string | undefined;
+    let length = 0;
+    for (const [index, message] of messages.entries()) {
+      length += history.addMessage(message);
+      if (index === lastAnswer) keyBefore = keyOf(history.copy());
+      if (length < longestStep) continue;
+      await ownTurn(length);
+      length = 0;
+    }
     const newMessages = messages.slice(lastAnswer + 1);
-    await history.addMessages(newMessages);
     history.settle();
     const found = keyBefore === undefined ? undefined : await this.#claim(keyBefore);
     const wasTaken = keyBefore !== undefined && this.#taken.has(keyBefore);
@@ -252,16 +259,6 @@ class HistoryHash {
     this.#hash ??= createHash('sha256');
     this.#hash.update(this.#gathered);
     this.#gathered = '';
-  }
-
-  async addMessages(messages: readonly AskedMessage[]): Promise<void> {
-    let length = 0;
-    for (const message of messages) {
-      length += this.addMessage(message);
-      if (length < longestStep) continue;
-      await ownTurn(length);
-      length = 0;
-    }
   }
 
   /**
