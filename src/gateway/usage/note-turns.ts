@@ -50,7 +50,7 @@ interface Group {
   readonly spans: readonly number[];
   /** By face. */
   readonly series: readonly number[];
-  readonly values: number[];
+  readonly turns: LedgerTurn[];
 }
 
 /** What a group adds to one sum. */
@@ -142,12 +142,7 @@ class KnownSeries {
     const groups = new Map<string, Group>();
     const ofTurns = turns.map((turn) => {
       const group = this.#groupOf(turn, groups, added);
-      for (const [at, figure] of figures.entries()) {
-        const value = figure.of(turn);
-        group.values[at] = (group.values[at] ?? 0) + value;
-        // The classes of times come last, and a turn is in one of them.
-        if (figure.isTime && value > 0) break;
-      }
+      group.turns.push(turn);
       return group.series[widestFace] ?? 0;
     });
     return {
@@ -165,7 +160,7 @@ class KnownSeries {
     let group = groups.get(place);
     if (!group) {
       const series = faces.map((_face, face) => this.#idOf(turn, face, added));
-      group = { hour, spans: [...heads, ...spans], series, values: figures.map(() => 0) };
+      group = { hour, spans: [...heads, ...spans], series, turns: [] };
       groups.set(place, group);
     }
     return group;
@@ -195,9 +190,11 @@ class KnownSeries {
 /** Rows of sums, each sum once, in the order in which every gateway locks them. */
 function sumsOf(groups: Iterable<Group>): number[] {
   const parts: Part[] = [];
-  for (const { hour, series: ids, spans, values } of groups)
+  for (const { hour, series: ids, spans, turns } of groups) {
+    const values = figures.map(({ of }) => turns.reduce((sum, turn) => sum + of(turn), 0));
     for (const series of ids)
       for (const span of spans) parts.push({ series, span, start: spanStart(hour, span), values });
+  }
   parts.sort(inOrder);
   const rows: number[] = [];
   for (const [n, part] of parts.entries()) {
