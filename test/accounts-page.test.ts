@@ -56,8 +56,8 @@ test.skipIf(withoutBrowser)(
 
     await row(page, 'one@example.com').getByRole('link').click();
     const panel = dialog(page);
-    await panel.getByText('credential-replaced').waitFor();
-    await expect.poll(() => panel.getByText('account-changed').count()).toBeGreaterThanOrEqual(3);
+    await panel.getByText('Credential replaced').waitFor();
+    await expect.poll(() => panel.getByText('Settings changed').count()).toBeGreaterThanOrEqual(3);
     // Since its models were changed, the gateway has asked for them with it, and holds it for a while.
     await panel.getByText('gateway, shared').waitFor();
     await expectAccessible(page);

@@ -48,6 +48,12 @@ test.skipIf(withoutBrowser)('the models are a table over their providers, and ar
   await snapshot(page, 'models');
   await page.getByRole('searchbox').fill('quick');
   await expect.poll(() => page.getByRole('row').count()).toBe(2);
+  // On a phone a model names only the providers that have it.
+  await page.setViewportSize({ width: 390, height: 844 });
+  await row.locator('.not-there').waitFor({ state: 'hidden' });
+  await row.getByText('2 can serve').waitFor();
+  await page.setViewportSize({ width: 1280, height: 860 });
+  await row.locator('.not-there').waitFor();
   await page.getByText('Routes and aliases').click();
   await page.getByText('75% of its turns').waitFor();
   await page.getByText('accounts labelled team-a').waitFor();

@@ -5,6 +5,7 @@ import { Fault, Shown } from '../../components/page.tsx';
 import { Time } from '../../components/time.tsx';
 import { useOlder } from '../../older.ts';
 import { accountDetailsText } from '../../texts/account-details.ts';
+import { actionText } from '../../texts/audit-actions.ts';
 
 type Entry = AuditAnswer['entries'][number];
 
@@ -51,7 +52,7 @@ function AuditLine({ entry: { at, action, actor, detail } }: { readonly entry: E
   return (
     <li>
       <div>
-        <strong>{action}</strong> <Time at={at} />
+        <strong title={action}>{actionText(action)}</strong> <Time at={at} />
       </div>
       <div class="note">
         {text.by(actor)}

@@ -130,7 +130,7 @@ function Name({ row }: { readonly row: Row }) {
 function Places(given: { readonly places: readonly ShownModel[]; readonly isNamed?: boolean }) {
   const text = modelsText();
   const { places } = given;
-  if (places.length === 0) return <Nothing means={text.notThere} />;
+  if (places.length === 0) return <Nothing means={text.notThere} class="not-there" />;
   return (
     <span class="row">
       {places.map(({ provider, accounts: { open, without, spent } }) => (
@@ -152,9 +152,10 @@ function Places(given: { readonly places: readonly ShownModel[]; readonly isName
 }
 
 /** A dash for the eye, and the word for readers. */
-function Nothing({ means }: { readonly means: string }) {
+function Nothing(given: { readonly means: string; readonly class?: string }) {
+  const { means } = given;
   return (
-    <span class="quiet" title={means}>
+    <span class={`quiet ${given.class ?? ''}`} title={means}>
       <span aria-hidden="true">–</span>
       <span class="read-out">{means}</span>
     </span>
