@@ -14,6 +14,19 @@ const classify = (status: number, body: unknown, headers: Record<string, string>
     now,
   );
 
+// LiteLLM and Zhipu behind Anthropic's dialect.
+it.each([
+  [
+    400,
+    { error: { message: 'Budget has been exceeded!', type: 'budget_exceeded', code: '400' } },
+    'quota_exhausted',
+  ],
+  [429, { error: { message: '余额不足或无可用资源包,请充值。', code: '1113' } }, 'quota_exhausted'],
+  [401, { error: { message: 'key not allowed', type: 'key_model_access_denied', code: '401' } }, undefined],
+])('%i %j is known by the name of its error: %s', (status, body, outcome) => {
+  expect(classify(status, body).outcome).toBe(outcome);
+});
+
 it.each([
   [400, error('invalid_request_error', 'max_tokens: Field required'), 'invalid_request', 'request'],
   [

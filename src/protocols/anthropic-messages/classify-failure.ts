@@ -8,6 +8,7 @@ import {
   contextTooLong,
   type FailureWords,
   failedBy,
+  failedByName,
   modelBarred,
   type NamedError,
   noTurn,
@@ -57,7 +58,10 @@ const statuses: Readonly<Record<string, number>> = {
 
 const words: FailureWords = {
   statusOf: ({ type = '' }) => statuses[type] ?? 500,
-  classify(status, { message = '' }, options) {
+  classify(status, error, options) {
+    const { message = '' } = error;
+    const named = failedByName(error, options);
+    if (named) return named;
     if (status === 404 && notThere.test(message)) return refusedRequest({ message }, options);
     if (status === 404 && !/model/i.test(message)) return noTurn(options.cause);
     // Of a plan or a key that has others.

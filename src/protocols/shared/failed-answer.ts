@@ -194,6 +194,28 @@ export const modelBarred = failure(
   { param: 'model', fault: 'model', failover: 'yes' },
 );
 
+/** Names of errors that say what has failed under whatever status. No client can write them. */
+const byName: readonly (readonly [names: RegExp, error: typeof notTaken])[] = [
+  // LiteLLM; OpenAI; new-api, twice; DashScope; Zhipu
+  [
+    /^(budget_exceeded|billing_hard_limit_reached|insufficient_user_quota|pre_consume_token_quota_failed|arrearage|1113)$/i,
+    outOfQuota,
+  ],
+  // Groq; OpenAI
+  [/^(organization_restricted|access_terminated)$/, accountRefused],
+  // LiteLLM, twice; Azure
+  [/^expired_key$/, unauthorized],
+  [/_model_access_denied$|^DeploymentNotFound$/, modelBarred],
+];
+
+export function failedByName(
+  { type = '', code = '' }: NamedError,
+  options: AppErrorOptions,
+): AppError | undefined {
+  const known = byName.find(([names]) => names.test(type) || names.test(`${code}`));
+  return known?.[1](options);
+}
+
 /** What vendors mean by a status where their words say no more; undefined for one that is about the request. */
 export function failedBy(status: number, options: AppErrorOptions): AppError | undefined {
   const known = byStatus[status] ?? (status >= 500 ? notTaken : status < 400 ? answeredOnTheWay : undefined);

@@ -8,6 +8,7 @@ import {
   contextTooLong,
   type FailureWords,
   failedBy,
+  failedByName,
   modelBarred,
   type NamedError,
   noTurn,
@@ -40,20 +41,12 @@ const flagged = /moderation|flagged|content[_ ](filter|policy)|violates usage gu
 const spentQuota = new RegExp(
   [
     'insufficient[_ ](quota|balance|credits|funds)|exceeded your current quota|billing',
-    // OpenRouter, of a limit that its owner set for the key; xAI, twice; Fireworks; Zhipu
+    // OpenRouter, of a limit that its owner set for the key; xAI, twice; Fireworks; one-api, twice
     "key limit exceeded|used all available credits|doesn't have any credits|run out of credits",
     'reaching the monthly spending limit|余额不足|已欠费',
   ].join('|'),
   'i',
 );
-/** Names of errors, under whatever status. LiteLLM; OpenAI; new-api, twice; DashScope. */
-const spentNames =
-  /^(budget_exceeded|billing_hard_limit_reached|insufficient_user_quota|pre_consume_token_quota_failed|arrearage)$/i;
-/** Groq; OpenAI. */
-const endedNames = /^(organization_restricted|access_terminated)$/;
-/** Keys of LiteLLM's: one that has expired, and one that is for other models. */
-const expiredKey = /^expired_key$/;
-const barredNames = /_model_access_denied$|^DeploymentNotFound$/;
 /** The words of Groq and OpenAI end with the page where more can be bought, which has `billing` in its name. */
 const tooFast = /^rate limit reached/i;
 /** More than the account may send in a minute: it would be as much in the next one. Another account's minute may hold it. */
@@ -89,10 +82,8 @@ function statusOf({ type = '', code = '' }: NamedError): number {
 function classify(status: number, error: NamedError, options: AppErrorOptions): AppError {
   const { message = '', type = '', code = '' } = error;
   const words = `${type} ${code} ${message}`;
-  const isNamed = (names: RegExp) => names.test(type) || names.test(`${code}`);
-  if (isNamed(spentNames)) return outOfQuota(options);
-  if (isNamed(endedNames)) return accountRefused(options);
-  if (isNamed(barredNames)) return modelBarred(options);
+  const named = failedByName(error, options);
+  if (named) return named;
   if ((status === 401 || status === 403) && lacksScope.test(message)) return notPermitted(options);
   if ((status === 400 || status === 403 || status === 404) && unverified.test(message))
     return modelBarred(options);
@@ -115,7 +106,7 @@ function classify(status: number, error: NamedError, options: AppErrorOptions): 
   if (known) return known;
   if (tooLong.test(words)) return contextTooLong(message, options);
   // xAI's and Google's answer where others say 401.
-  const isBadKey = code === 'invalid_api_key' || isNamed(expiredKey) || badKey.test(message);
+  const isBadKey = code === 'invalid_api_key' || badKey.test(message);
   if (status === 400 && isBadKey) return unauthorized(options);
   return refusedRequest(error, options);
 }
