@@ -1,5 +1,5 @@
 import { Validator } from '@cfworker/json-schema';
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, onTestFinished } from 'vitest';
 import { AppError } from '../../core/errors.ts';
 import { createManualClock } from '../testing/manual-clock.ts';
 import { until } from '../testing/turn-fixture.ts';
@@ -179,6 +179,22 @@ it('gives up on a check that takes too long, and does the next one', async () =>
   await clock.advance(2_000);
   expect(await slow).toBeInstanceOf(SchemaUnusableError);
   expect(await next).toBeUndefined();
+});
+
+it('does not give up on a check because the process paused for longer than its limit', async () => {
+  let pauses = 0;
+  const paused = new SchemaChecker({
+    ...clock,
+    after(_delayMs, task) {
+      pauses += 1;
+      // As a timer that is due before the thread has gone on.
+      if (pauses === 1) queueMicrotask(task);
+      return () => {};
+    },
+  });
+  onTestFinished(() => paused.close());
+  expect(await paused.faultOf(tree, JSON.stringify({ value: 1 }), 'me')).toBeUndefined();
+  expect(pauses).toBe(2);
 });
 
 it("lets a client's check wait for one of another client, and not for all of them", async () => {

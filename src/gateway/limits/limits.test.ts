@@ -53,9 +53,9 @@ async function quiet(): Promise<void> {
   while (pending.size > 0) await Promise.allSettled(pending);
 }
 
-/** Until the database has what turns used: gateways gather it for less than this. */
+/** Until the database has what turns used: gateways gather it for less than this, also where a stall takes one round of it. */
 async function told(): Promise<void> {
-  await new Promise((resolve) => setTimeout(resolve, 100));
+  for (let round = 0; round < 6; round += 1) await new Promise((resolve) => setTimeout(resolve, 20));
   await quiet();
 }
 
