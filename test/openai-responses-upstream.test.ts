@@ -150,7 +150,17 @@ function answer(request: VendorRequest, response: ServerResponse): void {
   } else events.complete(output);
 }
 
-const models = ['m', 'm-unverified', 'm-tools', 'm-400', 'm-limited', 'm-cut', 'm-fails'];
+const models = [
+  'm',
+  'gpt-5.4',
+  'gpt-5.6-terra',
+  'm-unverified',
+  'm-tools',
+  'm-400',
+  'm-limited',
+  'm-cut',
+  'm-fails',
+];
 const setup = (fields = ', protocols: [responses]', keys?: string[]) =>
   withScripted(answer, { fields, models, ...(keys && { keys }) });
 const anthropic = ({ gatewayUrl }: ScriptedSetup) =>
@@ -415,3 +425,24 @@ it('asks an account that may not have summaries of reasoning for an answer witho
     error: { param: 'reasoning.summary' },
   });
 });
+
+it.each([
+  ['gpt-5.6-terra', undefined, '/v1/responses'],
+  ['gpt-5.6-terra', 'none', '/v1/chat/completions'],
+  ['gpt-5.4', 'high', '/v1/responses'],
+  ['gpt-5.4', undefined, '/v1/chat/completions'],
+  ['m', 'high', '/v1/chat/completions'],
+])(
+  'tools that %s does not take in Chat Completions with the effort %s go to %s',
+  async (model, effort, path) => {
+    const services = await setup(', protocols: [responses, chat]');
+    const body = { model, messages: [{ role: 'user', content: 'Hi' }], reasoning_effort: effort };
+    const tool = {
+      type: 'function',
+      function: { name: 'look', parameters: { type: 'object', properties: {} } },
+    };
+    await services.chat({ ...body, tools: [tool] });
+    await services.chat(body);
+    expect(services.requests.map((request) => request.path)).toEqual([path, '/v1/chat/completions']);
+  },
+);

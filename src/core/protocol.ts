@@ -131,6 +131,8 @@ export interface RelayedRequest {
   readonly choices: number;
   /** Of each, as the client wrote it. */
   readonly maxOutputTokens?: number;
+  /** Where it offers tools: the effort that it asks for, if any. */
+  readonly tools?: { readonly effort: string | undefined };
   /** The account cannot read the encrypted reasoning in the body. */
   readonly leavesProofsOut?: boolean;
   /** The upstream wants reasoning in every answer of the history, known or not. */
@@ -140,6 +142,8 @@ export interface RelayedRequest {
 /** Passes requests on to an upstream of the same dialect, and their answers back: events `relayed` instead of the text. */
 export interface Relay {
   readonly dialect: Dialect;
+  /** False: the upstream refuses it in this dialect. Absent: what it is told, it judges itself. */
+  carries?(request: RelayedRequest, model: string): boolean;
   open(request: RelayedRequest, model: string): UpstreamAnswer;
 }
 

@@ -239,10 +239,11 @@ export class Candidates {
     return this.#dependencies.routes.openAccounts(provider) > 1 ? usualFirstWordMs : undefined;
   }
 
-  #formFor({ provider }: Route): Form | Promise<Form | AppError> {
+  #formFor({ provider, model }: Route): Form | Promise<Form | AppError> {
     const { relayed } = this.#given;
     if (!relayed) return this.#given;
-    if (!relayingOutbound(provider, relayed)) return this.#translate();
+    const relay = relayingOutbound(provider, relayed)?.relay;
+    if (!relay || relay.carries?.(relayed, model) === false) return this.#translate();
     return this.#mustBeSeen(relayed)
       ? this.#translate().then((form) => (form instanceof AppError ? this.#given : form))
       : this.#given;

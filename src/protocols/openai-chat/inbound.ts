@@ -28,10 +28,18 @@ export const openaiChatInbound: Inbound<ChatOptions> = {
 
 function readRelayedChat(body: unknown, text: string): DecodedTurn<ChatOptions> | undefined {
   if (!isJsonObject(body) || hasFlatTools(body)) return undefined;
-  const { stream, stream_options: given, n } = body;
+  const { stream, stream_options: given, n, tools, reasoning_effort: effort } = body;
   const includeUsage = isJsonObject(given) && given['include_usage'] === true;
   const limit = unreadLimit(body['max_completion_tokens'], body['max_tokens']);
-  const relayed = { body: text, isStream: stream === true, includeUsage, ...unreadChoices(n), ...limit };
+  const offered = Array.isArray(tools) && tools.length > 0;
+  const relayed = {
+    body: text,
+    isStream: stream === true,
+    includeUsage,
+    ...unreadChoices(n),
+    ...limit,
+    ...(offered && { tools: { effort: typeof effort === 'string' ? effort : undefined } }),
+  };
   const turn = unreadTurn(
     body,
     { dialect: 'chat', ...relayed },

@@ -22,6 +22,8 @@ export interface ChatVariant {
   readonly takesLateRules?: boolean;
   /** It refuses answers of the history without `reasoning_content`, of whichever model they are. */
   readonly wantsReasoning?: boolean;
+  /** It refuses tools for this model with this effort: its other protocol takes them. */
+  readonly refusesTools?: (model: string, effort: string | undefined) => boolean;
   /** The fields that ask a model for an effort; undefined: as OpenAI's models are asked. */
   readonly encodeEffort?: (model: string, effort: string) => JsonObject | undefined;
 }
@@ -55,6 +57,7 @@ export function createChatOutbound(
     },
     relay: {
       dialect: 'chat',
+      carries: ({ tools }, model) => !(tools && variant.refusesTools?.(model, tools.effort)),
       open({ body, isStream, includeUsage, choices, ...how }, model) {
         const asksForUsage = isStream && !includeUsage && variant.lacksStreamOptions !== true;
         const sent = relayRequest(body, model, asksForUsage, how);

@@ -33,6 +33,13 @@ function openaiEfforts(model: string): readonly string[] {
   return [minor === 0 ? 'minimal' : 'none', ...usualEfforts, ...more];
 }
 
+/** From GPT-5.2 on OpenAI refuses tools in Chat Completions where the model is to reason, as it does unasked from GPT-5.5 on. */
+export function refusesToolsInChat(model: string, effort: string | undefined): boolean {
+  const [, series, version, kind = ''] = openaiModel.exec(model) ?? [];
+  if (series !== 'gpt-' || kind.startsWith('-chat') || effort === 'none') return false;
+  return Number(version) >= (effort === undefined ? 5.5 : 5.2);
+}
+
 /** What a client asked for, at a model of OpenAI's or of a server that speaks its dialects. */
 export function openaiEffort(model: string, reasoning: Reasoning): string | undefined {
   const asked = askedEffort(reasoning);

@@ -8,6 +8,7 @@ import { createGeminiEmbedOutbounds } from '../../protocols/openai-chat/endpoint
 import { createEndpointOutbound } from '../../protocols/openai-chat/endpoints/outbound.ts';
 import { createChatOutbound } from '../../protocols/openai-chat/outbound.ts';
 import { createResponsesOutbound, responsesCapabilities } from '../../protocols/openai-responses/outbound.ts';
+import { refusesToolsInChat } from '../../protocols/shared/openai-models.ts';
 import { checkApiKey } from '../api-key/index.ts';
 import { askForModels, askJson, readableEntries } from '../ask-json.ts';
 import type { ProviderContext } from '../definition.ts';
@@ -81,7 +82,12 @@ interface OpenProtocol {
 function openChat(vendor: Vendor, now: () => number): OpenProtocol {
   const capabilities = new Set([...without(chatCapabilities, vendor.lacks), ...(vendor.takes ?? [])]);
   const capabilitiesOf = (model: string) => without(capabilities, vendor.modelLacks?.(model));
-  const variant = { maxTokensField: 'max_tokens', ...vendor } as const;
+  const hasResponses = vendor.protocols?.[0] === 'responses';
+  const variant = {
+    maxTokensField: 'max_tokens',
+    ...(hasResponses && { refusesTools: refusesToolsInChat }),
+    ...vendor,
+  } as const;
   return { outbound: createChatOutbound(variant, capabilities, capabilitiesOf, now), capabilitiesOf };
 }
 
