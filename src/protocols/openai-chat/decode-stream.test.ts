@@ -136,11 +136,13 @@ it.each([
     delta(call({ index: 0, id: 'a', function: { arguments: '{}' } }), 'tool_calls') + data('[DONE]'),
     'upstream_protocol',
   ],
-  ...['error', 'insufficient_system_resource', 'abort'].map((reason): [string, string, string] => [
-    `the finish reason ${reason}`,
-    delta({ content: 'x' }) + delta({}, reason) + data('[DONE]'),
-    'upstream_unavailable',
-  ]),
+  ...['error', 'insufficient_system_resource', 'abort', 'malformed_function_call'].map(
+    (reason): [string, string, string] => [
+      `the finish reason ${reason}`,
+      delta({ content: 'x' }) + delta({}, reason) + data('[DONE]'),
+      'upstream_unavailable',
+    ],
+  ),
 ])('%s is an error, and the only end', (_name, text, code) => {
   const events = decode(text);
   expect(events.filter(({ type }) => type === 'finish')).toEqual([]);
@@ -224,6 +226,16 @@ it('reads content in parts, and the words of other vendors for the limit', () =>
     { type: 'text-delta', text: 'ab' },
     { type: 'finish', reason: 'length', upstreamReason: 'model_length' },
   ]);
+});
+
+it("takes a guardrail's word for a filter's, and blanks for no arguments", () => {
+  expect(decode(delta({ content: 'x' }, 'guardrail_intervened') + data('[DONE]')).at(-1)).toMatchObject({
+    reason: 'content-filter',
+  });
+  const call = { index: 0, id: 'a', function: { name: 'f', arguments: ' ' } };
+  const events = decode(delta({ tool_calls: [call] }, 'tool_calls') + data('[DONE]'));
+  const pieces = events.map((event) => (event.type === 'tool-call-delta' ? event.arguments : ''));
+  expect(JSON.parse(pieces.join(''))).toEqual({});
 });
 
 it('an answer said to call that has no call is a plain one', () => {

@@ -17,14 +17,16 @@ const finishReasons: Readonly<Record<string, FinishReason>> = {
   function_call: 'tool-calls',
   content_filter: 'content-filter',
   sensitive: 'content-filter',
+  guardrail_intervened: 'content-filter',
 };
 
-/** Said of an answer that broke off at the vendor: OpenRouter and Mistral, DeepSeek, vLLM and SGLang, Zhipu. */
+/** Said of an answer that broke off at the vendor: OpenRouter and Mistral, DeepSeek, vLLM and SGLang, Zhipu, Google. */
 const failedReasons: ReadonlySet<string> = new Set([
   'error',
   'insufficient_system_resource',
   'abort',
   'network_error',
+  'malformed_function_call',
 ]);
 
 /** Why a choice ended; undefined while it goes on. An error: it did not end well. */
@@ -222,7 +224,7 @@ export class ChatDecoder extends AnswerDecoder {
     const isWhole = reason === 'stop' || reason === 'tool-calls';
     for (const call of this.#open) {
       if (call.index !== undefined && !call.isEnded)
-        this.endCall(call.index, isWhole && call.arguments === '');
+        this.endCall(call.index, isWhole && call.arguments.trim() === '');
     }
     const metadata = this.#metadata;
     if (Object.keys(metadata).length > 0) answer.add({ type: 'metadata', metadata: { openai: metadata } });

@@ -237,3 +237,25 @@ it('takes the arguments of a whole call as an object, and makes none up where an
   const cut = { id: 'r', output: [{ ...call('a', ''), status: 'in_progress' }] };
   expect(argumentsOf(sse('response.incomplete', { response: cut }))).toEqual([]);
 });
+
+it('takes text and arguments from the events that end their parts where no piece came before', () => {
+  const events = decode(
+    [
+      created,
+      added(0, { type: 'message', content: [] }),
+      piece('output_text', 0, 'Hel'),
+      sse('response.output_text.done', { output_index: 0, content_index: 0, text: 'Hello' }),
+      done(0, { type: 'message', content: [] }),
+      sse('response.output_text.done', { output_index: 0, content_index: 0, text: 'Hello' }),
+      added(1, call('c1', '')),
+      sse('response.function_call_arguments.done', { output_index: 1, arguments: '{"a":1}' }),
+      done(1, call('c1', '')),
+      added(2, call('c2', '')),
+      done(2, call('c2', ' ')),
+      completed(),
+    ].join(''),
+  );
+  const said = events.flatMap((event) => (event.type === 'text-delta' ? [event.text] : []));
+  const given = events.flatMap((event) => (event.type === 'tool-call-delta' ? [event.arguments] : []));
+  expect([said.join(''), given]).toEqual(['Hello', ['{"a":1}', ' ', '{}']]);
+});

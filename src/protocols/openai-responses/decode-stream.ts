@@ -59,6 +59,14 @@ export class ResponsesDecoder extends AnswerDecoder {
       case 'response.refusal.delta':
         this.#say(this.#itemAt(index), part, 'refusal-delta', delta);
         break;
+      // Some servers give the whole here alone.
+      case 'response.output_text.done':
+        if (!this.#done.has(index))
+          this.#sayRest(this.#itemAt(index), part, 'text-delta', textIn(event['text']));
+        break;
+      case 'response.function_call_arguments.done':
+        if (!this.#done.has(index)) this.#callRest(this.#itemAt(index), textIn(event['arguments']));
+        break;
       case 'response.output_text.annotation.added':
         this.#cite(this.#itemAt(index), event['annotation']);
         break;
@@ -109,6 +117,12 @@ export class ResponsesDecoder extends AnswerDecoder {
     this.answer.add({ type, text });
   }
 
+  /** What of the whole did not come in pieces. */
+  #sayRest(item: OpenItem, part: number, type: 'text-delta' | 'refusal-delta', whole: string): void {
+    const came = item.came.get(part) ?? '';
+    if (whole.startsWith(came)) this.#say(item, part, type, whole.slice(came.length));
+  }
+
   #think(text: string): void {
     if (text === '') return;
     this.#hasThought = true;
@@ -128,6 +142,11 @@ export class ResponsesDecoder extends AnswerDecoder {
     if (call === undefined || piece === '') return;
     came.set(0, (came.get(0) ?? '') + piece);
     this.answer.add({ type: 'tool-call-delta', index: call, arguments: piece });
+  }
+
+  #callRest(item: OpenItem, whole: string): void {
+    const came = item.came.get(0) ?? '';
+    if (whole.startsWith(came)) this.#callPiece(item, whole.slice(came.length));
   }
 
   /** All reasoning before is whole, and led to this call or to text. */
@@ -158,12 +177,13 @@ export class ResponsesDecoder extends AnswerDecoder {
 
   #endMessage(open: OpenItem, { content }: JsonObject): void {
     for (const [part, { type, text, refusal, annotations }] of objectsIn(content).entries()) {
-      const came = open.came.get(part) ?? '';
       const isRefusal = type === 'refusal';
-      const whole = textIn(isRefusal ? refusal : text);
-      if (whole.startsWith(came)) {
-        this.#say(open, part, isRefusal ? 'refusal-delta' : 'text-delta', whole.slice(came.length));
-      }
+      this.#sayRest(
+        open,
+        part,
+        isRefusal ? 'refusal-delta' : 'text-delta',
+        textIn(isRefusal ? refusal : text),
+      );
       if (open.citations === 0) for (const annotation of objectsIn(annotations)) this.#cite(open, annotation);
     }
   }
@@ -174,7 +194,7 @@ export class ResponsesDecoder extends AnswerDecoder {
     const came = open.came.get(0) ?? '';
     if (whole.startsWith(came)) this.#callPiece(open, whole.slice(came.length));
     else if (!parseJsonObject(came)) this.answer.fail(noEnd());
-    if (!this.answer.isOver) this.endCall(index, status !== 'incomplete' && came === '' && whole === '');
+    if (!this.answer.isOver) this.endCall(index, status !== 'incomplete' && (came + whole).trim() === '');
   }
 
   #finish(response: JsonObject, isCompleted: boolean): void {
