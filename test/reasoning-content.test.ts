@@ -165,3 +165,31 @@ it('a server that knows no reasoning_content gets the history without it', async
   }
   expect(answersIn(services)).toEqual([[thought], [undefined], [undefined]]);
 });
+
+it('a model that takes tools only where it does not reason does without, after one refusal at first', async () => {
+  const refuse = ({ json }: VendorRequest, response: ServerResponse) => {
+    if (json['reasoning_effort'] === 'none') {
+      send(response, [{ content: 'Sun.' }], 'stop');
+      return;
+    }
+    const message =
+      "Function tools with reasoning_effort are not supported for gpt-5.6 in /v1/chat/completions. To use function tools, use /v1/responses or set reasoning_effort to 'none'.";
+    sendJson(response, { error: { message, type: 'invalid_request_error', param: 'reasoning_effort' } }, 400);
+  };
+  const services = await withScripted(refuse, { name: 'azure-openai', models: ['gpt-5.6'] });
+  const client = new Anthropic({ baseURL: services.gatewayUrl, apiKey: 'any', maxRetries: 0 });
+  for (let turn = 0; turn < 2; turn += 1) {
+    const { data, response } = await client.messages
+      .create({
+        model: 'gpt-5.6',
+        max_tokens: 4_000,
+        output_config: { effort: 'high' },
+        tools: [{ name: 'get_weather', input_schema: parameters }],
+        messages: [{ role: 'user', content: 'Weather?' }],
+      })
+      .withResponse();
+    expect(data.content).toMatchObject([{ type: 'text', text: 'Sun.' }]);
+    expect(response.headers.get('x-warp2api-ignored')).toContain('reasoning');
+  }
+  expect(services.requests.map(({ json }) => json['reasoning_effort'])).toEqual(['high', 'none', 'none']);
+});

@@ -142,6 +142,8 @@ export type SendAgain =
   | { readonly how: 'with-reasoning' }
   /** The account may not ask for a summary of the reasoning. */
   | { readonly how: 'without-summary' }
+  /** The model takes tools only where it does not reason. */
+  | { readonly how: 'without-effort' }
   /** It takes no answer as long as was asked for: so many tokens at most, of its model or behind this prompt. */
   | { readonly how: 'shorter'; readonly mostOutputTokens: number; readonly isOfModel: boolean };
 

@@ -20,7 +20,7 @@ type LimitedRoute = Pick<Route, 'provider' | 'model' | 'ownMaxOutput'>;
 
 /** How a turn is sent in another way, beside asking for less. */
 export type Change = Exclude<SendAgain['how'], 'shorter'>;
-const changes: readonly Change[] = ['without-proofs', 'with-reasoning', 'without-summary'];
+const changes: readonly Change[] = ['without-proofs', 'with-reasoning', 'without-summary', 'without-effort'];
 
 interface SentTurn {
   readonly route: LimitedRoute;

@@ -79,7 +79,7 @@ export class Attempt implements CallListener {
     this.route = path.route;
     this.lease = lease;
     this.handling = path.handling;
-    this.ignored = path.unchecked;
+    this.ignored = path.changes.has('without-effort') ? [...path.unchecked, 'reasoning'] : path.unchecked;
     const { content } = dependencies;
     this.answer = new CollectedAnswer(content?.isOf(turn.client) ? content.mostCharacters : 0);
     this.#stages = stagesOf(path.request, path.handling.emulated);
@@ -366,6 +366,7 @@ function changedRequest({ request, changes, outputCap }: Path): AskedRequest {
     ...request,
     ...(outputCap && { limits: { ...limits, maxOutputTokens: outputCap.tokens } }),
     ...(changes.has('without-summary') && { reasoning: { ...reasoning, isAsked: false } }),
+    ...(changes.has('without-effort') && { reasoning: { effort: 'none' } }),
   };
 }
 

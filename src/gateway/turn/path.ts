@@ -137,6 +137,7 @@ function outputFor(output: TurnOutput, isChecked: boolean, delivery: Delivery): 
 const changeWords: Readonly<Record<SendAgain['how'], string>> = {
   'without-proofs': 'the account cannot read the reasoning given back; sending the turn without it',
   'with-reasoning': 'the upstream wants reasoning with every answer; sending the turn with it',
+  'without-effort': 'the model takes tools only where it does not reason; sending the turn without an effort',
   'without-summary': 'the account may not ask for summaries of reasoning; sending the turn without',
   shorter: 'the upstream takes no answer as long as was asked for; asking for a shorter one',
 };
@@ -157,7 +158,7 @@ export function changed(
 
 /** A relayed request keeps what its client asked for, and loses only what it gave back. */
 function isChangedBy(path: Path, sendAgain: SendAgain): boolean {
-  const { changes, relayed, request, outputCap } = path;
+  const { changes, relayed, request, handling, outputCap } = path;
   switch (sendAgain.how) {
     case 'shorter': {
       if (relayed || outputCap?.from === 'refusal') return false;
@@ -166,6 +167,9 @@ function isChangedBy(path: Path, sendAgain: SendAgain): boolean {
       path.outputCap = { tokens: sendAgain.mostOutputTokens, from: 'refusal' };
       return true;
     }
+    case 'without-effort':
+      if (relayed || !handling.native.has('reasoningEffort')) return false;
+      break;
     case 'without-summary':
       if (relayed || !request.reasoning.isAsked) return false;
       break;

@@ -264,8 +264,12 @@ const missingContent = /reasoning_content.{0,80}(must be passed back|is missing|
 /** What OpenAI says of an organization that it has not verified. */
 const refusedSummary = /must be verified to generate reasoning summar/i;
 
+/** What OpenAI's models say of tools in Chat Completions; a server of another's may have no other protocol for them. */
+const refusedEffort = /tools with reasoning_effort are not supported/i;
+
 function otherWay(message: string, evidence: string): SendAgain | undefined {
   if (refusedSummary.test(message)) return { how: 'without-summary' };
+  if (refusedEffort.test(message)) return { how: 'without-effort' };
   if (rejectedProof.test(evidence)) return { how: 'without-proofs' };
   if (unknownContent.test(evidence)) return { how: 'without-proofs', isOfModel: true };
   return shorterAs(message) ?? (missingContent.test(evidence) ? { how: 'with-reasoning' } : undefined);
