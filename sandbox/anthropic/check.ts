@@ -24,6 +24,7 @@ export function refusalOf(request: Checked, { isNewest, isNewVersion }: Rules): 
   try {
     if (isNewVersion) checkVersion(request);
     checkMessages(request);
+    checkReferences(request);
     checkCaching(request);
     checkTools(request);
     checkThinking(request, isNewest);
@@ -46,6 +47,20 @@ function checkVersion(request: Checked): void {
       );
       const cites = role === 'user' && block.type === 'text' && (block.citations ?? []).length > 0;
       refuseIf(cites, `${at}.citations: citations are not allowed in \`user\` messages`);
+    }
+  }
+}
+
+/** What a search for tools found has to be among the tools. */
+function checkReferences({ messages, tools = [] }: Checked): void {
+  const names = new Set(tools.flatMap((tool) => ('name' in tool ? [tool.name] : [])));
+  for (const { content } of messages) {
+    for (const block of blocksOf(content)) {
+      if (block.type !== 'tool_result' || !Array.isArray(block.content)) continue;
+      for (const part of block.content) {
+        const isLost = part.type === 'tool_reference' && !names.has(part.tool_name);
+        refuseIf(isLost, `Tool reference '${isLost && part.tool_name}' not found in available tools`);
+      }
     }
   }
 }
@@ -91,7 +106,16 @@ function checkMessages(request: Checked): void {
       const at = `messages.${index}.content.${position}`;
       refuseIf(block.type === 'text' && block.text === '', 'messages: text content blocks must be non-empty');
       refuseIf(
-        ['tool_use', 'thinking', 'redacted_thinking'].includes(block.type) && role !== 'assistant',
+        block.type === 'tool_reference',
+        `${at}: \`tool_reference\` blocks can only be in \`tool_result\` blocks`,
+      );
+      refuseIf(
+        ['tool_addition', 'tool_removal'].includes(block.type) && role !== 'system',
+        `${at}: \`${block.type}\` blocks can only be in \`system\` messages`,
+      );
+      refuseIf(
+        ['tool_use', 'thinking', 'redacted_thinking', 'server_tool_use'].includes(block.type) &&
+          role !== 'assistant',
         `${at}: \`${block.type}\` blocks can only be in \`assistant\` messages`,
       );
       refuseIf(

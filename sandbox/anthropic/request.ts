@@ -72,17 +72,54 @@ const toolUseBlock = z.strictObject({
   toolset_name: z.string().nullish(),
   ...cached,
 });
+/** Of a search for tools that the client runs: the tools that it found. */
+const toolReferenceBlock = z.strictObject({
+  type: z.literal('tool_reference'),
+  tool_name: z.string().min(1).max(200),
+  ...cached,
+});
 const toolResultBlock = z.strictObject({
   type: z.literal('tool_result'),
   tool_use_id: id,
   content: z
     .union([
       z.string(),
-      z.array(z.discriminatedUnion('type', [textBlock, imageBlock, documentBlock, searchResultBlock])),
+      z.array(
+        z.discriminatedUnion('type', [
+          textBlock,
+          imageBlock,
+          documentBlock,
+          searchResultBlock,
+          toolReferenceBlock,
+        ]),
+      ),
     ])
     .optional(),
   is_error: z.boolean().optional(),
   toolset_name: z.string().nullish(),
+  ...cached,
+});
+
+/** A tool that comes or goes in mid-conversation. */
+const toolChangeBlock = z.strictObject({
+  type: z.enum(['tool_addition', 'tool_removal']),
+  tool: z.discriminatedUnion('type', [
+    z.strictObject({ type: z.literal('tool_reference'), name: z.string() }),
+    z.strictObject({ type: z.literal('tool_definition'), definition: z.looseObject({}) }),
+  ]),
+});
+/** Of a tool that ran at the vendor. */
+const serverToolBlock = z.strictObject({
+  type: z.literal('server_tool_use'),
+  id: z.string().startsWith('srvtoolu_'),
+  name: z.string(),
+  input: z.record(z.string(), z.unknown()),
+  ...cached,
+});
+const searchBlock = z.strictObject({
+  type: z.literal('web_search_tool_result'),
+  tool_use_id: z.string().startsWith('srvtoolu_'),
+  content: z.union([z.array(z.looseObject({})), z.looseObject({})]),
   ...cached,
 });
 
@@ -95,6 +132,10 @@ const block = z.discriminatedUnion('type', [
   redactedBlock,
   toolUseBlock,
   toolResultBlock,
+  toolReferenceBlock,
+  toolChangeBlock,
+  serverToolBlock,
+  searchBlock,
 ]);
 export type Block = z.infer<typeof block>;
 

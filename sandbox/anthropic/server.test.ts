@@ -119,6 +119,27 @@ const mark = { cache_control: { type: 'ephemeral' } };
 
 describe('a request is refused', () => {
   it.each<[string, string, object]>([
+    [
+      'names a tool as found that is not offered',
+      "Tool reference 'look' not found in available tools",
+      {
+        tools,
+        messages: [
+          question,
+          { role: 'assistant', content: [{ type: 'tool_use', id: 'toolu_1', name: 'get_time', input: {} }] },
+          {
+            role: 'user',
+            content: [
+              {
+                type: 'tool_result',
+                tool_use_id: 'toolu_1',
+                content: [{ type: 'tool_reference', tool_name: 'look' }],
+              },
+            ],
+          },
+        ],
+      },
+    ],
     ['has a field that is not known', 'brand_new: Extra inputs are not permitted', { brand_new: 1 }],
     ['lacks its limit', 'max_tokens: Field required', { max_tokens: undefined }],
     [

@@ -98,13 +98,19 @@ function notFound(id: string): Problem {
 }
 
 function callsProblem(items: readonly Item[]): Problem | undefined {
-  const calls = items.flatMap((item) => (item.type === 'function_call' ? [item.call_id] : []));
-  const outputs = items.flatMap((item) => (item.type === 'function_call_output' ? [item.call_id] : []));
-  const missing = calls.find((id) => !outputs.includes(id));
-  if (missing !== undefined) return refuse(`No tool output found for function call ${missing}.`, 'input');
-  const orphan = outputs.find((id) => !calls.includes(id));
-  if (orphan === undefined) return undefined;
-  return refuse(`No tool call found for function call output with call_id ${orphan}.`, 'input');
+  for (const kind of ['function_call', 'custom_tool_call']) {
+    const words = kind.replaceAll('_', ' ');
+    const idsOf = (type: string) =>
+      items.flatMap((item) => (item.type === type && 'call_id' in item ? [item.call_id] : []));
+    const calls = idsOf(kind);
+    const outputs = idsOf(`${kind}_output`);
+    const missing = calls.find((id) => !outputs.includes(id));
+    if (missing !== undefined) return refuse(`No tool output found for ${words} ${missing}.`, 'input');
+    const orphan = outputs.find((id) => !calls.includes(id));
+    if (orphan !== undefined)
+      return refuse(`No tool call found for ${words} output with call_id ${orphan}.`, 'input');
+  }
+  return undefined;
 }
 
 type Schema = Readonly<Record<string, unknown>>;

@@ -70,6 +70,22 @@ const functionOutput = z.strictObject({
   caller: z.looseObject({}).nullish(),
   status,
 });
+const customCall = z.strictObject({
+  type: z.literal('custom_tool_call'),
+  id: idOf('ctc'),
+  call_id: callId,
+  name: z.string().min(1).max(128),
+  namespace: z.string().nullish(),
+  input: z.string(),
+  status,
+});
+const customOutput = z.strictObject({
+  type: z.literal('custom_tool_call_output'),
+  id: idOf('ctc'),
+  call_id: callId,
+  output: z.union([z.string(), z.array(inputPart)]),
+  status,
+});
 const reasoning = z.strictObject({
   type: z.literal('reasoning'),
   id: idOf('rs'),
@@ -79,10 +95,8 @@ const reasoning = z.strictObject({
   status,
 });
 const reference = z.strictObject({ type: z.literal('item_reference'), id: z.string() });
-/** Of the tools that run at the vendor, and of custom ones. */
+/** Of the tools that run at the vendor. */
 const others = [
-  'custom_tool_call',
-  'custom_tool_call_output',
   'file_search_call',
   'computer_call',
   'computer_call_output',
@@ -111,6 +125,8 @@ const item = z.discriminatedUnion('type', [
   message,
   functionCall,
   functionOutput,
+  customCall,
+  customOutput,
   reasoning,
   reference,
   other,
@@ -138,9 +154,27 @@ const functionTool = z.strictObject({
   defer_loading: z.boolean().optional(),
   output_schema: jsonSchema.nullish(),
 });
+const customTool = z.strictObject({
+  type: z.literal('custom'),
+  name: z
+    .string()
+    .regex(/^[a-zA-Z0-9_-]+$/)
+    .max(64),
+  description: z.string().nullish(),
+  format: z
+    .discriminatedUnion('type', [
+      z.strictObject({ type: z.literal('text') }),
+      z.strictObject({
+        type: z.literal('grammar'),
+        syntax: z.enum(['lark', 'regex']),
+        definition: z.string(),
+      }),
+    ])
+    .nullish(),
+  defer_loading: z.boolean().optional(),
+});
 const otherTool = z.looseObject({
   type: z.enum([
-    'custom',
     'namespace',
     'web_search',
     'web_search_preview',
@@ -240,7 +274,7 @@ export const responsesRequest = z.strictObject({
       z.looseObject({ type: z.enum(['custom', 'mcp', 'web_search_preview', 'file_search', 'shell']) }),
     ])
     .nullish(),
-  tools: z.array(z.discriminatedUnion('type', [functionTool, otherTool])).nullish(),
+  tools: z.array(z.discriminatedUnion('type', [functionTool, customTool, otherTool])).nullish(),
   top_logprobs: z.int().min(0).max(20).nullish(),
   top_p: z.number().min(0).max(1).nullish(),
   truncation: z.enum(['auto', 'disabled']).nullish(),

@@ -108,6 +108,12 @@ const strictTool = { type: 'function', name: 'a', strict: true };
 describe('a request is refused', () => {
   it.each<[string, string | null, string, object]>([
     [
+      'answers a custom tool that was not called',
+      null,
+      'No tool call found for custom tool call output with call_id call_1.',
+      { input: [{ type: 'custom_tool_call_output', call_id: 'call_1', output: 'x' }] },
+    ],
+    [
       'has a field that is not known',
       'unknown_parameter',
       "Unknown parameter: 'brand_new'",
