@@ -192,7 +192,7 @@ export function barredSkip(barred: ReadonlySet<string>): ShownSkip {
   const named = [...barred].slice(0, mostNamed).map(shortId);
   const others = barred.size - named.length;
   const accounts = others > 0 ? `${named.join(', ')} and ${others} more` : named.join(', ');
-  const says = `${barred.size === 1 ? 'account' : 'accounts'} ${accounts}: the model is not in the account's own list`;
+  const says = `${barred.size === 1 ? 'account' : 'accounts'} ${accounts}: the model is not in the account's own list, or refused to it`;
   return { reason: 'models', account_id: null, says };
 }
 

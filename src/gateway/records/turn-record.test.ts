@@ -153,7 +153,7 @@ describe('a record', () => {
     const { candidates, attempts, outcome, client_key } = shownTurn(failedOver());
     expect(candidates.map(({ skipped }) => skipped.map(({ says }) => says))).toEqual([
       [
-        "account acc_00000000: the model is not in the account's own list",
+        "account acc_00000000: the model is not in the account's own list, or refused to it",
         'no free account: 2 rate limited, 1 exhausted',
       ],
       ['account acc_77777777: 5h window 98 %, resets 2026-01-01 14:02:10 UTC'],

@@ -39,14 +39,17 @@ const choiceSchema = z.looseObject({
   usageMetadata: optional(z.looseObject({ creditMultiplier: optional(z.number()) })),
   contextWindow: optional(windowSchema),
 });
+const workspaceSchema = z.looseObject({
+  featureModelChoice: z.looseObject({
+    agentMode: z.looseObject({ defaultId: optional(z.string()), choices: listOf(choiceSchema) }),
+  }),
+});
 const userSchema = z.looseObject({
-  workspaces: z.array(
-    z.looseObject({
-      featureModelChoice: z.looseObject({
-        agentMode: z.looseObject({ defaultId: optional(z.string()), choices: listOf(choiceSchema) }),
-      }),
-    }),
-  ),
+  // Whatever the others are like: only the first counts.
+  workspaces: z
+    .array(z.unknown())
+    .transform((all) => all.slice(0, 1))
+    .pipe(z.array(workspaceSchema)),
 });
 
 /** The models of the account's first workspace. */

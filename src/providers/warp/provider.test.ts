@@ -5,6 +5,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { AppError } from '../../core/errors.ts';
 import { cpuSecondsOf } from '../../core/testing/cpu-time.ts';
 import { testContext, testSettings } from '../testing/provider-context.ts';
+import { warp } from './index.ts';
 import { createWarpProvider } from './provider.ts';
 import { isWarpHost } from './warp-host.ts';
 
@@ -77,10 +78,17 @@ describe('the list of models', () => {
     },
     { id: 'odd', provider: 'UNKNOWN', reasoningLevel: null, usageMetadata: null, baseModelName: null },
   ];
-  const workspace = { featureModelChoice: { agentMode: { defaultId: 'auto', choices } } };
+  const workspace = {
+    featureModelChoice: {
+      agentMode: { defaultId: 'auto', choices },
+      // Lists of models that no turn can use.
+      coding: { defaultId: 'coder', choices: [{ id: 'coder' }] },
+    },
+  };
+  const other = { featureModelChoice: { agentMode: { defaultId: 'foreign', choices: [{ id: 'foreign' }] } } };
 
   it('is that of the first workspace, with what each is, and why one may not be used', async () => {
-    const { provider, asked } = await providerAt(ofUser({ workspaces: [workspace, {}].slice(0, 1) }));
+    const { provider, asked } = await providerAt(ofUser({ workspaces: [workspace, other, {}, null] }));
     expect(await provider.listModels({ bearer: 'wk-1' })).toEqual([
       { id: 'auto', displayName: 'Auto', contextWindow: 200, hasVision: true, isDefault: true },
       { id: 'plain', withheld: { reason: "the account's plan does not include it", isPassing: false } },
@@ -370,4 +378,12 @@ it.each([
   ['https://notwarp.dev', false],
 ])('knows the real host, whose turns need HTTP/2: %s is it: %s', (url, isReal) => {
   expect(isWarpHost(url)).toBe(isReal);
+  const unset = {
+    WARP_API_KEY: undefined,
+    WARP_OAUTH_CLIENT_ID: undefined,
+    WARP_FIREBASE_API_KEY: undefined,
+  };
+  const settings = { ...testSettings, ...unset, WARP_SERVER_URL: url };
+  expect(createWarpProvider(testContext, settings).needsHttp2).toBe(isReal);
+  expect(warp.server?.(settings)).toEqual({ url, needsHttp2: isReal });
 });
