@@ -23,7 +23,7 @@ import { type Clock, createSteadyClock } from './lib/clock.ts';
 import { BodyBudget } from './lib/http/body-budget.ts';
 import type { Logger } from './lib/log/logger.ts';
 import { shownProxy } from './lib/network/proxy-rules.ts';
-import { shrinkAfterStart } from './lib/process/after-start.ts';
+import { shrinkAfterStart } from './lib/process/own-turn.ts';
 import { userAgent } from './lib/version.ts';
 import type { PoolService } from './pool/index.ts';
 import { createHttpPool } from './pool-api/http-pool.ts';

@@ -1,7 +1,7 @@
 import { parentPort, Worker } from 'node:worker_threads';
 import { systemClock } from '../lib/clock.ts';
 import { errorCode, errorMessage } from '../lib/errors.ts';
-import { shrinkAfterStart } from '../lib/process/after-start.ts';
+import { shrinkAfterStart } from '../lib/process/own-turn.ts';
 import { DatabaseError, type DatabaseErrorCode, thisCommand } from './database.ts';
 
 /** An object whose members are functions over plain data. */

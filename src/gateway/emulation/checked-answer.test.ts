@@ -11,7 +11,7 @@ import {
   type TurnFixture,
   until,
 } from '../testing/turn-fixture.ts';
-import { runTurn } from '../turn/run-turn.ts';
+import { TurnRun } from '../turn/run-turn.ts';
 
 let fixture: TurnFixture;
 beforeEach(async () => {
@@ -37,7 +37,7 @@ async function ask(change: Partial<AskedRequest>, answers: readonly (readonly st
     ...change,
   };
   const output = new SeenOutput();
-  const summary = await runTurn(fixture.turns, clientTurn(request, { wantsUsage: true }), output);
+  const summary = await new TurnRun(fixture.turns, clientTurn(request, { wantsUsage: true }), output).run();
   const { events, text, batches } = output;
   return { summary, events, text, batches, prompts: fixture.upstream.calls.map(({ body }) => body.prompt) };
 }

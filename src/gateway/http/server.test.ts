@@ -6,7 +6,6 @@ import type { FastifyInstance } from 'fastify';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { EventFeed } from '../../lib/api/event-streams.ts';
 import { BodyBudget } from '../../lib/http/body-budget.ts';
-import type { Load } from '../../lib/process/load.ts';
 import { ClientKeys } from '../keys/client-key.ts';
 import { lines, refuse, say } from '../testing/fake-upstream.ts';
 import { settled } from '../testing/manual-clock.ts';
@@ -18,6 +17,7 @@ import {
   type TurnFixture,
   until,
 } from '../testing/turn-fixture.ts';
+import type { Load } from '../turn/admission.ts';
 import { createGatewayServer } from './server.ts';
 
 let fixture: TurnFixture;

@@ -10,7 +10,7 @@ import {
 import type { ProviderModel, UpstreamProvider } from '../../core/provider.ts';
 import type { Usage } from '../../core/turn.ts';
 import { factsOf } from '../../protocols/anthropic-messages/claude-models.ts';
-import { bySpecificity, matches } from './name-patterns.ts';
+import { bySpecificity, matches } from './model-choice.ts';
 
 /** What the file of the catalogue says of a model. `scripts/catalogue.ts` writes it. */
 interface Entry {

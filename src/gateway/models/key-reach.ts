@@ -1,7 +1,7 @@
 import type { ConfiguredRoute } from '../../core/configured-routes.ts';
 import { AppError } from '../../core/errors.ts';
 import type { ClientKey, ManagedKey } from '../keys/client-key.ts';
-import { matches } from './name-patterns.ts';
+import { matches } from './model-choice.ts';
 import type { Route } from './route.ts';
 
 /** What a client's key may use; undefined: everything. */

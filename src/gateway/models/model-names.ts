@@ -9,10 +9,10 @@ import {
   hasScenario,
   isFamily,
   isSandboxName,
+  matches,
   plainSandboxModel,
 } from './model-choice.ts';
 import type { ModelList, ModelLists, ModelUnion } from './model-lists.ts';
-import { matches } from './name-patterns.ts';
 
 /** What a name leads to. */
 export interface Found {

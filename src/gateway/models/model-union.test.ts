@@ -4,7 +4,7 @@ import type { Message } from '../../core/turn.ts';
 import { lines, refuse } from '../testing/fake-upstream.ts';
 import { settled } from '../testing/manual-clock.ts';
 import { clientTurn, createTurnFixture, SeenOutput, type TurnFixture } from '../testing/turn-fixture.ts';
-import { runTurn } from '../turn/run-turn.ts';
+import { TurnRun } from '../turn/run-turn.ts';
 import { RefusedPairs, uniteModels } from './model-lists.ts';
 import type { Route } from './route.ts';
 
@@ -20,7 +20,11 @@ function userMessage(text: string): Message {
 
 async function turn(model: string) {
   const request = { ...plainTurn, model, messages: [userMessage('hi')] };
-  const { attempt, ...result } = await runTurn(fixture.turns, clientTurn(request), new SeenOutput());
+  const { attempt, ...result } = await new TurnRun(
+    fixture.turns,
+    clientTurn(request),
+    new SeenOutput(),
+  ).run();
   await settled();
   return { ...result, accountId: attempt?.lease.account.id };
 }

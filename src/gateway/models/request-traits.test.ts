@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { traitsOf } from './request-traits.ts';
+import { traitsOf } from './configured-plans.ts';
 
 const picture = 'A'.repeat(40_000);
 const relayed = (body: unknown) => traitsOf(JSON.stringify(body));

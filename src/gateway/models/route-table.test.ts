@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { ConfiguredCandidate, ConfiguredRoute } from '../../core/configured-routes.ts';
 import { drawOrder, hindranceOf, RouteTable } from './configured-plans.ts';
-import { matches } from './name-patterns.ts';
+import { matches } from './model-choice.ts';
 
 const candidate = (provider: string, change: Partial<ConfiguredCandidate> = {}): ConfiguredCandidate => ({
   provider,

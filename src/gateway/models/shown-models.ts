@@ -7,8 +7,8 @@ import type {
 import type { ProviderModel, UpstreamProvider } from '../../core/provider.ts';
 import type { ShownConditions, ShownModel, ShownRoute } from '../../core/shown-models.ts';
 import type { FactSource } from './catalogue.ts';
+import { matches } from './model-choice.ts';
 import type { ModelList } from './model-lists.ts';
-import { matches } from './name-patterns.ts';
 
 /** What of a provider's accounts is known here. */
 interface Standing {

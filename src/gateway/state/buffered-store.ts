@@ -143,15 +143,11 @@ export class BufferedStore implements StateStore {
     if (this.#held.has(key)) await this.#flush();
   }
 
-  async insert(
-    key: string,
-    value: Uint8Array,
-    ttlMs: number,
-    options: PutOptions = {},
-  ): Promise<Uint8Array | undefined> {
+  async insert(...entry: Parameters<StateStore['insert']>): Promise<Uint8Array | undefined> {
+    const [key] = entry;
     const before = this.#inserting.get(key)?.catch(() => {});
     // One after another: the next finds what the first has stored.
-    const inserting = Promise.resolve(before).then(() => this.#insert(key, value, ttlMs, options));
+    const inserting = Promise.resolve(before).then(() => this.#insert(...entry));
     this.#inserting.set(key, inserting);
     try {
       return await inserting;
@@ -160,12 +156,7 @@ export class BufferedStore implements StateStore {
     }
   }
 
-  async #insert(
-    key: string,
-    value: Uint8Array,
-    ttlMs: number,
-    options: PutOptions,
-  ): Promise<Uint8Array | undefined> {
+  async #insert(...[key, value, ttlMs, options]: Parameters<StateStore['insert']>) {
     const known = await this.get(key);
     if (known) return known;
     const storage = this.#present();
@@ -212,11 +203,12 @@ export class BufferedStore implements StateStore {
     }
     await this.#storage?.close();
     this.#storage = undefined;
-    this.#held.clear();
-    this.#heldBytes = 0;
   }
 
   async #find(key: string, isClaimed: boolean): Promise<Uint8Array | undefined> {
+    const written = async () => {
+      while (this.#batch.has(key)) await Promise.race(this.#writes);
+    };
     const here = this.#look(key, isClaimed);
     if (here) return here.value;
     const storage = this.#present();
@@ -226,7 +218,7 @@ export class BufferedStore implements StateStore {
       return undefined;
     }
     try {
-      if (storage.isShared && this.#batch.has(key)) await this.#inTime(this.#written(key));
+      if (storage.isShared && this.#batch.has(key)) await this.#inTime(written());
       return await this.#inTime(isClaimed ? storage.take(key) : storage.read(key));
     } catch (error) {
       this.#restsUntil = this.#clock.monotonic() + restMs;
@@ -235,11 +227,6 @@ export class BufferedStore implements StateStore {
       if (late) return late.value;
       throw error;
     }
-  }
-
-  /** Resolves when no write of that key is running. */
-  async #written(key: string): Promise<void> {
-    while (this.#batch.has(key)) await Promise.race(this.#writes);
   }
 
   /** What this process knows of a key; undefined when only the storage can tell. */
@@ -252,17 +239,16 @@ export class BufferedStore implements StateStore {
     if (isClaimed || isExpired) this.#remove(key, known, held !== undefined);
     else if (held && !this.#options.storage) this.#hold(key, held);
     if (isExpired) return { value: undefined };
-    const staysHere = !isClaimed || held === undefined;
-    // Not `slice`, which copies nothing of a Buffer.
-    return known.value && known.isGiven && staysHere ? { value: new Uint8Array(known.value) } : known;
+    if (!known.value || !known.isGiven || (isClaimed && held)) return known;
+    // It stays here. Not `slice`, which copies nothing of a Buffer.
+    return { value: new Uint8Array(known.value) };
   }
 
   #remove(key: string, known: Held, isHeld: boolean): void {
     if (known.value === undefined) return;
     this.#release(key);
     if (!this.#options.storage || (isHeld && known.isNew)) return;
-    const now = this.#clock.now();
-    this.#hold(key, { ...known, value: undefined, dueAt: now + batchMs, isNew: false });
+    this.#hold(key, { ...known, value: undefined, dueAt: this.#clock.now() + batchMs, isNew: false });
   }
 
   #hold(key: string, held: Held): void {
@@ -282,8 +268,8 @@ export class BufferedStore implements StateStore {
   #bound(): void {
     const { maxBytes, storage } = this.#options;
     if (this.#heldBytes > mostWaitingBytes) this.#schedule(this.#clock.now());
-    const withStorage = this.#storage ? mostUnwrittenBytes : Math.min(mostSpareBytes, maxBytes);
-    const mostBytes = storage ? withStorage : maxBytes;
+    const spareBytes = Math.min(storage ? mostSpareBytes : maxBytes, maxBytes);
+    const mostBytes = this.#storage ? mostUnwrittenBytes : spareBytes;
     for (const [key, held] of this.#held) {
       if (this.#heldBytes <= mostBytes) return;
       this.#release(key);
@@ -337,22 +323,19 @@ export class BufferedStore implements StateStore {
       if (this.#batch.has(key) || (!isAll && held.dueAt > now + earlyMs)) continue;
       const { value, expiresAt } = held;
       batch.set(key, held);
+      this.#release(key);
+      this.#batch.set(key, held);
       changes.push([key, value && expiresAt > now ? { value, expiresAt } : undefined]);
       bytes += sizeOf(value);
       if (bytes > mostBatchBytes) break;
     }
     if (batch.size === 0) return;
-    for (const [key, held] of batch) {
-      this.#release(key);
-      this.#batch.set(key, held);
-    }
     try {
       await storage.write(changes);
       if (this.#clock.monotonic() >= (this.#writesAgainAt ?? 0)) this.#writesAgainAt = undefined;
       for (const { value, isGiven } of batch.values()) if (value && isGiven) freeMemory(value);
     } catch (error) {
-      const isFirst = this.#writesAgainAt === undefined;
-      this.#writesAgainAt = this.#clock.monotonic() + (isFirst ? againMs : restMs);
+      this.#writesAgainAt = this.#clock.monotonic() + (this.#writesAgainAt === undefined ? againMs : restMs);
       this.#failed(error);
       for (const [key, held] of batch) if (!this.#held.has(key)) this.#hold(key, held);
     } finally {
@@ -360,8 +343,8 @@ export class BufferedStore implements StateStore {
     }
   }
 
-  #inTime<Value>(task: Promise<Value> | undefined): Promise<Value | undefined> {
-    return within(Promise.resolve(task), this.#clock, limitMs, () => {
+  #inTime<Value>(task: Promise<Value>): Promise<Value> {
+    return within(task, this.#clock, limitMs, () => {
       throw new Error(`the state storage did not answer in ${limitMs} ms`);
     });
   }
@@ -408,10 +391,9 @@ export class BufferedStore implements StateStore {
 }
 
 function unopenedMessage(error: unknown): string {
-  const reason = errorMessage(error);
   const isHeld = error instanceof DatabaseError && error.code === 'database_in_use';
   const advice = isHeld
     ? 'Give each gateway a file of its own (KEEP_URL=sqlite:gateway-2.db), or let them share KEEP_URL=postgres://…'
     : 'Set KEEP_URL to a file or a database that can be used, or to "memory".';
-  return `Conversations and stored responses are kept in memory only, until their store can be opened. ${reason} ${advice}`;
+  return `Conversations and stored responses are kept in memory only, until their store can be opened. ${errorMessage(error)} ${advice}`;
 }

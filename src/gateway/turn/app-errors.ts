@@ -1,6 +1,5 @@
 import { AppError, type AppErrorOptions, type ErrorCode } from '../../core/errors.ts';
-import { HttpFault, type HttpFaultKind } from '../../lib/http/http-fault.ts';
-import { httpFaultFrom } from '../../lib/http/http-server.ts';
+import { HttpFault, type HttpFaultKind, httpFaultFrom } from '../../lib/http/http-fault.ts';
 import { NoAnswerError, NotPoolError, PoolError, QueueFullError } from '../../pool-api/errors.ts';
 import { hindranceSentence, type Verdict } from '../../pool-api/readiness.ts';
 import type { Route } from '../models/route.ts';

@@ -31,7 +31,7 @@ import { checkRequest } from './candidates.ts';
 import type { Conversations, RememberedReasoning } from './conversations.ts';
 import type { LoggedContent } from './logged-content.ts';
 import type { GatewayMetrics } from './metrics.ts';
-import { runTurn, type TurnResult } from './run-turn.ts';
+import { type TurnResult, TurnRun } from './run-turn.ts';
 import { type RunningTurns, TurnSignal } from './running-turns.ts';
 import type { TurnOutput } from './turn-output.ts';
 import type { Circuits, ProviderReach } from './upstream-health.ts';
@@ -178,7 +178,7 @@ export class ClientTurns {
     debugLog(logger)?.debug(askedFields(turn), 'a turn begins');
     let result: TurnResult;
     try {
-      result = await runTurn(this.#dependencies, turn, output);
+      result = await new TurnRun(this.#dependencies, turn, output).run();
     } catch (error) {
       turn.allowance?.settle(nothingUsed);
       throw error;

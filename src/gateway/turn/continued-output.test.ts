@@ -8,7 +8,7 @@ import {
   type TurnFixture,
   until,
 } from '../testing/turn-fixture.ts';
-import { runTurn } from './run-turn.ts';
+import { TurnRun } from './run-turn.ts';
 
 let fixture: TurnFixture;
 beforeEach(async () => {
@@ -44,7 +44,7 @@ async function continued(
     },
   });
   let isOver = false;
-  const running = runTurn(turns, turn, output).finally(() => {
+  const running = new TurnRun(turns, turn, output).run().finally(() => {
     isOver = true;
   });
   while (!isOver) await fixture.pass(50);

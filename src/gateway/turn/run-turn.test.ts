@@ -14,7 +14,7 @@ import {
   type TurnFixture,
   until,
 } from '../testing/turn-fixture.ts';
-import { runTurn } from './run-turn.ts';
+import { TurnRun } from './run-turn.ts';
 import { TurnSignal } from './running-turns.ts';
 
 let fixture: TurnFixture;
@@ -72,7 +72,7 @@ function run(options: RunOptions = {}) {
     wantsUsage: options.wantsUsage ?? false,
     signal: client,
   });
-  const summary = runTurn(fixture.turns, turn, output).then((result) => ({
+  const summary = new TurnRun(fixture.turns, turn, output).run().then((result) => ({
     ...result,
     accountId: result.attempt?.lease.account.id,
   }));

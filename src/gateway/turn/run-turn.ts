@@ -40,17 +40,8 @@ interface Failure {
   readonly report: ReportResult | undefined;
 }
 
-/** Carries one turn to its one end. */
-export function runTurn(
-  dependencies: TurnDependencies,
-  turn: ClientTurn,
-  output: TurnOutput,
-): Promise<TurnResult> {
-  return new TurnRun(dependencies, turn, output).run();
-}
-
-/** The only place that tries again: as `Failover` says, and only until content was sent. */
-class TurnRun {
+/** Carries one turn to its one end. The only place that tries again: as `Failover` says, and only until content was sent. */
+export class TurnRun {
   readonly #dependencies: TurnDependencies;
   readonly #turn: ClientTurn;
   readonly #output: TurnOutput;

@@ -1,4 +1,4 @@
-import { addressSeen } from '../http/http-server.ts';
+import { addressSeen } from '../http/callers.ts';
 import { version } from '../version.ts';
 import { pageStyle, sendPage, shown } from './api-docs-page.ts';
 import type { Route } from './api-routes.ts';

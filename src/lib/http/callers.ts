@@ -1,4 +1,4 @@
-import type { IncomingHttpHeaders } from 'node:http';
+import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import { isLoopbackHost } from '../addresses/loopback.ts';
 import type { Clock } from '../clock.ts';
 import { type Logger, onceAMinute } from '../log/logger.ts';
@@ -85,6 +85,26 @@ export function createCallers({ allowedHosts, keysSetting, cors }: CallerRules) 
       };
     },
   };
+}
+
+/** A request has to name one host (RFC 9112, section 3.2): with two, a proxy and this service could mean different ones. */
+export function checkHost({ rawHeaders, httpVersion }: IncomingMessage): void {
+  let count = 0;
+  for (let at = 0; at < rawHeaders.length; at += 2) {
+    const name = rawHeaders[at];
+    if (name?.length === 4 && name.toLowerCase() === 'host') count += 1;
+  }
+  if (count === 1 || (count === 0 && httpVersion === '1.0')) return;
+  const fault = count === 0 ? 'The request names no host' : 'The request names more than one host';
+  throw new HttpFault('invalid_request', `${fault}: send one header Host with the name of this service.`);
+}
+
+/** Where the client found the service, also through a proxy that says so. */
+export function addressSeen({ headers }: { readonly headers: IncomingHttpHeaders }): string {
+  const first = (name: string): string => /^[^,]*/.exec(String(headers[name] ?? ''))?.[0].trim() ?? '';
+  const scheme = first('x-forwarded-proto') === 'https' ? 'https' : 'http';
+  const address = `${scheme}://${first('x-forwarded-host') || headers.host}`;
+  return URL.canParse(address) ? new URL(address).origin : 'http://localhost';
 }
 
 /** The name in a Host header, without its port; empty where there is none. */

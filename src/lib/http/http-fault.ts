@@ -1,3 +1,4 @@
+import { errorCode } from '../errors.ts';
 import type { CutReason } from './connections.ts';
 import { pathOf } from './served-routes.ts';
 
@@ -30,6 +31,13 @@ export class HttpFault extends Error {
     this.kind = kind;
     this.retryAfterMs = options.retryAfterMs;
   }
+}
+
+/** Node's word for a client that has left, as HttpFault; any other error as it is. */
+export function httpFaultFrom(error: unknown): unknown {
+  return errorCode(error) === 'ECONNRESET'
+    ? new HttpFault('client_left', 'The client left before its request was complete.')
+    : error;
 }
 
 export const bodyTooLarge = (): HttpFault =>

@@ -7,8 +7,8 @@ import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { findFreePort } from '../../core/testing/free-port.ts';
 import { createLogger } from '../log/logger.ts';
 import { BodyBudget } from './body-budget.ts';
-import { HttpFault } from './http-fault.ts';
-import { createHttpServer, type HttpServerOptions, httpFaultFrom } from './http-server.ts';
+import { HttpFault, httpFaultFrom } from './http-fault.ts';
+import { createHttpServer, type HttpServerOptions } from './http-server.ts';
 
 const statuses: Record<string, number> = { not_found: 404, method_not_allowed: 405, too_large: 413 };
 

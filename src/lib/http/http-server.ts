@@ -11,12 +11,17 @@ import {
   fastify,
   LogController,
 } from 'fastify';
-import { errorCode } from '../errors.ts';
 import type { Logger } from '../log/logger.ts';
 import { plainJson, shortened } from '../shown-text.ts';
 import type { BodyBudget, HeldBody } from './body-budget.ts';
-import { type CallerRules, createCallers } from './callers.ts';
-import { type ConnectionLimits, Connections, connectionLimits } from './connections.ts';
+import { addressSeen, type CallerRules, checkHost, createCallers } from './callers.ts';
+import {
+  type ConnectionLimits,
+  Connections,
+  connectionLimits,
+  isAnswering,
+  takeBody,
+} from './connections.ts';
 import {
   bodyTooLarge,
   cuts,
@@ -28,7 +33,6 @@ import {
 } from './http-fault.ts';
 import { declaredCharset } from './json-body.ts';
 import { acceptedCodings, bodyCodings, discardRest, type ExpectedBody, readBody } from './request-body.ts';
-import { gateRequests, isAnswering, takeBody } from './request-gate.ts';
 import { isMeant, methodsAt, pathOf, type ServedRoute } from './served-routes.ts';
 
 const idleLookMs = 50;
@@ -157,7 +161,6 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
   const servers: Server[] = [];
   function guard(server: Server): void {
     servers.push(server);
-    gateRequests(server);
     connections.watch(server);
     server.on('connect', (_request, socket) => refuse(socket as Socket, unknownMethod, ''));
   }
@@ -349,18 +352,6 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
   return app;
 }
 
-/** A request has to name one host (RFC 9112, section 3.2): with two, a proxy and this service could mean different ones. */
-function checkHost({ rawHeaders, httpVersion }: IncomingMessage): void {
-  let count = 0;
-  for (let at = 0; at < rawHeaders.length; at += 2) {
-    const name = rawHeaders[at];
-    if (name?.length === 4 && name.toLowerCase() === 'host') count += 1;
-  }
-  if (count === 1 || (count === 0 && httpVersion === '1.0')) return;
-  const fault = count === 0 ? 'The request names no host' : 'The request names more than one host';
-  throw new HttpFault('invalid_request', `${fault}: send one header Host with the name of this service.`);
-}
-
 /** Fastify makes a server for each further address of "localhost", which its interface does not show. */
 function secondServers(app: FastifyInstance): readonly Server[] {
   const name = Object.getOwnPropertySymbols(app).find(
@@ -378,24 +369,9 @@ function asksForWebSocket({ method, headers }: IncomingMessage): boolean {
   return method === 'GET' && headers.upgrade?.toLowerCase() === 'websocket';
 }
 
-/** Where the client found the service, also through a proxy that says so. */
-export function addressSeen({ headers }: FastifyRequest): string {
-  const first = (name: string): string => /^[^,]*/.exec(String(headers[name] ?? ''))?.[0].trim() ?? '';
-  const scheme = first('x-forwarded-proto') === 'https' ? 'https' : 'http';
-  const address = `${scheme}://${first('x-forwarded-host') || headers.host}`;
-  return URL.canParse(address) ? new URL(address).origin : 'http://localhost';
-}
-
 const served = new WeakMap<FastifyInstance, ServedRoute[]>();
 
 /** The routes of a server made by `createHttpServer`. */
 export function routesOf(app: FastifyInstance): readonly ServedRoute[] {
   return served.get(app) ?? [];
-}
-
-/** Node's word for a client that has left, as HttpFault; any other error as it is. */
-export function httpFaultFrom(error: unknown): unknown {
-  return errorCode(error) === 'ECONNRESET'
-    ? new HttpFault('client_left', 'The client left before its request was complete.')
-    : error;
 }

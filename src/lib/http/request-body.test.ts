@@ -12,8 +12,8 @@ import {
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { createLogger } from '../log/logger.ts';
 import { BodyBudget } from './body-budget.ts';
-import { HttpFault } from './http-fault.ts';
-import { createHttpServer, httpFaultFrom } from './http-server.ts';
+import { HttpFault, httpFaultFrom } from './http-fault.ts';
+import { createHttpServer } from './http-server.ts';
 import { BodyParts } from './request-body.ts';
 
 const limit = 64 * 1024;

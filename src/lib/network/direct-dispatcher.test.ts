@@ -3,8 +3,7 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { expect, it, onTestFinished, vi } from 'vitest';
 import { systemClock } from '../clock.ts';
-import { createDirectDispatcher } from './network.ts';
-import { OriginPool } from './origin-pool.ts';
+import { createDirectDispatcher, OriginPool } from './network.ts';
 import { send } from './testing/send.ts';
 
 it.each([

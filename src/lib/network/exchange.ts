@@ -28,6 +28,9 @@ export const connectionHeaders: ReadonlySet<string> = new Set([
 /** Interim answers such as 103 (Early Hints): a server sends one or two before its real answer. */
 export const mostAnnouncements = 100;
 
+/** Of one HTTP/2 session at a time: a lost session costs no more turns than that. */
+export const maxStreams = 10;
+
 /** One connection to an origin. */
 export interface Connection {
   /** Increases with each connection to an origin. */
@@ -47,8 +50,6 @@ export interface Connection {
 export interface OriginOptions {
   readonly origin: URL;
   readonly clock: Clock;
-  /** Streams of one HTTP/2 session at a time, at most: a lost session costs no more turns than that. */
-  readonly maxStreams: number;
   /** False: every request has its own connection, and is sent once. */
   readonly isKept: boolean;
   readonly connectTimeoutMs: number;

@@ -9,8 +9,7 @@ import {
   type PendingRequest,
   type PooledConnection,
 } from './exchange.ts';
-import { headerName } from './header-names.ts';
-import { Http1Reader } from './http1-reader.ts';
+import { Http1Reader, headerName } from './http1-reader.ts';
 import { proxyAuthorization } from './proxy-rules.ts';
 import { ConnectionLostError, closedBefore, isSurelyUnsent } from './transport-errors.ts';
 

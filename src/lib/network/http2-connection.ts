@@ -10,6 +10,7 @@ import {
   type Connection,
   connectionHeaders,
   Exchange,
+  maxStreams,
   mostAnnouncements,
   type NetworkDispatchOptions,
   type OriginOptions,
@@ -85,7 +86,7 @@ export class Http2Connection implements Connection {
   #ticksIdle = 0;
 
   constructor(session: ClientHttp2Session, socket: Socket, options: Http2Options) {
-    const { serial, clock, maxStreams, pool } = options;
+    const { serial, clock, pool } = options;
     this.serial = serial;
     this.#session = session;
     this.#socket = socket;
@@ -112,7 +113,7 @@ export class Http2Connection implements Connection {
 
   get room(): number {
     if (this.#isGoingAway || this.#session.closed || this.#session.destroyed) return 0;
-    const { isKept, maxStreams } = this.#options;
+    const { isKept } = this.#options;
     if (this.used > 0 && !isKept) return 0;
     return Math.max(0, Math.min(isKept ? maxStreams : 1, this.#peerMaxStreams) - this.#open.size);
   }

@@ -6,7 +6,7 @@ import { expect, it, onTestFinished } from 'vitest';
 import { createManualClock } from '../../gateway/testing/manual-clock.ts';
 import { systemClock } from '../clock.ts';
 import { PendingRequest } from './exchange.ts';
-import { OriginPool } from './origin-pool.ts';
+import { OriginPool } from './network.ts';
 import { makeCertificate } from './testing/certificate.ts';
 
 it('gives no request to a connection that is closing, be it a fresh one for which no request had waited', async () => {
@@ -19,7 +19,6 @@ it('gives no request to a connection that is closing, be it a fresh one for whic
   const pool = new OriginPool({
     origin: new URL(`http://127.0.0.1:${port}`),
     clock: systemClock,
-    maxStreams: 10,
     isKept: true,
     connectTimeoutMs: 10_000,
     connector: {
@@ -135,7 +134,7 @@ function ask(pool: OriginPool, signal?: AbortSignal) {
 }
 
 it('leaves no connection half open to a server that keeps its half, where each is for one request', async () => {
-  const common = { clock: systemClock, maxStreams: 10, isKept: false, connectTimeoutMs: 10_000 };
+  const common = { clock: systemClock, isKept: false, connectTimeoutMs: 10_000 };
   const whole = await startHalfOpenH2(wholeAnswer);
   const pool = new OriginPool({ ...common, ...whole });
   await ask(pool).ended;
@@ -164,7 +163,7 @@ it.each([wholeAnswer, `${wholeAnswer}${goAway}`])(
   async (answer) => {
     const clock = createManualClock();
     const h2 = await startHalfOpenH2(answer);
-    const pool = new OriginPool({ ...h2, clock, maxStreams: 10, isKept: true, connectTimeoutMs: 10_000 });
+    const pool = new OriginPool({ ...h2, clock, isKept: true, connectTimeoutMs: 10_000 });
     await ask(pool).ended;
     const socket = h2.sockets[0] as Socket;
     const closed = once(socket, 'close');

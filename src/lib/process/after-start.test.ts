@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import { systemClock } from '../clock.ts';
-import { shrinkAfterStart } from './after-start.ts';
+import { shrinkAfterStart } from './own-turn.ts';
 
 const used = vi.spyOn(process, 'threadCpuUsage');
 const shrink = vi.fn();

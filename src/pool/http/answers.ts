@@ -1,7 +1,6 @@
 import { AppError } from '../../core/errors.ts';
 import type { Route } from '../../lib/api/api-routes.ts';
-import { HttpFault, type HttpFaultKind } from '../../lib/http/http-fault.ts';
-import { httpFaultFrom } from '../../lib/http/http-server.ts';
+import { HttpFault, type HttpFaultKind, httpFaultFrom } from '../../lib/http/http-fault.ts';
 import { type DiskHealth, logFault } from '../../lib/log/disk-health.ts';
 import { PoolError, type PoolErrorCode } from '../../pool-api/errors.ts';
 import type { PoolHealth } from '../../pool-api/pool.ts';

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { headerName } from './header-names.ts';
+import { headerName } from './http1-reader.ts';
 
 it('gives the same name for a header each time, known or not, and none for what is no name', () => {
   for (const round of [1, 2]) {

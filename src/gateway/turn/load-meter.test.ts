@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { LoadMeter } from './load.ts';
+import { LoadMeter } from './admission.ts';
 
 it('the load of a process is how long due work waits, and how full its memory is', async () => {
   const meter = new LoadMeter();
