@@ -3,7 +3,8 @@ import { AppError, type ErrorCode, errorCodes } from '../src/core/errors.ts';
 /** What each code means to a client or its operator, and what helps. */
 const meanings: Readonly<Record<ErrorCode, string>> = {
   invalid_request: 'the request asks for what cannot be, here or at the upstream; `param` names the field',
-  context_too_long: 'too long for the model, and no candidate has a larger window: shorten the conversation',
+  context_too_long:
+    'too long for the model, and no candidate has a larger window, or for what any account may send in a minute: shorten the conversation',
   previous_response_not_found: '`previous_response_id` names no response that is kept for this key',
   websocket_connection_limit_reached: 'the connection has lasted 60 minutes: open another one',
   invalid_key: 'no key, or none that the gateway knows',
@@ -26,7 +27,8 @@ const meanings: Readonly<Record<ErrorCode, string>> = {
   key_quota_exhausted: '[a budget of the key](keys.md#limits-and-budgets) is used up',
   upstream_rate_limited: 'every account rests for a rate limit: after `Retry-After`',
   upstream_quota_exhausted: 'every account is out of quota: `account list` shows until when',
-  upstream_refused: 'the vendor refuses this to the account; three in a row disable it',
+  upstream_refused:
+    'the vendor refuses this to the account, and three in a row disable it; or to the country that requests come from, which ends no account',
   upstream_unauthorized: 'the vendor does not take the credential of the account: `account list` says which',
   upstream_unavailable: 'the upstream failed, or cannot be reached',
   upstream_timeout: 'the upstream was silent for too long',
