@@ -248,6 +248,22 @@ test.skipIf(withoutBrowser)('it reads well in both languages and themes, and on 
   }
 });
 
+test.skipIf(withoutBrowser)('on a phone the actions for many accounts stay below the head', async () => {
+  const services = await servicesForTest();
+  for (const name of ['one', 'two', 'three', 'four', 'five'])
+    await services.addAccount(`wk-${name}-0123456789`, { email: `${name}@example.com` });
+  const page = await openPage(services, { path, size: 'narrow' });
+  await row(page, 'five@example.com').getByRole('checkbox').check();
+  await page.getByRole('toolbar').waitFor();
+  const barBelowHead = `(() => {
+    const [head, bar] = ['.top', '.bulk-bar'].map((name) => document.querySelector(name).getBoundingClientRect());
+    return bar.top - head.bottom;
+  })()`;
+  await page.evaluate('scrollTo(0, document.documentElement.scrollHeight)');
+  await expect.poll(() => page.evaluate('scrollY')).toBeGreaterThan(500);
+  await expect.poll(() => page.evaluate(barBelowHead)).toBeGreaterThanOrEqual(0);
+});
+
 test.skipIf(withoutBrowser)('it is used by keyboard alone', async () => {
   const services = await servicesForTest();
   await services.addAccount('wk-one-0123456789', { email: 'one@example.com' });
