@@ -67,8 +67,10 @@ test('a browser gets a page whose links lead somewhere', async () => {
     expect(links.length).toBeGreaterThanOrEqual(3);
     for (const link of links) {
       const led = await fetch(new URL(link, url));
-      expect([link, led.status]).toEqual([link, 200]);
-      await led.text();
+      const text = await led.text();
+      // Tests of the admin page build it when they need it, which may be now.
+      if (link === '/admin' && led.status === 503) expect(text).toContain('is not built');
+      else expect([link, led.status]).toEqual([link, 200]);
     }
   }
 });
