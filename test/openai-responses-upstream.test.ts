@@ -442,7 +442,13 @@ it.each([
       function: { name: 'look', parameters: { type: 'object', properties: {} } },
     };
     await services.chat({ ...body, tools: [tool] });
-    await services.chat(body);
-    expect(services.requests.map((request) => request.path)).toEqual([path, '/v1/chat/completions']);
+    await services.chat({ ...body, max_completion_tokens: 100 });
+    await services.chat({ ...body, max_tokens: 100 });
+    const paths = services.requests.map((request) => request.path);
+    expect(paths).toEqual([
+      path,
+      '/v1/chat/completions',
+      `/v1/${model === 'm' ? 'chat/completions' : 'responses'}`,
+    ]);
   },
 );

@@ -133,6 +133,8 @@ export interface RelayedRequest {
   readonly maxOutputTokens?: number;
   /** Where it offers tools: the effort that it asks for, if any. */
   readonly tools?: { readonly effort: string | undefined };
+  /** Its limit stands in the field that OpenAI has replaced. */
+  readonly hasOldLimit?: boolean;
   /** The account cannot read the encrypted reasoning in the body. */
   readonly leavesProofsOut?: boolean;
   /** The upstream wants reasoning in every answer of the history, known or not. */

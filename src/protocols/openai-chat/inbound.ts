@@ -38,6 +38,7 @@ function readRelayedChat(body: unknown, text: string): DecodedTurn<ChatOptions> 
     includeUsage,
     ...unreadChoices(n),
     ...limit,
+    hasOldLimit: typeof body['max_tokens'] === 'number',
     ...(offered && { tools: { effort: typeof effort === 'string' ? effort : undefined } }),
   };
   const turn = unreadTurn(

@@ -1,5 +1,5 @@
 import type { Capabilities } from '../../core/capabilities.ts';
-import type { ImageLimits, Outbound } from '../../core/protocol.ts';
+import type { ImageLimits, Outbound, RelayedRequest } from '../../core/protocol.ts';
 import { type JsonObject, jsonBytes } from '../../lib/parse-json.ts';
 import { classifyFailure } from '../shared/openai-failure.ts';
 import { readOpenaiLimits } from '../shared/openai-limits.ts';
@@ -22,8 +22,8 @@ export interface ChatVariant {
   readonly takesLateRules?: boolean;
   /** It refuses answers of the history without `reasoning_content`, of whichever model they are. */
   readonly wantsReasoning?: boolean;
-  /** It refuses tools for this model with this effort: its other protocol takes them. */
-  readonly refusesTools?: (model: string, effort: string | undefined) => boolean;
+  /** What it refuses of this model's requests, and takes in its other protocol. */
+  readonly refuses?: (request: RelayedRequest, model: string) => boolean;
   /** The fields that ask a model for an effort; undefined: as OpenAI's models are asked. */
   readonly encodeEffort?: (model: string, effort: string) => JsonObject | undefined;
 }
@@ -57,7 +57,7 @@ export function createChatOutbound(
     },
     relay: {
       dialect: 'chat',
-      carries: ({ tools }, model) => !(tools && variant.refusesTools?.(model, tools.effort)),
+      carries: (request, model) => variant.refuses?.(request, model) !== true,
       open({ body, isStream, includeUsage, choices, ...how }, model) {
         const asksForUsage = isStream && !includeUsage && variant.lacksStreamOptions !== true;
         const sent = relayRequest(body, model, asksForUsage, how);

@@ -1,11 +1,12 @@
 import type { Ability } from '../../core/capabilities.ts';
+import type { RelayedRequest } from '../../core/protocol.ts';
 import type { Reasoning } from '../../core/turn.ts';
 import { askedEffort, nearestEffort } from './reasoning.ts';
 
 const tuning: readonly Ability[] = ['temperature', 'topP', 'presencePenalty', 'frequencyPenalty'];
 /** OpenAI's reasoning models refuse what tunes the choice of words, and its others refuse an effort and what came with these. */
 export function openaiModelLacks(model: string): readonly Ability[] {
-  return /^(o\d|gpt-[5-9](?!-chat))/.test(model)
+  return reasoner.test(model)
     ? [...tuning, 'openai.logit_bias', 'openai.prediction']
     : ['reasoningEffort', 'cacheBreakpoints', 'openai.verbosity', 'openai.prompt_cache_options'];
 }
@@ -33,11 +34,20 @@ function openaiEfforts(model: string): readonly string[] {
   return [minor === 0 ? 'minimal' : 'none', ...usualEfforts, ...more];
 }
 
-/** From GPT-5.2 on OpenAI refuses tools in Chat Completions where the model is to reason, as it does unasked from GPT-5.5 on. */
-export function refusesToolsInChat(model: string, effort: string | undefined): boolean {
-  const [, series, version, kind = ''] = openaiModel.exec(model) ?? [];
-  if (series !== 'gpt-' || kind.startsWith('-chat') || effort === 'none') return false;
-  return Number(version) >= (effort === undefined ? 5.5 : 5.2);
+const reasoner = /^(o\d|gpt-[5-9](?!-chat))/;
+
+/**
+ * What OpenAI refuses in Chat Completions: of its reasoning models `max_tokens`, and from GPT-5.2 on tools where the model is to reason,
+ * as it does unasked from GPT-5.5 on.
+ */
+export function refusesInChat(
+  { tools, hasOldLimit }: Pick<RelayedRequest, 'tools' | 'hasOldLimit'>,
+  model: string,
+): boolean {
+  if (!reasoner.test(model)) return false;
+  if (hasOldLimit || !tools || tools.effort === 'none') return hasOldLimit === true;
+  const [, series, version] = openaiModel.exec(model) ?? [];
+  return series === 'gpt-' && Number(version) >= (tools.effort === undefined ? 5.5 : 5.2);
 }
 
 /** What a client asked for, at a model of OpenAI's or of a server that speaks its dialects. */

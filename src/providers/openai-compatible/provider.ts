@@ -8,7 +8,7 @@ import { createGeminiEmbedOutbounds } from '../../protocols/openai-chat/endpoint
 import { createEndpointOutbound } from '../../protocols/openai-chat/endpoints/outbound.ts';
 import { createChatOutbound } from '../../protocols/openai-chat/outbound.ts';
 import { createResponsesOutbound, responsesCapabilities } from '../../protocols/openai-responses/outbound.ts';
-import { refusesToolsInChat } from '../../protocols/shared/openai-models.ts';
+import { refusesInChat } from '../../protocols/shared/openai-models.ts';
 import { checkApiKey } from '../api-key/index.ts';
 import { askForModels, askJson, readableEntries } from '../ask-json.ts';
 import type { ProviderContext } from '../definition.ts';
@@ -85,7 +85,7 @@ function openChat(vendor: Vendor, now: () => number): OpenProtocol {
   const hasResponses = vendor.protocols?.[0] === 'responses';
   const variant = {
     maxTokensField: 'max_tokens',
-    ...(hasResponses && { refusesTools: refusesToolsInChat }),
+    ...(hasResponses && { refuses: refusesInChat }),
     ...vendor,
   } as const;
   return { outbound: createChatOutbound(variant, capabilities, capabilitiesOf, now), capabilitiesOf };
