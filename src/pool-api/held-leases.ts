@@ -77,7 +77,7 @@ export class HeldLeases {
 
   /** Turns that run on what is held. */
   get turns(): number {
-    return this.#leases.values().reduce((sum, { turns }) => sum + turns, 0);
+    return [...this.#leases].reduce((sum, { turns }) => sum + turns, 0);
   }
 
   /** No further account may be held. */
@@ -122,7 +122,7 @@ export class HeldLeases {
 
   /** What the pool answered to reports of that session. */
   noteReport(sessionId: string, results: ReportAnswer['results']): void {
-    const reported = this.#leases.values().find(({ session }) => session.sessionId === sessionId);
+    const reported = [...this.#leases].find(({ session }) => session.sessionId === sessionId);
     reported?.session.noteReport(results);
   }
 
@@ -249,7 +249,7 @@ export class HeldLeases {
       if (either.aborted && session !== this.#one) void this.#returned(session, session.release());
       throw error;
     }
-    const borrowed = this.#leases.values().find((lease) => lease.session === session && !before.has(lease));
+    const borrowed = [...this.#leases].find((lease) => lease.session === session && !before.has(lease));
     if (!borrowed)
       throw new PoolError('no_account_available', 'The account that could be had was lost again.');
     const isFit = isUsable(borrowed, this.#timing.monotonic()) && suits(borrowed, demand);
@@ -267,7 +267,7 @@ export class HeldLeases {
   #makePlace(demand: AccountDemand): void {
     const now = this.#timing.monotonic();
     const isUseless = (lease: Lease) => lease.turns === 0 && !(isUsable(lease, now) && suits(lease, demand));
-    const useless = this.#leases.values().find(isUseless);
+    const useless = [...this.#leases].find(isUseless);
     if (!useless) throw this.fullError();
     this.giveBack(useless);
   }
@@ -314,7 +314,7 @@ export class HeldLeases {
     let hasGrown = false;
     for (const account of session.accounts) {
       const { id, fence } = account;
-      let lease = gone.values().find((one) => one.account.id === id && one.account.fence === fence);
+      let lease = [...gone].find((one) => one.account.id === id && one.account.fence === fence);
       lease ??= newLease(session, account, this.#timing.monotonic(), !this.#recovering.has(account));
       hasGrown ||= !gone.delete(lease) || account.slots > lease.account.slots;
       this.#leases.add(lease);
