@@ -174,7 +174,7 @@ test('only the keys that are named have their content kept', async () => {
   expect(linesWithContent(services)).toHaveLength(1);
 });
 
-test('a pattern that does not come to an end with a text holds nobody up, and no content is kept from then on', async () => {
+test('a pattern that does not come to an end with a text holds no turn up, and no content is kept from then on', async () => {
   const services = await servicesForTest({ LOG_CONTENT: 'on', LOG_CONTENT_REDACT: '(\\w+ ?)+!' });
   for (const words of ['word '.repeat(60), 'Hi']) {
     const answered = await services.chat(userTurn('sandbox', words));

@@ -144,7 +144,7 @@ describe('a pool killed over a refresh', () => {
       });
       await early.kill('SIGKILL');
       expect(seen()).toMatchObject({ asked: 1 });
-      // It counts from its limit of a minute: nobody knows when it was asked.
+      // It counts from its limit of a minute: when it was asked is not known.
       passSeconds(180 + 61);
       const pool = await startPool();
       expect(await settled(pool)).toMatchObject({ status, status_reason: reason });

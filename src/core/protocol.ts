@@ -133,7 +133,7 @@ export interface RelayedRequest {
   readonly maxOutputTokens?: number;
   /** Where it offers tools: the effort that it asks for, if any. */
   readonly tools?: { readonly effort: string | undefined };
-  /** Its limit stands in the field that OpenAI has replaced. */
+  /** Its limit is in the field that OpenAI has replaced. */
   readonly hasOldLimit?: boolean;
   /** The account cannot read the encrypted reasoning in the body. */
   readonly leavesProofsOut?: boolean;
@@ -144,7 +144,7 @@ export interface RelayedRequest {
 /** Passes requests on to an upstream of the same dialect, and their answers back: events `relayed` instead of the text. */
 export interface Relay {
   readonly dialect: Dialect;
-  /** False: the upstream refuses it in this dialect. Absent: what it is told, it judges itself. */
+  /** False: the upstream refuses it in this dialect. Absent: it judges each request itself. */
   carries?(request: RelayedRequest, model: string): boolean;
   open(request: RelayedRequest, model: string): UpstreamAnswer;
 }

@@ -31,7 +31,7 @@ const answers: readonly Answer[] = ['good', 'good', 'good', 'good', 'refused', '
 class Issuer {
   readonly asked = new Map<string, number[]>(names.map((name) => [name, []]));
   readonly present = new Map<string, string>(names.map((name) => [name, name]));
-  /** Whose rotated token nobody has. */
+  /** Whose rotated token was lost. */
   readonly lost = new Set<string>();
   readonly misused: string[] = [];
   readonly tooSoon: [string, number][] = [];
@@ -48,7 +48,7 @@ class Issuer {
   async refresh(refreshToken: string, isAlive: () => boolean): Promise<TokenGrant> {
     const name = refreshToken.split('+')[0] ?? '';
     const { answer, wayMs } = this;
-    if (answer === 'unsent') throw new TokenError('unsent', 'nobody there');
+    if (answer === 'unsent') throw new TokenError('unsent', 'not there');
     if (wayMs > 0) await sleep(this.#clock, wayMs);
     const asked = this.asked.get(name) ?? [];
     if (answer === 'refused') throw new TokenError('refused', 'too many', { retryAfterMs: 90 * second });
