@@ -77,6 +77,8 @@ export interface TokenGrant {
  * request surely never left this machine. `unknown`: a token may have been issued that we do not have.
  */
 export type TokenFailure = 'invalid_grant' | 'account_gone' | 'refused' | 'unsent' | 'unknown';
+/** With these the issuer has surely issued nothing. */
+export const nothingIssued: readonly TokenFailure[] = ['unsent', 'refused'];
 
 /** The message says what to do and holds no secret. */
 export class TokenError extends Error {

@@ -1,6 +1,12 @@
 import { randomUUID } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
-import { TokenError, type TokenFailure, type TokenGrant, type TokenIssuer } from '../../core/provider.ts';
+import {
+  nothingIssued,
+  TokenError,
+  type TokenFailure,
+  type TokenGrant,
+  type TokenIssuer,
+} from '../../core/provider.ts';
 import { backoffMs, withJitter } from '../../lib/backoff.ts';
 import { sleep, within } from '../../lib/clock.ts';
 import { debugLog } from '../../lib/log/logger.ts';
@@ -153,9 +159,8 @@ export class Refresher {
     if (claim.result !== 'claimed') return notClaimed(claim);
     await this.#onStep('claimed');
     const grant = await this.#ask(tokens, claim);
-    const hasIssuedNothing =
-      grant instanceof TokenError && (grant.failure === 'unsent' || grant.failure === 'refused');
-    if (!hasIssuedNothing) this.#answeredAt.set(id, clock.elapsed());
+    const isCounted = !(grant instanceof TokenError && nothingIssued.includes(grant.failure));
+    if (isCounted) this.#answeredAt.set(id, clock.elapsed());
     if (grant instanceof TokenError) return this.#fail(claim, grant);
     await this.#onStep('answered');
     return this.#commit(claim, grant, clock.now() + minIntervalMs);

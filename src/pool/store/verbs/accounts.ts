@@ -1,3 +1,4 @@
+import { nothingIssued } from '../../../core/provider.ts';
 import { type Queries, TryAgain, type Value } from '../../../db/database.ts';
 import { applyQuota, type QuotaCause, type QuotaFinding } from '../../standing/account-state.ts';
 import { isOutOfService, settleToken } from '../../standing/standing.ts';
@@ -241,8 +242,8 @@ export async function removeAccount(tx: Transaction, id: string, actor: string):
   return { account: accountFrom(row) };
 }
 
-/** An attempt that ended so has surely issued nothing. */
-export const notCounted = "('unsent', 'refused')";
+/** The states of attempts that count for no interval. */
+export const notCounted = `('${nothingIssued.join("', '")}')`;
 
 /**
  * What an attempt counts from. An issuer counts from when the request reaches it, some time between the intent and the
