@@ -2,7 +2,6 @@ import { sleep } from '../../lib/clock.ts';
 import type { Logger } from '../../lib/log/logger.ts';
 import { isShort, shortToo } from '../../pool-api/errors.ts';
 import type { LeaseDemand } from '../../pool-api/held-lease.ts';
-
 import type { TurnLease } from '../../pool-api/waiting-turns.ts';
 import type { SpentLimit } from '../leases/account-limits.ts';
 import type { AttemptNote } from '../records/turn-record.ts';

@@ -5,7 +5,7 @@ import type { AskedRequest, Usage } from '../../core/turn.ts';
 import { onceKnown } from '../../lib/tasks.ts';
 import { PoolError } from '../../pool-api/errors.ts';
 import { type AnswerCheck, checksOf, type Fault, sentBack } from '../emulation/checked-answer.ts';
-import type { Change, OutputCap } from '../models/known-refusals.ts';
+import type { OutputCap } from '../models/known-refusals.ts';
 import type { Session } from './affinity.ts';
 import { isAboutOthers } from './app-errors.ts';
 import type { Candidate } from './candidates.ts';
@@ -36,8 +36,8 @@ export interface Path extends Candidate {
   firstContentMs: number | undefined;
   /** The same until any answer of the upstream, where a turn is one exchange. */
   firstWordMs: number | undefined;
-  /** In which other ways it is sent than it was asked for. */
-  readonly changes: Set<Change>;
+  /** In which other ways an attempt is sent than was asked for: what was refused in this turn, or by its account before. */
+  changes: ReadonlySet<SendAgain['how']>;
   /** The longest answer that the upstream is asked for, where that is less than the request would ask for. */
   outputCap: OutputCap | undefined;
   /** What was refused in this turn, and sent in another way since. */
@@ -174,7 +174,5 @@ function isChangedBy(path: Path, sendAgain: SendAgain): boolean {
       if (relayed || !request.reasoning.isAsked) return false;
       break;
   }
-  const isNew = !changes.has(sendAgain.how);
-  changes.add(sendAgain.how);
-  return isNew;
+  return !changes.has(sendAgain.how);
 }

@@ -404,6 +404,28 @@ describe('a failure before content', () => {
     expect(sent).toEqual([undefined, 8_192, 8_192]);
   });
 
+  it('leaves what only its own account had refused before to the next one', async () => {
+    for (const id of ['one', 'two']) fixture.pool.add(id);
+    fixture.upstream.answer = (call, index) =>
+      index === 0 ? refuse(call, 429) : lines(call, 'say hello', 'end');
+    const sent: unknown[] = [];
+    const outbound = {
+      ...lineOutbound,
+      open(asked: OutboundTurn) {
+        sent.push(asked.request.reasoning.isAsked);
+        return lineOutbound.open(asked);
+      },
+    };
+    const provider = { ...createLineProvider(() => fixture.upstream.url), outbound } as UpstreamProvider;
+    const route = { provider, model: 'auto' };
+    const request = requestOf([user('hi')], { reasoning: { isAsked: true } });
+    fixture.turns.refusals.note({ how: 'without-summary' }, { route, request }, 'one');
+    await warm('one');
+    const plan = { candidates: [route], delivery: 'stream', promptCache: 'auto' } as const;
+    expect(await finishInTime(run({ plan, request }))).toMatchObject({ error: undefined, accountId: 'two' });
+    expect(sent).toEqual([false, true]);
+  });
+
   it('of an upstream that fails on every account is shown without a pause before', async () => {
     for (const id of ['one', 'two', 'three', 'four', 'five']) fixture.pool.add(id);
     fixture.upstream.answer = (call) => refuse(call, 500);

@@ -262,7 +262,8 @@ export class TurnRun {
     path.firstContentMs = this.#candidates.firstContentMsOf(path.candidate);
     // Once: if all are slow, waiting is better than asking again and again.
     path.firstWordMs = this.#failover.hasFailed ? undefined : this.#candidates.firstWordMsOf(path.candidate);
-    for (const change of refusals.changesOf(path, id)) path.changes.add(change);
+    const refusedNow = path.refusals.map(({ sendAgain }) => sendAgain.how);
+    path.changes = new Set([...refusedNow, ...refusals.changesOf(path, id)]);
     let error: AppError | undefined;
     try {
       for (let isAgain = true; isAgain; ) {

@@ -144,9 +144,12 @@ export class ResponsesDecoder extends AnswerDecoder {
     this.answer.add({ type: 'tool-call-delta', index: call, arguments: piece });
   }
 
-  #callRest(item: OpenItem, whole: string): void {
+  /** False: what came in pieces is no part of it. */
+  #callRest(item: OpenItem, whole: string): boolean {
     const came = item.came.get(0) ?? '';
-    if (whole.startsWith(came)) this.#callPiece(item, whole.slice(came.length));
+    if (!whole.startsWith(came)) return false;
+    this.#callPiece(item, whole.slice(came.length));
+    return true;
   }
 
   /** All reasoning before is whole, and led to this call or to text. */
@@ -192,8 +195,7 @@ export class ResponsesDecoder extends AnswerDecoder {
   #endCall(open: OpenItem, index: number, { arguments: given, status }: JsonObject): void {
     const whole = isJsonObject(given) ? JSON.stringify(given) : textIn(given);
     const came = open.came.get(0) ?? '';
-    if (whole.startsWith(came)) this.#callPiece(open, whole.slice(came.length));
-    else if (!parseJsonObject(came)) this.answer.fail(noEnd());
+    if (!this.#callRest(open, whole) && !parseJsonObject(came)) this.answer.fail(noEnd());
     if (!this.answer.isOver) this.endCall(index, status !== 'incomplete' && (came + whole).trim() === '');
   }
 
