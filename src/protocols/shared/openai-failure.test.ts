@@ -1,4 +1,4 @@
-import { expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { createLogger } from '../../lib/log/logger.ts';
 import { classifyFailure } from './openai-failure.ts';
 
@@ -298,17 +298,40 @@ it("a prompt that is too long is not the account's fault under 403 either", () =
   expect(classify(403, error(null, message))).toMatchObject({ code: 'context_too_long', outcome: undefined });
 });
 
-it('a request of more tokens than an account has in a minute rests no account, and another may take it', () => {
-  const message =
-    'Request too large for m in organization o on tokens per min (TPM): Limit 30000, Requested 38000.';
-  const { code, outcome, failover, isModelRefusedToAccount } = classify(
-    429,
-    error('rate_limit_exceeded', message),
-  );
-  expect([code, outcome, failover, isModelRefusedToAccount]).toEqual([
-    'context_too_long',
-    undefined,
-    'yes',
-    false,
-  ]);
+it.each([429, 413])(
+  'a request of more tokens than an account has in a minute rests no account under %i, and another may take it',
+  (status) => {
+    const message =
+      'Request too large for model `m` in organization `o` service tier `on_demand` on tokens per minute (TPM): Limit 8000, Requested 32979.';
+    const body = { error: { message, type: 'tokens', code: 'rate_limit_exceeded' } };
+    const { code, outcome, failover, isModelRefusedToAccount, message: shown } = classify(status, body);
+    expect([code, outcome, failover, isModelRefusedToAccount]).toEqual([
+      'context_too_long',
+      undefined,
+      'yes',
+      false,
+    ]);
+    expect(shown).toContain(message);
+  },
+);
+
+describe('a longest answer that costs more than the account has', () => {
+  const refusalOf = (tokens: number) =>
+    `This request requires more credits, or fewer max_tokens. You requested up to 32000 tokens, but can only afford ${tokens}.`;
+  const answer = (message: string) => classify(402, { error: { message, code: 402 } });
+
+  it('leaves the account to shorter ones, and another may take it', () => {
+    const { code, message, outcome, failover, isModelRefusedToAccount } = answer(refusalOf(27_342));
+    expect([code, message, outcome, failover, isModelRefusedToAccount]).toEqual([
+      'upstream_quota_exhausted',
+      refusalOf(27_342),
+      undefined,
+      'yes',
+      false,
+    ]);
+  });
+
+  it('is of a spent account where no answer is short enough', () => {
+    expect(answer(refusalOf(0)).outcome).toBe('quota_exhausted');
+  });
 });

@@ -18,6 +18,7 @@ import {
   rateLimited,
   refusedRequest,
   unauthorized,
+  upstreamWords,
 } from './failed-answer.ts';
 
 const tooLong = new RegExp(
@@ -49,10 +50,15 @@ const spentQuota = new RegExp(
 );
 /** The words of Groq and OpenAI end with the page where more can be bought, which has `billing` in its name. */
 const tooFast = /^rate limit reached/i;
-/** More than the account may send in a minute: it would be as much in the next one. Another account's minute may hold it. */
+/**
+ * More than the account may send in a minute: it would be as much in the next one. Another account's minute may hold it. Groq says so
+ * under 413.
+ */
 const tooMuchForMinute = /^request too large for/i;
 /** Together says so under 403. */
 const longerThanContext = /context[_ ](length|window|size)/i;
+/** OpenRouter's, of a longest answer that costs more than the account has. Too few tokens for any answer: the account is spent. */
+const tooDear = /\bcan only afford [1-9]\d{2}/i;
 /** Of the place that a request comes from; OpenRouter's, twice, of a vendor behind it. */
 const refusedToAll =
   /country, region, or territory not supported|provider returned error$|violation of provider terms of service/i;
@@ -95,10 +101,11 @@ function classify(status: number, error: NamedError, options: AppErrorOptions): 
     const isOfRequest = param !== undefined || /^no endpoints found/i.test(message);
     if (!isModels) return isOfRequest ? refusedRequest(error, options) : noTurn(options.cause);
   }
-  if (status === 429 && tooMuchForMinute.test(message)) {
+  if ((status === 413 || status === 429) && tooMuchForMinute.test(message)) {
     const limits = { fault: 'model', failover: 'yes', modelLimit: 'tokens per minute' } as const;
     return contextTooLong(message, { cause: options.cause, ...limits });
   }
+  if (status === 402 && tooDear.test(message)) return moreThanLeft(message, options);
   if (status === 429 && tooFast.test(message)) return rateLimited(options);
   if ((status === 412 || status === 429) && spentQuota.test(words)) return outOfQuota(options);
   if (status === 503 && /overload|capacity/i.test(words)) return overloaded(options);
@@ -129,6 +136,12 @@ function notPermitted(options: AppErrorOptions): AppError {
     'No account that was asked is permitted this call: give its key the permission at the provider, or add another account.';
   const limits = { param: 'model', fault: 'model', failover: 'yes', modelLimit: 'scopes' } as const;
   return new AppError('model_not_found', message, { ...options, ...limits });
+}
+
+/** Another account may have more, and this one takes a request of a shorter answer. */
+function moreThanLeft(message: string, options: AppErrorOptions): AppError {
+  const limits = { fault: 'model', failover: 'yes', modelLimit: 'credits' } as const;
+  return new AppError('upstream_quota_exhausted', upstreamWords(message), { ...options, ...limits });
 }
 
 function retryAfterOf(headers: FailedResponse['headers'], now: number): number | undefined {
