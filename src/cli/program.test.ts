@@ -56,11 +56,12 @@ async function run(command: string | readonly string[], setup: Setup = {}) {
     },
     async listAccounts(query) {
       calls.push(['list', query]);
-      const { email, label, id_begins: begins } = query;
+      const { email, label, ids, id_begins: begins } = query;
       const matching = accounts.filter(
         (account) =>
           (email === undefined || account.email === email) &&
           (label === undefined || account.label === label) &&
+          (ids === undefined || ids.split(',').includes(account.id)) &&
           (begins === undefined || account.id.startsWith(begins)),
       );
       const start = Number(query.after ?? 0);
@@ -188,6 +189,8 @@ async function run(command: string | readonly string[], setup: Setup = {}) {
     async askGateway(path, url, call) {
       calls.push(call ? ['ask', path, url, call] : ['ask', path, url]);
       if (setup.failure) throw setup.failure;
+      if (path.startsWith('/api/accounts?'))
+        return admin.listAccounts(Object.fromEntries(new URL(path, 'http://gateway').searchParams));
       if (setup.answer) return setup.answer;
       return path === '/api/models/explain' ? explained : failedOver;
     },
@@ -374,7 +377,7 @@ describe('why', () => {
   it('says of one turn what was passed over, tried and answered', async () => {
     const { code, out, calls } = await run('why req/1');
     expect(code).toBe(0);
-    expect(calls).toEqual([['ask', '/api/turns/req%2F1', undefined]]);
+    expect(calls[0]).toEqual(['ask', '/api/turns/req%2F1', undefined]);
     expect(out).toMatch(/outcome +success after 500 ms, first content after 200 ms, finish stop\n/);
     expect(out).toMatch(/answered by +openai\/gpt-5-mini, account acc_99999999\n/);
     expect(out).toMatch(/tokens +21 in \(16 from a cache\), 7 out\n/);
@@ -391,6 +394,26 @@ describe('why', () => {
     );
   });
 
+  it('names accounts as people know them, and adds the id where that is not enough', async () => {
+    const one = createAccount({ id: 'acc_11111111-2222', email: 'one@example.com' });
+    const two = createAccount({ id: 'acc_99999999-2222', email: null, label: 'work' });
+    const named = await run('why req/1', { accounts: [one, two] });
+    expect(named.out).toMatch(/answered by +openai\/gpt-5-mini, account work \(acc_99999999\)\n/);
+    expect(named.out).toMatch(/one@example\.com +has the session, held here/);
+    expect(named.out).toContain('one@example.com: The account is rate limited.');
+    expect(named.out).not.toContain('acc_11111111');
+    const alike = await run('why req/1', { accounts: [one, { ...two, email: 'one@example.com' }] });
+    expect(alike.out).toContain('one@example.com (acc_11111111): The account is rate limited.');
+    const found = await run('why --model coding', {
+      accounts: [
+        { ...one, id: 'acc_1111111111' },
+        { ...two, id: 'acc_2' },
+      ],
+    });
+    expect(found.out).toMatch(/account one@example\.com \(acc_11111111\), 75 % of turns\n/);
+    expect(found.out).toContain('     account work: 5h window 98 %\n');
+  });
+
   it('prints what the gateway answers, and its reason where there is none', async () => {
     const { out, calls } = await run('why r --gateway http://host:1 --json');
     expect(JSON.parse(out)).toEqual(failedOver);
@@ -404,7 +427,7 @@ describe('why', () => {
       'why --model coding --dialect messages --tools --tokens 9000 --labels a,b',
     );
     const body = { model: 'coding', dialect: 'messages', tools: true, tokens: 9000, labels: ['a', 'b'] };
-    expect(calls).toEqual([['ask', '/api/models/explain', undefined, { method: 'POST', body }]]);
+    expect(calls[0]).toEqual(['ask', '/api/models/explain', undefined, { method: 'POST', body }]);
     expect(out).toMatch(/leads there by +route coding\n/);
     expect(out).toMatch(/would answer +anthropic\/haiku, account acc_11111111, 75 % of turns\n/);
     expect(out).toMatch(/would answer +openai\/gpt-5-mini, 25 % of turns\n/);
@@ -457,6 +480,23 @@ describe('usage', () => {
     expect(out).toMatch(/free +3 +- +1200 +300 +unknown +250 ms\n/);
     expect(out).toMatch(/all +3 +1 /);
     expect(out).toContain('1 turn without a known price.');
+  });
+
+  it('takes an account by its name, and names those it shows', async () => {
+    const accounts = [createAccount({ id: 'acc_1', email: 'one@example.com' })];
+    const rows = ['acc_1', 'acc_gone-0123456', ''].map((account) => ({ account, ...figures }));
+    const answer = { ...report, group: ['account'], rows };
+    const { out, calls } = await run('usage --by account --account one@example.com', { accounts, answer });
+    const [usage] = calls.filter(([, path]) => String(path).startsWith('/api/usage'));
+    expect(usage?.[1]).toMatch(/account=acc_1&group=account$/);
+    expect(out).toMatch(/^one@example\.com +3 /m);
+    expect(out).toMatch(/^acc_gone-012 +3 /m);
+    expect(out).toMatch(/^\(none\) +3 /m);
+    const gone = await run('usage --account acc_gone', { answer: report });
+    expect(gone.calls[0]?.[1]).toMatch(/^\/api\/usage\?.*account=acc_gone&group=model$/);
+    const unknown = await run('usage --account wrok', { answer: report });
+    expect([unknown.code, unknown.err]).toEqual([1, expect.stringContaining('"warp2api account list"')]);
+    expect(JSON.parse((await run('usage --json', { accounts, answer })).out)).toEqual(answer);
   });
 
   it('prints CSV without formulas, JSON and JSON lines', async () => {

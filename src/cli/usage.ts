@@ -3,6 +3,8 @@ import { keylessClient } from '../core/keyless-client.ts';
 import { type UsageReport, type UsageRow, usageColumns, usageReport } from '../core/shown-usage.ts';
 import { csvLine } from '../lib/csv.ts';
 import { plainLine } from '../lib/shown-text.ts';
+import { accountWords } from './account/find-account.ts';
+import { accountIdOf, accountNames } from './account/gateway-accounts.ts';
 import type { CliActions } from './actions.ts';
 import { answer } from './answers.ts';
 import { formatTable } from './table.ts';
@@ -42,7 +44,7 @@ export function addUsage(parent: Command, actions: CliActions): void {
     .option('--owner <owner>', 'only of keys with this owner, as they are labelled now')
     .option('--model <name>', 'only of this model, as clients name it')
     .option('--provider <name>', 'only of this provider')
-    .option('--account <id>', 'only of this account: how its id begins')
+    .option('--account <account>', `only of this account: ${accountWords}; a removed one by its id`)
     .option('--outcome <outcome>', 'success, the code of an error, or error for any')
     .option('--gateway <url>', 'the gateway to ask (default: the one of these settings)')
     .option('--csv', 'print the rows as CSV')
@@ -53,13 +55,16 @@ export function addUsage(parent: Command, actions: CliActions): void {
       '\nExamples:\n  warp2api usage\n  warp2api usage --period 30d --by key\n  warp2api usage --period month --by owner,model\n  warp2api usage --from 2026-11-01 --by day,model --csv',
     );
   answer(command, actions, async (options: Options) => {
-    const { by, gateway, csv, jsonl, json: _json, ...query } = options;
-    const given = Object.entries({ ...query, group: by }).filter(([, value]) => value !== undefined);
+    const { by, gateway, csv, jsonl, json, account: named, ...query } = options;
+    const account = named && (await accountIdOf(actions, gateway, named));
+    const given = Object.entries({ ...query, account, group: by }).filter(([, value]) => value !== undefined);
     const path = `/api/usage?${new URLSearchParams(given as [string, string][])}`;
     const report = usageReport.parse(await actions.askGateway(path, gateway));
     if (csv) return [report, csvOf(report)];
-    const lines = jsonl && report.rows.map((row) => `${JSON.stringify(row)}\n`).join('');
-    return [report, lines ?? describe(report)];
+    if (jsonl) return [report, report.rows.map((row) => `${JSON.stringify(row)}\n`).join('')];
+    if (json) return [report, ''];
+    const ids = report.rows.map((row) => row.account);
+    return [report, describe(report, await accountNames(actions, gateway, ids))];
   });
 }
 
@@ -70,14 +75,14 @@ function csvOf(report: UsageReport): string {
   return [csvLine(columns), ...lines].map((line) => line.replace(/\r\n$/, '\n')).join('');
 }
 
-function describe(report: UsageReport): string {
+function describe(report: UsageReport, accountName: (id: string) => string): string {
   const { rows, total, group, from, to, time_zone: zone } = report;
   const head = `${dayAndTime(from, zone)} to ${dayAndTime(to, zone)} (${zone})\n`;
   if (rows.length === 0) return `${head}\nNo turns.\n`;
   const all: UsageRow[] = [...rows, { ...total }];
   const names = group.map((name): [string, (row: UsageRow) => string] => [
     name.replace('_', ' '),
-    (row) => (row === all.at(-1) ? (name === group[0] ? 'all' : '') : nameIn(row, name)),
+    (row) => (row === all.at(-1) ? (name === group[0] ? 'all' : '') : nameIn(row, name, accountName)),
   ]);
   const table = formatTable(all, [
     ...names,
@@ -94,8 +99,9 @@ function describe(report: UsageReport): string {
   return `${head}\n${table}${note}`;
 }
 
-function nameIn(row: UsageRow, group: string): string {
+function nameIn(row: UsageRow, group: string, accountName: (id: string) => string): string {
   if (group === 'key') return row.key === keylessClient ? '(none)' : plainLine(row.key_name ?? row.key ?? '');
+  if (group === 'account' && row.account) return plainLine(accountName(row.account));
   const value = group === 'hour' || group === 'day' ? row.start : row[group as 'model'];
   return plainLine(value || '(none)');
 }

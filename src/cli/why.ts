@@ -3,6 +3,7 @@ import { keylessClient } from '../core/keyless-client.ts';
 import { type ExplainedTurn, explainedTurn } from '../core/shown-models.ts';
 import { type ShownTurn, shownTurn } from '../core/shown-turn.ts';
 import { plainLine } from '../lib/shown-text.ts';
+import { accountNames, shortId } from './account/gateway-accounts.ts';
 import type { CliActions } from './actions.ts';
 import { answer, type Shown } from './answers.ts';
 import { commaList, UsageError, wholeNumber } from './option-values.ts';
@@ -53,22 +54,30 @@ Examples:
   warp2api why --model claude-sonnet-4-5 --dialect messages --tools --tokens 9000`,
     );
   const why = async (requestId: string | undefined, options: WhyOptions): Promise<Shown> => {
-    const { gateway, json: _json, model, ...traits } = options;
+    const { gateway, json, model, ...traits } = options;
     if (model !== undefined) {
       if (requestId !== undefined) throw new UsageError('Give a request id or --model, not both.');
       const call = { method: 'POST', body: { model, ...traits } } as const;
       const found = explainedTurn.parse(await actions.askGateway('/api/models/explain', gateway, call));
-      return [found, describedModel(found)];
+      if (json) return [found, ''];
+      const skipped = found.candidates.flatMap((one) => one.skipped);
+      const ids = [...found.answers, ...skipped].map(({ account_id: id }) => id);
+      return [found, describedModel(found, await accountNames(actions, gateway, ids))];
     }
     if (requestId === undefined) throw new UsageError('Give the id of a request, or --model NAME.');
     const path = `/api/turns/${encodeURIComponent(requestId)}`;
     const turn = shownTurn.parse(await actions.askGateway(path, gateway));
-    return [turn, describe(turn)];
+    if (json) return [turn, ''];
+    const skipped = turn.candidates.flatMap((one) => one.skipped);
+    const ids = [...turn.attempts, ...skipped].map(({ account_id: id }) => id);
+    return [turn, describe(turn, await accountNames(actions, gateway, ids))];
   };
   answer(command, actions, why);
 }
 
-function describe(turn: ShownTurn): string {
+type NameOf = (accountId: string) => string;
+
+function describe(turn: ShownTurn, nameOf: NameOf): string {
   const { candidates, attempts, omitted } = turn;
   const last = attempts.at(-1);
   const pairs = formatPairs([
@@ -79,25 +88,25 @@ function describe(turn: ShownTurn): string {
     ['outcome', outcomeWords(turn)],
     [
       'answered by',
-      last?.outcome === 'success' ? `${placeOf(last)}, account ${shortId(last.account_id)}` : null,
+      last?.outcome === 'success' ? `${placeOf(last)}, account ${withId(last.account_id, nameOf)}` : null,
     ],
     ['tokens', tokensOf(turn.usage)],
     ['cost', costOf(turn.usage)],
   ]);
   const looked = candidates.map((candidate, index) => {
     const isTried = attempts.some((attempt) => placeOf(attempt) === placeOf(candidate));
-    const skipped = candidate.skipped.map(({ says }) => `     ${plainLine(says)}\n`);
+    const skipped = candidate.skipped.map((skip) => `     ${skipWords(skip, nameOf)}\n`);
     return `  ${index + 1}. ${placeOf(candidate)}: ${isTried ? 'tried' : 'passed over'}\n${skipped.join('')}`;
   });
   const more = omitted > 0 ? `\n${omitted} further notes were not kept.\n` : '';
-  return `${pairs}\nCandidates, in order\n${looked.join('') || '  none\n'}${attemptsOf(attempts)}${more}`;
+  return `${pairs}\nCandidates, in order\n${looked.join('') || '  none\n'}${attemptsOf(attempts, nameOf)}${more}`;
 }
 
-function attemptsOf(attempts: ShownTurn['attempts']): string {
+function attemptsOf(attempts: ShownTurn['attempts'], nameOf: NameOf): string {
   if (attempts.length === 0) return '';
   const table = formatTable(attempts, [
     ['attempt', placeOf],
-    ['account', ({ account_id }) => shortId(account_id)],
+    ['account', ({ account_id }) => nameOf(account_id)],
     [
       'why',
       ({ choice, from }) => `${choiceWords[choice]}, ${from === 'held' ? 'held here' : 'lent by the pool'}`,
@@ -113,12 +122,14 @@ function attemptsOf(attempts: ShownTurn['attempts']): string {
   const failed = attempts.filter(({ message }) => message !== null);
   const said = failed.map(
     ({ account_id, message, account_status: status }) =>
-      `  ${shortId(account_id)}: ${plainLine(message ?? '')}${status === null ? '' : ` The account is ${status} now.`}\n`,
+      `  ${plainLine(nameOf(account_id))}: ${plainLine(message ?? '')}${status === null ? '' : ` The account is ${status} now.`}\n`,
   );
   const shorter = attempts.flatMap(({ account_id, output_limit: limit }) =>
     limit === null
       ? []
-      : [`  ${shortId(account_id)}: asked for ${limit.tokens} tokens at most, ${limitWords[limit.from]}.\n`],
+      : [
+          `  ${plainLine(nameOf(account_id))}: asked for ${limit.tokens} tokens at most, ${limitWords[limit.from]}.\n`,
+        ],
   );
   return `\n${table}${said.join('')}${shorter.join('')}`;
 }
@@ -161,22 +172,29 @@ function costOf(usage: ShownTurn['usage']): string | null {
   return parts.join(', ') || 'unknown';
 }
 
+/** The name, and the id, by which the account is found after its name has changed. */
+function withId(id: string, nameOf: NameOf): string {
+  const name = nameOf(id);
+  return name.includes(shortId(id)) ? name : `${name} (${shortId(id)})`;
+}
+
+type Skip = ExplainedTurn['candidates'][number]['skipped'][number];
+
+/** The gateway, which knows no names, names an account in it by how its id begins. */
+function skipWords({ says, account_id: id }: Skip, nameOf: NameOf): string {
+  return plainLine(id === null ? says : says.replace(shortId(id), () => nameOf(id)));
+}
+
 function placeOf({ provider, model }: { readonly provider: string; readonly model: string }): string {
   return `${provider}/${model}`;
 }
 
-const shortId = (accountId: string): string => accountId.slice(0, 12);
 const time = (ms: number | null): string | null => (ms === null ? null : `${ms} ms`);
 
-function describedModel({
-  model,
-  dialect,
-  way,
-  answers,
-  error,
-  candidates,
-  ...found
-}: ExplainedTurn): string {
+function describedModel(
+  { model, dialect, way, answers, error, candidates, ...found }: ExplainedTurn,
+  nameOf: NameOf,
+): string {
   const pairs = formatPairs([
     ['asked for', `${model} (${dialect})`],
     ['leads there by', wayWords(way)],
@@ -184,7 +202,7 @@ function describedModel({
       ({ share, account_id: id, ...place }) =>
         [
           'would answer',
-          `${placeOf(place)}${id === null ? '' : `, account ${id.slice(0, 12)}`}${share < 1 ? `, ${percent(share)} of turns` : ''}`,
+          `${placeOf(place)}${id === null ? '' : `, account ${withId(id, nameOf)}`}${share < 1 ? `, ${percent(share)} of turns` : ''}`,
         ] as const,
     ),
     ['the client gets', error ? `${error.status} ${error.code}: ${plainLine(error.message)}` : null],
@@ -195,7 +213,7 @@ function describedModel({
     );
     const accounts = one.accounts === null ? 'accounts not known' : counts.join(', ') || 'no account matches';
     const share = one.share < 1 ? `, first in ${percent(one.share)} of turns` : '';
-    const skipped = one.skipped.map(({ says }) => `     ${plainLine(says)}\n`);
+    const skipped = one.skipped.map((skip) => `     ${skipWords(skip, nameOf)}\n`);
     return `  ${index + 1}. ${placeOf(one)}: ${one.can_serve ? 'can serve' : 'cannot'}${share} (${accounts})\n${skipped.join('')}`;
   });
   const passed = found.passed_over.map((one) => `  -  ${placeOf(one)}: ${plainLine(one.says)}\n`);

@@ -7,6 +7,10 @@ import { formatTable } from '../table.ts';
 /** What an argument that names an account may be. */
 export const accountWords = 'its e-mail address, label or id, or at least 4 characters of the id';
 
+interface AccountLists extends Pick<PoolAdmin, 'listAccounts'> {
+  getAccount(id: string): Promise<Account>;
+}
+
 const mostShown = 10;
 const wholeId = /^[\w.:-]{1,128}$/;
 /** With or without what every id begins with. */
@@ -16,10 +20,7 @@ const partOfId = /^(?:acc_)?([0-9a-f][0-9a-f-]{3,35})$/i;
  * The one account that a person means: by its whole id, else by its e-mail address (in any case) or its label (spelled the
  * same), else by how its id begins. Throws UsageError with the candidates where there are several.
  */
-export async function findAccount(
-  admin: Pick<PoolAdmin, 'getAccount' | 'listAccounts'>,
-  name: string,
-): Promise<Account> {
+export async function findAccount(admin: AccountLists, name: string): Promise<Account> {
   if (name.trim() === '') throw new UsageError(`Name an account: ${accountWords}.`);
   const exact = wholeId.test(name) ? await accountOfId(admin, name) : undefined;
   if (exact !== undefined) return exact;
@@ -43,7 +44,7 @@ export async function findAccount(
   );
 }
 
-async function accountOfId(admin: Pick<PoolAdmin, 'getAccount'>, id: string): Promise<Account | undefined> {
+async function accountOfId(admin: AccountLists, id: string): Promise<Account | undefined> {
   try {
     return await admin.getAccount(id);
   } catch (error) {
