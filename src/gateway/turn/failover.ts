@@ -66,7 +66,7 @@ export class Failover {
   readonly startedAt: number;
   readonly #errors: AppError[] = [];
   readonly #begun: { readonly at: number; readonly upstream: string }[] = [];
-  /** An account to stay with: its rejected bearer was renewed, or it is tried once more. */
+  /** An account to stay with: its rejected bearer was renewed, it is tried once more, or the turn is sent to it in another way. */
   keptAccount: string | undefined;
   /** No other free account takes the place of a free one that ran out or was refused. */
   isFreeBarred = false;
@@ -145,7 +145,7 @@ export class Failover {
     { excluded, limited, faults }: Tried,
   ): NextStep {
     if (error.isFinal) return 'end';
-    if (error.code === 'context_too_long' && error.failover === 'no') return 'leave-candidate';
+    if (isTooLongForModel(error)) return 'leave-candidate';
     if (error.code === 'upstream_refused') {
       excluded.add(account.id);
       return 'resting-account';
@@ -199,6 +199,11 @@ export class Failover {
     if (shown.retryAfterMs !== undefined) shown.retryAfterMs = Math.min(...waits);
     return shown;
   }
+}
+
+/** Whichever account sends the request. */
+export function isTooLongForModel({ code, failover }: AppError): boolean {
+  return code === 'context_too_long' && failover === 'no';
 }
 
 /** What counts for the circuit of a candidate: nothing that is the account's or the request's. */

@@ -426,6 +426,38 @@ describe('a failure before content', () => {
     expect(sent).toEqual([false, true]);
   });
 
+  it('is sent in another way to its own account first, which is known for it only if it answers then', async () => {
+    for (const id of ['one', 'two']) fixture.pool.add(id);
+    const answers = [400, 429, 200, 400, 200];
+    fixture.upstream.answer = (call, index) =>
+      answers[index] === 200 ? lines(call, 'say hello', 'end') : refuse(call, answers[index] ?? 500);
+    const sendAgain = { how: 'without-summary' } as const;
+    const outbound = {
+      ...lineOutbound,
+      classifyFailure: (response: FailedResponse) =>
+        response.status === 400
+          ? new AppError('invalid_request', 'no summary', { sendAgain })
+          : lineOutbound.classifyFailure(response),
+    };
+    const provider = { ...createLineProvider(() => fixture.upstream.url), outbound } as UpstreamProvider;
+    const route = { provider, model: 'auto' };
+    const request = requestOf([user('hi')], { reasoning: { isAsked: true } });
+    const plan = { candidates: [route], delivery: 'stream', promptCache: 'auto' } as const;
+    const known = (id: string) => fixture.turns.refusals.changesOf({ route, request }, id);
+    await warm('one');
+    expect(await finishInTime(run({ plan, request }))).toMatchObject({ error: undefined, accountId: 'two' });
+    const bearers = () => fixture.upstream.calls.map(({ bearer }) => bearer);
+    expect(bearers()).toEqual(['bearer-of-one', 'bearer-of-one', 'bearer-of-two']);
+    expect([known('one'), known('two')]).toEqual([[], []]);
+
+    expect(await finishInTime(run({ plan, request }))).toMatchObject({ error: undefined });
+    const [id = ''] = bearers()
+      .slice(3)
+      .map((bearer) => bearer.replace('bearer-of-', ''));
+    expect(bearers().slice(3)).toEqual([`bearer-of-${id}`, `bearer-of-${id}`]);
+    expect(known(id)).toEqual(['without-summary']);
+  });
+
   it('of an upstream that fails on every account is shown without a pause before', async () => {
     for (const id of ['one', 'two', 'three', 'four', 'five']) fixture.pool.add(id);
     fixture.upstream.answer = (call) => refuse(call, 500);

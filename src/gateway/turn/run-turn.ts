@@ -16,7 +16,7 @@ import { Borrowing, type Place } from './borrowing.ts';
 import { type Candidate, Candidates } from './candidates.ts';
 import type { ClientTurn, TurnDependencies } from './client-turns.ts';
 import type { ConversationResult } from './conversations.ts';
-import { Failover, isUpstreamsFault, type NextStep } from './failover.ts';
+import { Failover, isTooLongForModel, isUpstreamsFault, type NextStep } from './failover.ts';
 import { changed, type Path, pathTo, type Rejected, waitAt } from './path.ts';
 import { type BrokenAnswer, BufferedOutput, ContinuedOutput, type TurnOutput } from './turn-output.ts';
 import { type MayTry, unreachable } from './upstream-health.ts';
@@ -83,8 +83,9 @@ export class TurnRun {
           this.#candidates.answered(path.candidate);
           this.#dependencies.circuits.succeeded(path.route);
           const { output } = path;
+          // Another account that answered proves nothing about the one that refused.
           for (const { sendAgain, accountId } of path.refusals)
-            this.#dependencies.refusals.note(sendAgain, path, accountId);
+            if (accountId === lease.account.id) this.#dependencies.refusals.note(sendAgain, path, accountId);
           const again =
             output instanceof BufferedOutput && output.answer && (await this.#check(output.answer, path));
           if (!again) return this.#result(undefined);
@@ -345,14 +346,14 @@ export class TurnRun {
       const change = this.#failover.maySend(route) ? changed(path, error, account.id) : undefined;
       if (change !== undefined) {
         logger.info(details, change);
-        return 'other-account';
+        this.#failover.keptAccount = account.id;
+        return 'same-account';
       }
     }
     const step = this.#failover.next(error, account, report, route, clock.monotonic());
     this.#steps?.debug({ account_id: account.id, reason: error.code, next: step }, 'the attempt failed');
     if (step === 'end') throw this.#failover.shown();
-    if (error.code === 'context_too_long' && error.failover === 'no')
-      this.#candidates.mustHoldMoreThan(route, this.#paths);
+    if (isTooLongForModel(error)) this.#candidates.mustHoldMoreThan(route, this.#paths);
     if (step !== 'same-account') logger.info(details, 'the attempt failed; another account is looked for');
     return step;
   }
