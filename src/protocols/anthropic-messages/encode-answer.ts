@@ -9,6 +9,7 @@ import {
   type Usage,
 } from '../../core/turn.ts';
 import { shownArguments } from '../shared/calls.ts';
+import { CallsInTurn } from '../shared/calls-in-turn.ts';
 import type { MessagesOptions } from './decode-request.ts';
 import { signatureOf } from './thinking-proof.ts';
 
@@ -107,16 +108,11 @@ function encodeUsage(usage: Usage | undefined) {
   };
 }
 
-interface Block {
+/** The one that has begun and not ended. */
+interface OpenBlock {
   readonly kind: 'text' | 'thinking' | 'tool';
-  /** How it begins. */
-  readonly content: string;
   /** Of a tool. */
-  readonly call?: number;
-  /** What came before it was its turn. */
-  pieces: string;
-  /** Nothing more has to come of it. */
-  isEnded: boolean;
+  readonly call: number | undefined;
 }
 
 const heads = {
@@ -126,10 +122,7 @@ const heads = {
 
 const ping = sse('ping', '');
 
-/**
- * Events in the dialect's order: message_start, blocks one after another, message_delta, message_stop. Blocks never
- * overlap and none is opened again, so whatever comes while a call is open waits until that call has ended.
- */
+/** Events in the dialect's order: message_start, blocks one after another, message_delta, message_stop. None is opened again. */
 export function createMessagesStreamEncoder(
   identity: AnswerIdentity,
   options: MessagesOptions,
@@ -145,25 +138,20 @@ export function createMessagesStreamEncoder(
   let refusal = '';
   /** Citations that the next block of text has to end with. */
   const cited: Citation[] = [];
-  /** The first is open; the others wait until it has ended. */
-  const blocks: Block[] = [];
+  let open: OpenBlock | undefined;
+  /** Of the events that are encoded now. */
+  let text = '';
+  const inTurn = new CallsInTurn((event) => {
+    text += encodeOne(event);
+  });
 
   const delta = (content: string): string =>
     sse('content_block_delta', `"index":${index},"delta":${content}`);
 
-  function pieceOf({ kind }: Block, text: string): string {
-    const piece = JSON.stringify(text);
-    if (kind === 'tool') return delta(`{"type":"input_json_delta","partial_json":${piece}}`);
-    return delta(`{"type":"${kind}_delta","${kind}":${piece}}`);
-  }
-
-  function opened(block: Block): string {
-    index += 1;
-    const start = sse('content_block_start', `"index":${index},"content_block":${block.content}`);
-    return block.pieces === '' ? start : start + pieceOf(block, block.pieces);
-  }
-
-  function closed({ kind }: Block): string {
+  function closed(): string {
+    if (!open) return '';
+    const { kind } = open;
+    open = undefined;
     const signature =
       kind === 'thinking'
         ? delta(`{"type":"signature_delta","signature":"${signatureOf(identity, proof)}"}`)
@@ -175,43 +163,17 @@ export function createMessagesStreamEncoder(
     return `${signature}${sources.join('')}${sse('content_block_stop', `"index":${index}`)}`;
   }
 
-  /** Text and thinking may go on until something follows, and calls until they have ended. */
-  function moveOn(isEnd = false): string {
-    let text = '';
-    for (let [open, next] = blocks; open; [open, next] = blocks) {
-      if (!isEnd && !(open.isEnded && (next || open.kind === 'tool'))) break;
-      text += closed(open);
-      blocks.shift();
-      if (next) text += opened(next);
-    }
-    return text;
-  }
-
-  function begin(kind: Block['kind'], content: string, call?: number): string {
-    const block = {
-      kind,
-      content,
-      pieces: '',
-      isEnded: kind !== 'tool',
-      ...(call !== undefined && { call }),
-    };
-    blocks.push(block);
-    return blocks.length === 1 ? opened(block) : moveOn();
-  }
-
-  function add(block: Block | undefined, text: string): string {
-    if (!block) return '';
-    if (block === blocks[0]) return pieceOf(block, text);
-    block.pieces += text;
-    return '';
+  function begin(kind: OpenBlock['kind'], content: string, call?: number): string {
+    const before = closed();
+    index += 1;
+    open = { kind, call };
+    return before + sse('content_block_start', `"index":${index},"content_block":${content}`);
   }
 
   function said(kind: 'text' | 'thinking', text: string): string {
-    const head = blocks.at(-1)?.kind === kind ? '' : begin(kind, heads[kind]);
-    return head + add(blocks.at(-1), text);
+    const head = open?.kind === kind ? '' : begin(kind, heads[kind]);
+    return head + delta(`{"type":"${kind}_delta","${kind}":${JSON.stringify(text)}}`);
   }
-
-  const blockOf = (call: number): Block | undefined => blocks.find((block) => block.call === call);
 
   function encodeOne(event: TurnEvent): string {
     switch (event.type) {
@@ -227,7 +189,7 @@ export function createMessagesStreamEncoder(
         return options.showsThinking ? said('thinking', event.text) : '';
       case 'reasoning-proof':
         proof = event.proof;
-        if (!options.signsThinking || blocks[0]?.kind === 'thinking') return '';
+        if (!options.signsThinking || open?.kind === 'thinking') return '';
         // Of reasoning that the upstream shows no word of: the client has to send the proof back anyway.
         if (index === -1) return begin('thinking', heads.thinking);
         // No block may follow the text of a plain answer for it; a loop of tools needs it.
@@ -240,22 +202,20 @@ export function createMessagesStreamEncoder(
         return thinking + begin('tool', head, event.index);
       }
       case 'tool-call-delta':
-        return add(blockOf(event.index), event.arguments);
-      case 'tool-call-end': {
-        const block = blockOf(event.index);
-        if (block) block.isEnded = true;
-        return moveOn();
-      }
+        return open?.call === event.index
+          ? delta(`{"type":"input_json_delta","partial_json":${JSON.stringify(event.arguments)}}`)
+          : '';
+      case 'tool-call-end':
+        return open?.call === event.index ? closed() : '';
       case 'usage':
         usage = event.usage;
         return '';
       case 'finish': {
         const ended = JSON.stringify(endOf(event, refusal));
         return [
-          moveOn(true),
+          closed(),
           // Of text whose block had ended before they came.
-          cited.length === 0 ? '' : begin('text', heads.text),
-          moveOn(true),
+          cited.length === 0 ? '' : begin('text', heads.text) + closed(),
           sse('message_delta', `"delta":${ended},"usage":${JSON.stringify(encodeUsage(usage))}`),
           sse('message_stop', ''),
         ].join('');
@@ -278,7 +238,6 @@ export function createMessagesStreamEncoder(
     // its own, among old ones, which holds the answer until those are collected.
     keepAlive: ': keep-alive\n\n',
     encode(events: readonly TurnEvent[]): string {
-      let text = '';
       for (const event of events) {
         if (event.type === 'relayed') {
           start();
@@ -294,9 +253,11 @@ export function createMessagesStreamEncoder(
             usage ?? { inputTokens: options.estimatedInputTokens, outputTokens: 0 },
           );
         }
-        text += encodeOne(event);
+        inTurn.push(event);
       }
-      return text;
+      const encoded = text;
+      text = '';
+      return encoded;
     },
   };
   return encoder;

@@ -113,7 +113,8 @@ it('keeps a call whole although text comes between its pieces, and every call of
   expect(sent.flatMap(({ delta }) => delta?.['partial_json'] ?? delta?.['text'] ?? [])).toEqual([
     '{"a"',
     ':1}',
-    'Meanwhile',
+    'Mean',
+    'while',
   ]);
   const blocks = sent.filter(({ type }) => type === 'content_block_start');
   expect(blocks.map(({ content_block }) => content_block?.['id'] ?? content_block?.['type'])).toEqual([

@@ -9,8 +9,8 @@ import {
   type TurnEvent,
   type Usage,
 } from '../../core/turn.ts';
+import { CallsInTurn } from '../shared/calls-in-turn.ts';
 import { callItem, isCut, isWholeOnly } from './call-item.ts';
-import { CallsInTurn } from './calls-in-turn.ts';
 import { summaryItem } from './compaction.ts';
 import {
   type ContentPart,
