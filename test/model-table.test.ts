@@ -66,11 +66,14 @@ it('configured names are shown with shares, and with how their file stands', asy
     {
       model: 'chat-tier',
       candidates: [
-        { provider: 'one', share: 0.75, labels: ['team-a'], when: { tools: false, images: null } },
-        { provider: 'two', share: 0.25 },
+        { tier: 1, rank: 1, share: 0.75, labels: ['team-a'], when: { tools: false, images: null } },
+        { tier: 1, rank: 1, share: 0.25 },
       ],
     },
-    { model: 'chat-*', candidates: [{ model: '*', share: 1, first_content_timeout_ms: 4000 }] },
+    {
+      model: 'chat-*',
+      candidates: [{ tier: null, rank: 1, model: '*', share: 1, first_content_timeout_ms: 4000 }],
+    },
   ]);
 });
 

@@ -67,7 +67,10 @@ export type ShownConditions = z.infer<typeof shownConditions>;
 const candidate = z.object({
   provider: z.string(),
   model: z.string(),
-  tier: z.number(),
+  /** As the file says; null where it says none, and the candidate follows the one before it or shares with it. */
+  tier: z.int().nullable(),
+  /** In which place it is tried, from 1; those that share have one. */
+  rank: z.int(),
   weight: z.number(),
   /** How often it is the first of its tier, from 0 to 1, where all of them take the request. */
   share: z.number(),
@@ -112,8 +115,9 @@ const account = z.object({
 
 const explained = z.object({
   ...place,
-  /** Of a configured route; null otherwise, as is the next. */
-  tier: z.number().nullable(),
+  /** Of a configured route that says one; null otherwise. */
+  tier: z.int().nullable(),
+  /** Of a configured route; null otherwise. */
   weight: z.number().nullable(),
   /** How often it is the first of its tier to be tried, from 0 to 1. */
   share: z.number(),

@@ -103,16 +103,23 @@ export function shownConditionsOf(when: ConfiguredCandidate['when'] | undefined)
   return { tools, images, max_context: maxContext };
 }
 
+/** One that follows from the order of the file lies between whole ones, and means nothing to a reader. */
+export function shownTierOf(tier: number | undefined): number | null {
+  return Number.isInteger(tier) ? (tier ?? null) : null;
+}
+
 export function shownRoute(route: ConfiguredRoute): ShownRoute {
   const weightOf = (tier: number): number =>
     route.candidates.reduce((sum, one) => (one.tier === tier ? sum + one.weight : sum), 0);
+  const tiers = [...new Set(route.candidates.map(({ tier }) => tier))].sort((one, other) => one - other);
   return {
     model: route.model,
     candidates: route.candidates.map(
       ({ provider, model, tier, weight, when, labels, firstContentTimeoutMs }) => ({
         provider,
         model,
-        tier,
+        tier: shownTierOf(tier),
+        rank: tiers.indexOf(tier) + 1,
         weight,
         share: weight / weightOf(tier),
         when: shownConditionsOf(when),

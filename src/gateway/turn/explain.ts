@@ -9,7 +9,7 @@ import type { LeaseCache } from '../leases/lease-cache.ts';
 import type { PassedOver } from '../models/configured-plans.ts';
 import type { Route } from '../models/route.ts';
 import type { Routes } from '../models/routing.ts';
-import { shownConditionsOf } from '../models/shown-models.ts';
+import { shownConditionsOf, shownTierOf } from '../models/shown-models.ts';
 import { barredSkip, limitWords, shownSkip, timeOf } from '../records/shown-turn.ts';
 import type { Evidence } from '../records/turn-record.ts';
 import { appErrorFromPool } from './app-errors.ts';
@@ -83,7 +83,7 @@ export async function explainTurn(
     error: error ? { code: error.code, status: error.status, message: error.message } : null,
     candidates: shown.map(({ route: one, skipped, isTaken, accounts }) => ({
       ...placeOf(one),
-      tier: one.configured?.tier ?? null,
+      tier: shownTierOf(one.configured?.tier),
       weight: one.configured?.weight ?? null,
       share: shareOf(one, planned),
       when: shownConditionsOf(one.configured?.when),

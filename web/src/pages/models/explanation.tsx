@@ -129,7 +129,7 @@ function CandidateRow({
   readonly nameOf: NameOf;
 }) {
   const text = questionText();
-  const { provider, model, tier, share, context_window: window, when, labels, skipped } = one;
+  const { provider, model, share, context_window: window, when, labels, skipped } = one;
   const words = modelsText();
   const [tone, word] = isAnswering
     ? (['ok', text.answers] as const)
@@ -137,7 +137,7 @@ function CandidateRow({
       ? (['accent', text.next] as const)
       : (['rest', text.cannot] as const);
   const says = [
-    tier !== null && share < 1 && text.first(shownPercent(share, 1)),
+    share < 1 && text.first(shownPercent(share, 1)),
     ...conditionWords(when, words),
     labels.length > 0 && words.labelled(labels.join(', ')),
   ].filter((part) => part !== false);

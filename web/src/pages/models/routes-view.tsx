@@ -84,7 +84,7 @@ function Asked({ name }: { readonly name: string }) {
 
 function RouteCard({ route }: { readonly route: ShownRoute }) {
   const text = modelsText();
-  const tiers = [...new Set(route.candidates.map(({ tier }) => tier))].sort((one, other) => one - other);
+  const ranks = [...new Set(route.candidates.map(({ rank }) => rank))].sort((one, other) => one - other);
   const says = [
     route.delivery !== 'stream' && `${text.delivery}: ${route.delivery}`,
     route.first_content_timeout_ms !== null && text.within(shownDuration(route.first_content_timeout_ms)),
@@ -93,11 +93,11 @@ function RouteCard({ route }: { readonly route: ShownRoute }) {
   return (
     <Card title={<Asked name={route.model} />} actions={<small class="quiet">{says.join(text.comma)}</small>}>
       <ol class="tiers divided">
-        {tiers.map((tier, index) => {
-          const own = route.candidates.filter((one) => one.tier === tier);
+        {ranks.map((rank) => {
+          const own = route.candidates.filter((one) => one.rank === rank);
           return (
-            <li key={tier}>
-              <span class="tier-name">{text.tier(shownNumber(index + 1))}</span>
+            <li key={rank}>
+              <span class="tier-name">{text.tier(shownNumber(rank))}</span>
               <ul>
                 {own.map((one) => (
                   <Place
