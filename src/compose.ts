@@ -27,7 +27,7 @@ import { shrinkAfterStart } from './lib/process/own-turn.ts';
 import { userAgent } from './lib/version.ts';
 import type { PoolService } from './pool/index.ts';
 import { createHttpPool } from './pool-api/http-pool.ts';
-import { checkRunMode, keyWarnings, needsClientKey, type RunMode } from './run-mode.ts';
+import { checkRunMode, keyWarnings, needsClientKey, openProxyWarning, type RunMode } from './run-mode.ts';
 
 // Parts that not every process needs are loaded where they are used: a gateway alone carries no pool, a pool with
 // accounts no sandbox.
@@ -144,6 +144,8 @@ export async function startServices(
       clock,
       logger: logger.child({ service: 'gateway' }),
     });
+    const openProxy = gateway.lacksClientKeys ? openProxyWarning(config) : undefined;
+    if (openProxy !== undefined) logger.warn(openProxy);
     const isOpen = config.gateway.apiKeys.length === 0 && !needsClientKey(config);
     if (config.corsOrigins.includes('*') && isOpen) {
       logger.warn(

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, expect, test } from 'vitest';
 import { loadConfig } from './config.ts';
-import { checkRunMode, keyWarnings, needsClientKey, offersSandbox } from './run-mode.ts';
+import { checkRunMode, keyWarnings, needsClientKey, offersSandbox, openProxyWarning } from './run-mode.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'warp2api-run-mode-'));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -47,6 +47,16 @@ test('an ADMIN_KEY has 16 characters where other machines can try it, and the ot
   const warnings = keyWarnings(gateway, 'gateway').join('\n');
   expect(warnings).toMatch(/^POOL_API_KEY holds a key .*\nAPI_KEYS holds a key .*HOST=::.*openssl rand/);
   expect(warnings).not.toMatch(/short'|change-me-change/);
+});
+
+test('a gateway that a proxy opens to others is warned of while it takes any key', () => {
+  const proxied = { ALLOWED_HOSTS: 'ai.example.com', ADMIN_KEY: '16-random-signs.' };
+  expect(openProxyWarning(load(proxied))).toMatch(
+    /^ALLOWED_HOSTS=ai\.example\.com .*no client key.*ADMIN_KEY guards only.*Make a key.*or set API_KEYS/,
+  );
+  expect(openProxyWarning(load({ ...proxied, ADMIN_KEY: '' }))).toMatch(/Set ADMIN_KEY and make a key/);
+  for (const change of [{ ALLOWED_HOSTS: '' }, { API_KEYS: 'c' }, { ALLOW_OPEN_BIND: 'yes' }, { HOST: '::' }])
+    expect(openProxyWarning(load({ ...proxied, ...change }))).toBeUndefined();
 });
 
 test('a pool that stays closed needs no key of its own', () => {

@@ -7,12 +7,13 @@ import { howToMakeKey, isPlaceholder, leastKeyLength } from './lib/setting.ts';
 
 export type RunMode = 'both' | 'pool' | 'gateway';
 
+const openBind = 'or set ALLOW_OPEN_BIND=yes if everybody who reaches it may use your accounts.';
+
 /** Faults that depend on which services this process runs. Throws ConfigError. */
 export function checkRunMode(config: Config, mode: RunMode): void {
   const problems: string[] = [];
   const { adminKey, apiKey, gatewayKey } = config.pool;
   const isUnguarded = adminKey === undefined && !config.allowOpenBind;
-  const openBind = 'or set ALLOW_OPEN_BIND=yes if everybody who reaches it may use your accounts.';
   if (isUnguarded && opensPool(config, mode) && !isLoopbackHost(config.pool.host)) {
     problems.push(
       `POOL_SERVICE_HOST=${config.pool.host} lets other machines reach the pool, and no key guards it: set ADMIN_KEY, or POOL_SERVICE_HOST=127.0.0.1, ${openBind}`,
@@ -89,6 +90,18 @@ export function keyWarnings(config: Config, mode: RunMode): string[] {
     (name) =>
       `${name} holds a key that is short or taken from an example, and other machines can try keys at ${open.join(' and ')}: use at least ${leastKeyLength} characters (${howToMakeKey}).`,
   );
+}
+
+/** For a gateway that takes any key or none: how others may reach it although it listens on this machine only. */
+export function openProxyWarning(config: Config): string | undefined {
+  const { allowedHosts, allowOpenBind, gateway, pool } = config;
+  const isMeant = allowedHosts.length === 0 || allowOpenBind || gateway.apiKeys.length > 0;
+  if (isMeant || !isLoopbackHost(gateway.host)) return undefined;
+  const [guarded, way] =
+    pool.adminKey === undefined
+      ? ['', 'Set ADMIN_KEY and make']
+      : [' (ADMIN_KEY guards only what the operator calls)', 'Make'];
+  return `ALLOWED_HOSTS=${allowedHosts.join()} lets a proxy on this machine pass requests on, and there is no client key: everybody who reaches the proxy can use your accounts${guarded}. ${way} a key for each client ("warp2api key create NAME"), or set API_KEYS, ${openBind}`;
 }
 
 /** Built-in sandbox accounts: never where other machines can connect, unless asked for by name. */

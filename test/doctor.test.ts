@@ -192,6 +192,22 @@ it('looks at the database of client keys, without which no client is answered', 
   expect((await doctor())['client keys']).toMatch(/^problem: .*usage\.db cannot be used: .* put a backup/);
 });
 
+it('warns, as a start does, of a gateway that a proxy opens to all who reach it', async () => {
+  const key = 'a-key-of-the-operator';
+  const { folder, environment, doctor } = await installation({ ALLOWED_HOSTS: 'ai.lan', ADMIN_KEY: key });
+  const warning = /ALLOWED_HOSTS=ai\.lan .* and there is no client key/;
+  expect((await doctor())['keys']).toMatch(warning);
+  const service = await startProcess(['serve'], environment, folder);
+  expect(service.output()).toMatch(warning);
+  expect((await doctor())['keys']).toMatch(warning);
+  expect((await runCommand(['key', 'create', 'team'], environment, folder)).code).toBe(0);
+  expect(await doctor()).not.toHaveProperty('keys');
+  await service.kill('SIGTERM');
+  expect(await doctor()).not.toHaveProperty('keys');
+  const again = await startProcess(['serve'], environment, folder);
+  expect(again.output()).not.toMatch(warning);
+});
+
 it('sees a clock that is wrong', async () => {
   const hourAgo = new Date(Date.now() - 3_600_000).toUTCString();
   const server = createServer((_request, response) => {

@@ -285,9 +285,12 @@ async function openUsage(path: string): Promise<void> {
 }
 
 /** Opens the database of client keys and usage as a gateway would. Throws DatabaseError where it cannot be used. */
-export async function tryGatewayDatabase(config: Config, logger: Logger): Promise<void> {
+export async function tryGatewayDatabase(
+  config: Config,
+  logger: Logger,
+): Promise<{ readonly hasKeys: boolean }> {
   const { GatewayDatabase } = await import('../gateway/database/gateway-database.ts');
-  await GatewayDatabase.tryOut({ url: config.gateway.databaseUrl, clock: systemClock, logger });
+  return GatewayDatabase.tryOut({ url: config.gateway.databaseUrl, clock: systemClock, logger });
 }
 
 function readManifest(folder: string): Manifest {

@@ -15,11 +15,11 @@ import { noProxies } from '../lib/network/proxy-rules.ts';
 import { userAgent, version } from '../lib/version.ts';
 import { createProviderHttp } from '../providers/http.ts';
 import { answeringNames, serversOf } from '../providers/registry.ts';
-import { checkRunMode, keyWarnings, offersSandbox } from '../run-mode.ts';
+import { checkRunMode, keyWarnings, offersSandbox, openProxyWarning } from '../run-mode.ts';
 import { lookAtFolder, lookAtKeyFile, lookAtPrivacy } from './machine.ts';
 import { lookAtProtocol, lookAtProxies, lookAtUpstream } from './network.ts';
 import { lookAtPool } from './pool.ts';
-import { askForAnswer, askHealth, lookAtPort, noAnswer } from './ports.ts';
+import { askForAnswer, askHealth, lookAtPort, noAnswer, takesNoKey } from './ports.ts';
 import { type Finding, findingOf, ok, problem, skipped } from './report.ts';
 
 export interface DoctorOptions {
@@ -65,9 +65,16 @@ export async function examine(options: DoctorOptions): Promise<Finding[]> {
       return store.findings;
     })),
   );
-  // A gateway that runs says in its health how it stands.
+  // A gateway that runs says in its health how it stands, and shows whether it asks for a key.
+  const openProxy = openProxyWarning(config);
+  const proxied = openProxy === undefined ? [] : [problem('keys', openProxy)];
   if (!gateway.isOurs) {
-    findings.push(...(await findingOf('client keys', () => lookAtClientKeys(config, options.logger))));
+    findings.push(
+      ...(await findingOf('client keys', () => lookAtClientKeys(config, options.logger, proxied))),
+    );
+  } else if (openProxy !== undefined) {
+    const look = async () => ((await takesNoKey(gatewayUrl, localHttp)) ? proxied : []);
+    findings.push(...(await findingOf('keys', look)));
   }
   findings.push(...(await lookAtUpstreams(config, withAccounts)));
   findings.push(
@@ -132,18 +139,23 @@ async function lookAtStore(
 }
 
 /** Without it a gateway knows no client, and answers none without one of API_KEYS. */
-async function lookAtClientKeys(config: Config, logger: Logger): Promise<Finding> {
+async function lookAtClientKeys(
+  config: Config,
+  logger: Logger,
+  withoutKey: readonly Finding[],
+): Promise<Finding[]> {
   const { databaseUrl } = config.gateway;
   const file = databaseUrl.startsWith('sqlite:') ? databaseUrl.slice('sqlite:'.length) : undefined;
   if (file !== undefined && !existsSync(file)) {
-    return ok('client keys', `${file} will be made at the first start`);
+    return [ok('client keys', `${file} will be made at the first start`), ...withoutKey];
   }
   try {
-    await tryGatewayDatabase(config, logger);
-    return ok('client keys', `${shownUrl(databaseUrl)} opens, its schema is up to date`);
+    const { hasKeys } = await tryGatewayDatabase(config, logger);
+    const finding = ok('client keys', `${shownUrl(databaseUrl)} opens, its schema is up to date`);
+    return hasKeys ? [finding] : [finding, ...withoutKey];
   } catch (error) {
     if (!(error instanceof DatabaseError) || error.code !== 'database_in_use') throw error;
-    return skipped('client keys', error.message);
+    return [skipped('client keys', error.message)];
   }
 }
 

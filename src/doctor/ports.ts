@@ -66,6 +66,17 @@ export async function askHealth(url: string, http: ProviderHttp): Promise<unknow
   return JSON.parse(Buffer.from(body).toString());
 }
 
+/** Whether the gateway answers clients that show no key. */
+export async function takesNoKey(url: string, http: ProviderHttp): Promise<boolean> {
+  const { status } = await http({
+    method: 'GET',
+    url: `${url}/api/usage/me`,
+    headers: {},
+    timeoutMs: limitMs,
+  });
+  return status === 200;
+}
+
 function isTaken(url: string): Promise<boolean> {
   const { hostname, port, protocol } = new URL(url);
   const usual = protocol === 'https:' ? 443 : 80;

@@ -54,6 +54,8 @@ export interface GatewayOptions
 
 export interface Gateway {
   readonly server: FastifyInstance;
+  /** No client key was ever made, as far as is known. */
+  readonly lacksClientKeys: boolean;
   /** Turns that begin from now on go by these; running ones end as they began. */
   configure(routing: RoutingSettings): void;
   /** Stops accepting, ends turns by the deadline, sends the last reports, gives all accounts back. */
@@ -174,6 +176,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
 
   return {
     server,
+    lacksClientKeys: managedKeys.areNone,
     configure: (routing) => routes.configure(routing),
     close: () =>
       closeAll([

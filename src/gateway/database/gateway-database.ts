@@ -44,11 +44,16 @@ export class GatewayDatabase {
     return database;
   }
 
-  /** Opens it as a gateway would, and closes it again. Throws DatabaseError where it cannot be used now. */
-  static async tryOut(options: GatewayDatabaseOptions): Promise<void> {
+  /** Opens it as a gateway would, and closes it again; answers whether a client key was ever made. Throws DatabaseError. */
+  static async tryOut(options: GatewayDatabaseOptions): Promise<{ readonly hasKeys: boolean }> {
     const database = new GatewayDatabase(options);
     database.#verbs = await database.#connect();
-    await database.close();
+    try {
+      const keys = await database.#verbs.keyPage({ before: undefined, limit: 1, withRevoked: true });
+      return { hasKeys: keys.length > 0 };
+    } finally {
+      await database.close();
+    }
   }
 
   get isReachable(): boolean {
