@@ -297,10 +297,7 @@ export function relayedAnswer(
     path,
     body,
     headers = {},
-  }: Pick<UpstreamAnswer['request'], 'path'> & {
-    readonly body: string;
-    readonly headers?: Readonly<Record<string, string>>;
-  },
+  }: { readonly path: string; readonly body: string; readonly headers?: Readonly<Record<string, string>> },
   isStream: boolean,
   tap: RelayTap,
   readAnswer: (answer: JsonObject) => ReadAnswer,
