@@ -23,7 +23,8 @@ import {
   unchanged,
 } from './standing.ts';
 
-const longestRetryAfterMs = 60 * minute;
+/** The longest rest but one for want of a bearer. */
+export const longestRetryAfterMs = 60 * minute;
 const refusedRestMs = 15 * minute;
 const refusalsUntilDisabled = 3;
 /** Quota signals in a row that are believed although no figures can be had. */
@@ -32,7 +33,7 @@ const firstRecheckMs = 15 * minute;
 const longestRecheckMs = 60 * minute;
 /** How often the figures of an account in use are asked for; doubles while they stay the same. */
 export const inUseCheckMs = 15 * minute;
-const longestIdleCheckMs = 4 * 60 * minute;
+export const longestIdleCheckMs = 4 * 60 * minute;
 
 /** The standing after a turn on a live lease. Pure; never throws. */
 export function applyOutcome(

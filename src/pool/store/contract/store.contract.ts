@@ -356,6 +356,25 @@ export function describeStore(name: string, openStore: () => Promise<Store>, run
       expect((await store.account(start + 30_000, id))?.standing.state).toBe('active');
     });
 
+    it('lets a rest and the next check wait no longer than their rules say once the clock was set back', async () => {
+      const store = await withAccounts(1, { nextCheckAt: start });
+      const [lease] = await granted(store, 'mine');
+      const limit = turn('r1', 'acc_000', lease?.fence ?? 0, 'rate_limited', { retryAfterMs: 30_000 });
+      await report(store, 'mine', [limit]);
+      await store.housekeep(start);
+      expect((await store.account(start, 'acc_000'))?.standing.until).toBe(start + 30_000);
+      expect(await store.claimQuotaChecks(start, 10)).toHaveLength(1);
+      const hour = 60 * 60_000;
+      const back = start - 48 * hour;
+      await store.housekeep(back);
+      expect((await store.account(back, 'acc_000'))?.standing).toMatchObject({
+        state: 'cooldown',
+        until: back + hour,
+      });
+      expect((await store.account(back + hour, 'acc_000'))?.standing.state).toBe('active');
+      expect(await store.claimQuotaChecks(back, 10)).toHaveLength(1);
+    });
+
     it('knows a report again for as long as its lease lives, and forgets it later', async () => {
       const store = await withAccounts(1);
       const hour = 60 * 60_000;

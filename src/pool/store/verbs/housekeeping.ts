@@ -1,5 +1,6 @@
 import type { Database } from '../../../db/database.ts';
-import { lendMarginMs } from '../../standing/standing.ts';
+import { longestIdleCheckMs, longestRetryAfterMs } from '../../standing/account-state.ts';
+import { lendMarginMs, tokenReasons } from '../../standing/standing.ts';
 import { type AccountRow, standingFrom } from '../rules/rows.ts';
 import { endSessions, saveStanding, type Transaction } from './transaction.ts';
 
@@ -70,7 +71,14 @@ const mostPortions = 20;
 export function createPrune(db: Database): (now: number) => Promise<void> {
   /** Of the audit; only what comes later has to be looked at again. */
   let leasesPrunedTo = 0;
+  let lastAt = Number.POSITIVE_INFINITY;
   return async (now) => {
+    // Also at the first time: the clock may have been set while no pool ran.
+    if (now < lastAt) {
+      await db.writing.run(overlongRests, now + longestRetryAfterMs);
+      await db.writing.run(overdueChecks, now, now + 2 * longestIdleCheckMs);
+    }
+    lastAt = now;
     await pruneReports(db, now - reportsKeptMs);
     await db.writing.run(endedReports, now - reportsKeptAfterMs);
     const oldest = await db.reading.get<{ seen_at: number }>(oldestReport);
@@ -95,6 +103,14 @@ async function pruneReports(db: Database, before: number): Promise<void> {
   }
 }
 
+/** After a clock was set back: no rest is longer, and those for want of a bearer end with one. */
+const overlongRests = `UPDATE accounts SET state_until = $1 WHERE id IN (
+  SELECT id FROM accounts /* INDEXED BY accounts_resting */ WHERE state_until IS NOT NULL AND state_until > $1
+    AND state = 'cooldown' AND state_reason NOT IN (${tokenReasons.map((reason) => `'${reason}'`).join(', ')})
+  FOR NO KEY UPDATE SKIP LOCKED)`;
+const overdueChecks = `UPDATE accounts SET next_check_at = $1 WHERE id IN (
+  SELECT id FROM accounts /* INDEXED BY accounts_to_check */ WHERE next_check_at IS NOT NULL AND next_check_at > $2
+  FOR NO KEY UPDATE SKIP LOCKED)`;
 const oldestReport = `SELECT seen_at FROM reports_seen /* INDEXED BY reports_seen_by_age */
   ORDER BY seen_at DESC LIMIT 1 OFFSET ${mostReports}`;
 const oldReports = `DELETE FROM reports_seen WHERE (key_id, report_id) IN (
