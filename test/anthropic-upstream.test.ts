@@ -87,6 +87,19 @@ describe('a Chat Completions client', () => {
     }
   });
 
+  it('reads which settings had no effect beside the others', async () => {
+    const setup = await withAnthropic();
+    const ignoredOf = async (settings: object) => {
+      const asked = { ...userTurn('claude-text', 'Hi'), ...settings };
+      const { response } = await setup.openai().chat.completions.create(asked).withResponse();
+      return response.headers.get('x-warp2api-ignored');
+    };
+    const thinking = { reasoning_effort: 'high' as const, temperature: 0.5 };
+    expect(await ignoredOf(thinking)).toBe('temperature');
+    expect(await ignoredOf({ ...thinking, max_tokens: 1_500 })).toBe('reasoning_effort');
+    expect(await ignoredOf({ ...thinking, reasoning_effort: 'none' })).toBeNull();
+  });
+
   it('keeps it where it sends the calls back alone', async () => {
     const setup = await withAnthropic();
     const client = setup.openai();

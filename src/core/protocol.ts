@@ -1,4 +1,4 @@
-import type { Capabilities } from './capabilities.ts';
+import type { Ability, Capabilities } from './capabilities.ts';
 import type { AppError } from './errors.ts';
 import type {
   AskedRequest,
@@ -66,6 +66,8 @@ export interface UpstreamAnswer {
   /** What it begins with, or how it may read, where it is another one than the protocol's. */
   readonly contentType?: string | RegExp;
   readonly decoder: TurnDecoder;
+  /** What the model takes, but not beside the rest of this request; it matters where the request asks for it. */
+  readonly leftOut?: readonly Ability[];
 }
 
 /** Of a request or an answer. Names in lower case. */

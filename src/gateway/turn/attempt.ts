@@ -1,4 +1,4 @@
-import type { Handling } from '../../core/capabilities.ts';
+import { type Handling, handlingOf, without } from '../../core/capabilities.ts';
 import { AppError } from '../../core/errors.ts';
 import type { Outbound, OutboundTurn, TurnDecoder, UpstreamHeaders } from '../../core/protocol.ts';
 import { type CallListener, type RunningCall, relayingOutbound } from '../../core/provider.ts';
@@ -28,7 +28,7 @@ const mostOutputCharacters = 40_000_000;
 export class Attempt implements CallListener {
   readonly route: Route;
   readonly lease: TurnLease;
-  readonly handling: Handling;
+  handling: Handling;
   /** What else of the request has no effect on this route, beside what the decoder ignored. */
   ignored: readonly string[];
   /** Where a person can watch the answer being made. */
@@ -199,6 +199,8 @@ export class Attempt implements CallListener {
               ...this.#caching,
             });
       this.#decoder = answer.decoder;
+      if (answer.leftOut?.length)
+        this.handling = handlingOf(this.#path.request, without(this.handling.native, answer.leftOut));
       this.#call = callUpstream({
         ...watched,
         dispatcher,

@@ -225,6 +225,12 @@ describe('thinking', () => {
       const body = sent(model, { ...tuned, ...topK, reasoning });
       for (const name of ['temperature', 'top_p', 'top_k']) expect(body, model).not.toHaveProperty(name);
     }
+    expect(encode('claude-sonnet-4-5', tuned).leftOut).toEqual(['topP']);
+    const all = { ...tuned, ...topK, reasoning: asked };
+    expect(encode('claude-sonnet-4-5', all).leftOut).toEqual(['temperature', 'topP', 'topK']);
+    const forced = { tools, toolChoice: { type: 'required' as const }, reasoning: asked };
+    expect(encode('claude-sonnet-4-5', forced).leftOut).toEqual(['reasoningEffort']);
+    expect(encode('claude-opus-4-6', forced).leftOut).toEqual([]);
   });
 });
 

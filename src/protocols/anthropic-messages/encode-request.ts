@@ -7,8 +7,8 @@ import { type Block, type EncodedMessage, encodeMessages, markOf } from './encod
 import { bindingBeta, type ThinkingConfig, thinkingConfig } from './thinking-config.ts';
 
 /**
- * One streamed turn. `cachesPrompts`: marks are set where the client has set none. Also what `anthropic-beta` has to say of it, and the
- * tools' own names by those that are sent.
+ * One streamed turn. `cachesPrompts`: marks are set where the client has set none. Also what `anthropic-beta` has to say of it, the
+ * tools' own names by those that are sent, and what the model has a field for but not beside the others of this request.
  */
 export function encodeRequest(asked: TurnRequest, native: Capabilities, cachesPrompts: boolean) {
   const spell = (name: string) => name.replace(/[^A-Za-z0-9_-]/g, '_');
@@ -20,9 +20,11 @@ export function encodeRequest(asked: TurnRequest, native: Capabilities, cachesPr
   placeMarks({ tools, system, messages }, cachesPrompts);
   const maxTokens = limits.maxOutputTokens ?? facts.maxTokens;
   const config = thinkingConfig(request.reasoning, toolChoice, maxTokens, facts, history);
-  const topK = config.isOn
-    ? undefined
-    : wishes.find(({ ability }) => ability === 'topK' && native.has(ability));
+  const topK = wishes.find(({ ability }) => ability === 'topK' && native.has(ability));
+  const settings = {
+    ...sampling(request, native, config, facts.takesBothSampling),
+    ...(!config.isOn && topK && { top_k: topK.value }),
+  };
   const stop = limits.stopSequences?.filter((sequence) => sequence.trim() !== '') ?? [];
   const body = JSON.stringify({
     model,
@@ -31,14 +33,22 @@ export function encodeRequest(asked: TurnRequest, native: Capabilities, cachesPr
     ...(system.length > 0 && { system }),
     messages,
     ...(tools.length > 0 && { tools, tool_choice: encodeChoice(request, native) }),
-    ...sampling(request, native, config, facts.takesBothSampling),
-    top_k: topK?.value,
+    ...settings,
     ...(stop.length > 0 && { stop_sequences: stop }),
     thinking: config.thinking,
     output_config: outputConfig(request, native, config),
   });
   const isBound = config.thinking !== undefined && 'block_binding' in config.thinking;
-  return { body, toolNames, beta: isBound ? bindingBeta : undefined };
+  const { sampling: chosen, reasoning } = request;
+  const leftOut = [
+    ...(chosen.temperature === undefined || 'temperature' in settings ? [] : (['temperature'] as const)),
+    ...(chosen.topP === undefined || 'top_p' in settings ? [] : (['topP'] as const)),
+    ...(topK === undefined || 'top_k' in settings ? [] : (['topK'] as const)),
+    ...(config.isOn || config.effort || [undefined, 'none'].includes(reasoning.effort)
+      ? []
+      : (['reasoningEffort'] as const)),
+  ];
+  return { body, toolNames, beta: isBound ? bindingBeta : undefined, leftOut };
 }
 
 /** Of calls in the history the tools have to be known, also where none is offered. */

@@ -30,7 +30,7 @@ export function createMessagesOutbound(
     outputTokensOf: ({ model, limits }) => limits.maxOutputTokens ?? factsOf(model).maxTokens,
     open({ request, cachesPrompts = false }) {
       const native = capabilitiesOf(request.model);
-      const { body, beta, toolNames } = encodeRequest(request, native, cachesPrompts);
+      const { body, beta, toolNames, leftOut } = encodeRequest(request, native, cachesPrompts);
       return {
         request: {
           method: 'POST',
@@ -39,6 +39,7 @@ export function createMessagesOutbound(
           body: jsonBytes(body),
         },
         decoder: new MessagesDecoder(request.model, toolNames),
+        leftOut,
       };
     },
     relay: {

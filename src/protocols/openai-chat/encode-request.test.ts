@@ -83,14 +83,14 @@ it('puts the result of a call right behind it', () => {
   ]);
 });
 
-it('gives calls of other models ids that Mistral takes', () => {
+it('gives calls of other models ids that the vendor takes', () => {
   const messages: Message[] = [
     call('toolu_01ABC'),
     result('toolu_01ABC', 'A'),
     call('abcDEF123'),
     result('abcDEF123', 'B'),
   ];
-  const variant = { maxTokensField: 'max_tokens', hasShortIds: true } as const;
+  const variant = { maxTokensField: 'max_tokens', callIds: /^[A-Za-z0-9]{9}$/ } as const;
   const body = JSON.parse(encodeRequest({ request: { ...plainTurn, messages } }, variant, new Set()));
   const [asked, answered, ...own] = body.messages.map(
     (message: { tool_calls?: [{ id: string }]; tool_call_id?: string }) =>

@@ -85,12 +85,12 @@ class MessageEncoder {
   readonly #native: Capabilities;
   readonly #model: string;
   readonly #takesLateRules: boolean;
-  readonly #hasShortIds: boolean;
+  readonly #callIds: ChatVariant['callIds'];
   #fillsReasoning: boolean;
 
   constructor(
     model: string,
-    { cacheMarkField, wantsReasoning = false, takesLateRules = false, hasShortIds = false }: ChatVariant,
+    { cacheMarkField, wantsReasoning = false, takesLateRules = false, callIds }: ChatVariant,
     native: Capabilities,
     fillsReasoning: boolean,
   ) {
@@ -98,7 +98,7 @@ class MessageEncoder {
     this.#markField = cacheMarkField;
     this.#native = native;
     this.#takesLateRules = takesLateRules;
-    this.#hasShortIds = hasShortIds;
+    this.#callIds = callIds;
     this.#fillsReasoning = fillsReasoning || wantsReasoning;
   }
 
@@ -165,9 +165,7 @@ class MessageEncoder {
 
   /** A call of another vendor's model has another kind of id. */
   #idOf(callId: string): string {
-    return !this.#hasShortIds || /^[A-Za-z0-9]{9}$/.test(callId)
-      ? callId
-      : hash('sha256', callId).slice(0, 9);
+    return this.#callIds?.test(callId) === false ? hash('sha256', callId).slice(0, 9) : callId;
   }
 
   /** As a list of parts only where it has to be one: some servers take text alone. */

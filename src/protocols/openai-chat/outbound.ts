@@ -16,8 +16,8 @@ export interface ChatVariant {
   readonly lacksStreamOptions?: boolean;
   /** Where a part says that the request may be cached up to its end. */
   readonly cacheMarkField?: 'cache_control' | 'prompt_cache_breakpoint';
-  /** Ids of calls have to be nine letters or digits. */
-  readonly hasShortIds?: boolean;
+  /** What ids of calls have to be. Any of nine letters and digits is. */
+  readonly callIds?: RegExp;
   /** Messages of the system may stand anywhere. The templates of many models refuse a request with one that is not the first. */
   readonly takesLateRules?: boolean;
   /** It refuses answers of the history without `reasoning_content`, of whichever model they are. */

@@ -226,3 +226,13 @@ it('speaks of JSON where the request asks for it without a word, as the upstream
   ]);
   expect(asked('A list as Json')['input']).toHaveLength(1);
 });
+
+it('shortens ids of calls that OpenAI would refuse, of call and result alike', () => {
+  const long = 'c'.repeat(65);
+  const [called, answered] = inputOf([
+    { role: 'assistant', parts: [call(long)] },
+    { role: 'tool', parts: [{ type: 'tool-result', callId: long, text: 'seen', isError: false }] },
+  ]) as { call_id: string }[];
+  expect(called?.call_id).toMatch(/^.{1,64}$/);
+  expect(answered?.call_id).toBe(called?.call_id);
+});

@@ -1,3 +1,4 @@
+import { hash } from 'node:crypto';
 import type { Ability, Capabilities } from '../../core/capabilities.ts';
 import type { OutboundTurn } from '../../core/protocol.ts';
 import type { AssistantPart, Cacheable, Message, ToolResultPart, TurnRequest } from '../../core/turn.ts';
@@ -115,7 +116,7 @@ class ItemEncoder {
         case 'tool-call': {
           const { id, name, arguments: given } = part;
           this.#calls.add(id);
-          return [...items, { type: 'function_call', call_id: id, name, arguments: given || '{}' }];
+          return [...items, { type: 'function_call', call_id: sentId(id), name, arguments: given || '{}' }];
         }
         default:
           return [...items, { type: 'message', role: 'assistant', content: [this.#said(part)] }];
@@ -142,7 +143,7 @@ class ItemEncoder {
     const mark = this.#mark({ cacheBreakpoint });
     const isPlain = shown.length === 0 && mark === undefined;
     const output = isPlain ? text : parts.with(-1, { ...parts.at(-1), ...mark });
-    return { type: 'function_call_output', call_id: callId, output };
+    return { type: 'function_call_output', call_id: sentId(callId), output };
   }
 
   #part(part: InputPart): object {
@@ -155,6 +156,11 @@ class ItemEncoder {
     const isLong = (mark.ttlSeconds ?? 0) > 3_600;
     return { prompt_cache_breakpoint: { mode: 'explicit', ...(isLong && { ttl: '12h' }) } };
   }
+}
+
+/** OpenAI refuses longer ones; some clients and gateways make them. */
+function sentId(callId: string): string {
+  return callId.length > 64 ? hash('sha256', callId) : callId;
 }
 
 function encodePart(part: InputPart): object {

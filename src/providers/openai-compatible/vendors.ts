@@ -45,6 +45,9 @@ const usual: readonly Ability[] = ['reasoningEffort', ...newAbilities];
 /** OpenAI's alone, of what came late. */
 const ofOpenai = newAbilities.filter((ability) => ability !== 'documents' && ability !== 'cacheBreakpoints');
 
+/** In Chat Completions: some clients and gateways make longer ones. */
+const openaiCallIds = /^.{1,40}$/s;
+
 /** Its other models have words of their own for it, or none. */
 function togetherLacks(model: string): readonly Ability[] {
   return isGptOss(model) ? [] : ['reasoningEffort'];
@@ -56,6 +59,7 @@ export const vendors: Readonly<Record<string, Vendor>> = {
     baseUrl: 'https://api.openai.com/v1',
     protocols: ['responses', 'chat'],
     maxTokensField: 'max_completion_tokens',
+    callIds: openaiCallIds,
     takesLateRules: true,
     modelLacks: openaiModelLacks,
   },
@@ -77,7 +81,7 @@ export const vendors: Readonly<Record<string, Vendor>> = {
   mistral: {
     baseUrl: 'https://api.mistral.ai/v1',
     lacksStreamOptions: true,
-    hasShortIds: true,
+    callIds: /^[A-Za-z0-9]{9}$/,
     lacks: [...usual, 'seed'],
   },
   deepseek: {
@@ -101,6 +105,7 @@ export const vendors: Readonly<Record<string, Vendor>> = {
   'azure-openai': {
     authHeaders: (key) => ({ 'api-key': key }),
     maxTokensField: 'max_completion_tokens',
+    callIds: openaiCallIds,
     takesLateRules: true,
     lacks: ['documents', 'cacheBreakpoints'],
     modelLacks: openaiModelLacks,
