@@ -98,7 +98,7 @@ test.skipIf(withoutBrowser).each(['chat', 'responses', 'messages', 'gemini'])(
     const page = await openPage(services, { path: '#/models/attempt?model=coding', theme: 'dark' });
     await page.getByLabel('Dialect').selectOption(dialect);
     await page.getByRole('button', { name: 'Send' }).click();
-    await page.getByText('success', { exact: true }).waitFor();
+    await page.getByText('Success', { exact: true }).waitFor();
     await expect.poll(() => page.locator('.trial-text').last().textContent()).toMatch(/.{4}/s);
     await page.getByText(/^local\/chat-text#acc_/).waitFor();
     await expectAccessible(page);
@@ -117,7 +117,7 @@ test.skipIf(withoutBrowser)('a client key is asked for where there is one, and k
   await page.getByText('This gateway asks for a client key: enter one above.').waitFor();
   await page.getByLabel('Client key').fill(clientKey);
   await page.getByRole('button', { name: 'Send' }).click();
-  await page.getByText('success', { exact: true }).waitFor();
+  await page.getByText('Success', { exact: true }).waitFor();
   const stored = await page.evaluate(
     'JSON.stringify([localStorage, sessionStorage, document.cookie, location.href])',
   );
@@ -137,7 +137,7 @@ test.skipIf(withoutBrowser)('an answer of any length is cut to its end, and is s
   await page.getByText('The beginning is left out: the last 100,000 characters are shown.').waitFor();
   const shown = await page.locator('.trial-text').textContent();
   expect(shown?.length).toBeLessThanOrEqual(100_000);
-  await page.getByText('success', { exact: true }).waitFor();
+  await page.getByText('Success', { exact: true }).waitFor();
   await page.getByRole('combobox', { name: 'Model' }).fill('sandbox-stall');
   await page.getByRole('button', { name: 'Send' }).click();
   await page.getByRole('button', { name: 'Stop' }).click();
@@ -152,7 +152,7 @@ test.skipIf(withoutBrowser)('all of it fits on a phone, in Chinese', async () =>
     if (section.startsWith('/ask')) await page.getByText('现在会应答的是').waitFor();
     if (section.startsWith('/attempt')) {
       await page.getByRole('button', { name: '发送' }).click();
-      await page.getByText('success', { exact: true }).waitFor();
+      await page.getByText('成功', { exact: true }).waitFor();
     }
     expect(await page.evaluate('document.documentElement.scrollWidth')).toBeLessThanOrEqual(390);
     await expectAccessible(page);

@@ -5,6 +5,7 @@ import { text } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Download, Page } from 'playwright-core';
 import { expect, onTestFinished, test } from 'vitest';
+import type { ShownTurn } from '../src/core/shown-turn.ts';
 import { openSqlite } from '../src/db/sqlite.ts';
 import { SqliteDatabase } from '../src/db/sqlite-database.ts';
 import { gatewayMigrations } from '../src/gateway/database/gateway-verbs.ts';
@@ -386,8 +387,16 @@ test.skipIf(withoutBrowser)('a narrow window in Chinese and in the dark has all 
   await row(page, 'work').waitFor();
   await expectAccessible(page);
   await snapshot(page, 'turns-narrow', { isWhole: true });
+  await page.route('**/api/turns/moved', async (route) => {
+    const response = await route.fetch();
+    const turn = (await response.json()) as ShownTurn;
+    const attempts = turn.attempts.map((one) => ({ ...one, account_status: 'cooldown' }));
+    await route.fulfill({ response, json: { ...turn, attempts } });
+  });
   await page.getByRole('link', { name: 'work', exact: true }).click();
   await page.getByRole('heading', { name: '时间线' }).waitFor();
+  const after = page.locator('.attempts dt', { hasText: '之后的账号状态' }).first();
+  expect(await after.locator('+ dd').textContent()).toBe('冷却中');
   await expectAccessible(page);
   expect(await page.evaluate('document.documentElement.scrollWidth <= innerWidth')).toBe(true);
   await snapshot(page, 'turn-narrow', { isWhole: true });

@@ -20,6 +20,8 @@ export const accountsText = texts(
       anyLabel: 'All labels',
       noLabel: 'No label',
 
+      fromApi: 'added by hand',
+      fromEnv: 'environment',
       inUse: 'In use',
       running: (count: string) => `${count} running`,
       tier: (tier: string) => `tier ${tier}`,
@@ -107,6 +109,8 @@ export const accountsText = texts(
       anyLabel: '所有标签',
       noLabel: '无标签',
 
+      fromApi: '手动添加',
+      fromEnv: '环境变量',
       inUse: '占用',
       running: (count: string) => `${count} 个进行中`,
       tier: (tier: string) => `优先级 ${tier}`,

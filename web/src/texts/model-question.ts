@@ -40,7 +40,6 @@ export const questionText = texts({
     answers: 'answers',
     next: 'in reserve',
     cannot: 'cannot',
-    tier: (number: string) => `tier ${number}`,
     first: (percent: string) => `first in ${percent} of turns`,
     contextSmall: (tokens: string) =>
       `Its context holds ${tokens} tokens, and the request is larger: the provider is likely to refuse it.`,
@@ -122,7 +121,6 @@ export const questionText = texts({
     answers: '应答',
     next: '候补',
     cannot: '不可用',
-    tier: (number: string) => `优先级 ${number}`,
     first: (percent: string) => `${percent} 的请求首选它`,
     contextSmall: (tokens: string) => `上下文只有 ${tokens} Token，请求超出：提供商很可能会拒绝。`,
     passedOver: '被路由跳过',

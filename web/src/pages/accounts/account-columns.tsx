@@ -8,7 +8,7 @@ import { filtersNow, linkTo } from '../../navigation.ts';
 import { accountsText } from '../../texts/accounts.ts';
 import { type AccountActions, actionLabel, mainAction, menuActions } from './account-actions.tsx';
 import { nameOf, shortId } from './account-list.ts';
-import { QuotaCell, StateCell, usedShare } from './account-state.tsx';
+import { QuotaCell, StateCell, shownSource, usedShare } from './account-state.tsx';
 
 /** What needs a person first. */
 const stateOrder: readonly Account['status'][] = [
@@ -66,7 +66,7 @@ export function accountColumns(
       label: text.source,
       cell: ({ source, tier, free }) => (
         <>
-          <div>{source}</div>
+          <div>{shownSource(source)}</div>
           {(tier > 0 || free) && (
             <div class="note source-note">
               {[tier > 0 && text.tier(String(tier)), free && text.free].filter(Boolean).join(', ')}
@@ -74,7 +74,7 @@ export function accountColumns(
           )}
         </>
       ),
-      sort: ({ source }) => source,
+      sort: ({ source }) => shownSource(source),
     },
     {
       id: 'actions',

@@ -19,7 +19,7 @@ import { type AccountActions, actionLabel, mainAction, menuActions } from './acc
 import { AccountAudit } from './account-audit.tsx';
 import { Evidence } from './account-evidence.tsx';
 import { nameOf } from './account-list.ts';
-import { QuotaCell, StateBadge, StateEnd } from './account-state.tsx';
+import { QuotaCell, StateBadge, StateEnd, shownSource } from './account-state.tsx';
 import { AccountTurns } from './account-turns.tsx';
 
 const reloadMs = 5_000;
@@ -281,7 +281,7 @@ function Settings({ account }: { readonly account: AccountDetails }) {
           [text.plan, account.free ? text.freePlan : text.paidPlan],
           [text.models, account.models === null ? text.allModels : account.models.join(', ')],
           [text.team, account.team_uid !== null && <code>{account.team_uid}</code>],
-          [accountsText().source, account.source],
+          [accountsText().source, shownSource(account.source)],
           [text.added, <Time key="added" at={account.created_at} />],
         ]}
       />

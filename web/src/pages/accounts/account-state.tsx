@@ -19,6 +19,17 @@ export function StateBadge({ status }: { readonly status: Account['status'] }) {
   return <Badge tone={tones[status]}>{accountsText()[status]}</Badge>;
 }
 
+/** A state in words; one that this page does not know is shown as it is. */
+export function shownState(status: string): string {
+  return Object.hasOwn(tones, status) ? accountsText()[status as Account['status']] : status;
+}
+
+/** Where an account came from; a source of the configuration file has its own name. */
+export function shownSource(source: string): string {
+  if (source === 'api') return accountsText().fromApi;
+  return source === 'env' ? accountsText().fromEnv : source;
+}
+
 /** What will end the state, with the time left. */
 export function StateEnd({ account: { status_end: end } }: { readonly account: Account }) {
   const text = accountsText();

@@ -5,7 +5,7 @@ import { SearchField, SelectField } from '../../components/field.tsx';
 import { shownNumber } from '../../format.ts';
 import { filter, place } from '../../navigation.ts';
 import { accountsText } from '../../texts/accounts.ts';
-import { tones } from './account-state.tsx';
+import { shownSource, tones } from './account-state.tsx';
 
 const states: readonly AccountState[] = [
   'active',
@@ -36,7 +36,7 @@ export function matches(account: Account, isOfAnyState = false): boolean {
   const wanted = search.value.trim().toLowerCase();
   if (wanted === '') return true;
   const { email, id, source, credential_hint: hint } = account;
-  return [email, account.label, id, account.provider, source, hint].some((word) =>
+  return [email, account.label, id, account.provider, shownSource(source), hint].some((word) =>
     word?.toLowerCase().includes(wanted),
   );
 }

@@ -5,6 +5,7 @@ import { linkTo } from '../../navigation.ts';
 import { plainName } from '../../plain-name.ts';
 import { questionText } from '../../texts/model-question.ts';
 import { useAccountNames } from '../accounts/account-names.ts';
+import { shownOutcome } from '../turns/shown-names.ts';
 import type { TrialHead } from './try-turn.ts';
 
 /** What the gateway decided about a turn, in short. */
@@ -31,7 +32,7 @@ export function TrialRecord({
           <Stats>
             <Stat
               name={text.outcome}
-              value={<Badge tone={outcomeTone(turn.outcome)}>{turn.outcome}</Badge>}
+              value={<Badge tone={outcomeTone(turn.outcome)}>{shownOutcome(turn.outcome)}</Badge>}
             />
             <Stat name={text.firstContent} value={duration(turn.first_content_ms)} />
             <Stat name={text.whole} value={duration(turn.duration_ms)} />
@@ -58,7 +59,7 @@ export function TrialRecord({
                   ))}
                   {attempts.map((one) => (
                     <small key={one.started_ms} class="quiet">
-                      <bdi title={one.account_id}>{nameOf(one.account_id)}</bdi> {one.outcome ?? 'running'}
+                      <bdi title={one.account_id}>{nameOf(one.account_id)}</bdi> {shownOutcome(one.outcome)}
                       {one.message !== null && `: ${one.message}`}
                     </small>
                   ))}

@@ -1,6 +1,7 @@
 import type { ShownTurn } from '../../../../src/core/shown-turn.ts';
 import { now, shownDuration, shownNumber } from '../../format.ts';
 import { turnsText } from '../../texts/turns.ts';
+import { shownOutcome } from './shown-names.ts';
 
 /** A turn as a picture in time: what was looked at, passed over and tried, one row each, from its beginning to its end. */
 
@@ -119,7 +120,7 @@ function AttemptRow(given: {
   const isFailed = attempt.outcome !== null && attempt.outcome !== 'success';
   const parts = segments
     .map(({ kind, from, to }) => `${text[kind]} ${shownDuration(to - from)}`)
-    .concat(isFailed ? [attempt.outcome ?? ''] : [])
+    .concat(isFailed ? [shownOutcome(attempt.outcome)] : [])
     .join(', ');
   const name = text.attempt(shownNumber(given.number));
   return (
@@ -157,7 +158,7 @@ function AttemptRow(given: {
         </svg>
         {isFailed && (
           <p class="time-note">
-            <b>{attempt.outcome}</b> {attempt.message}
+            <b>{shownOutcome(attempt.outcome)}</b> {attempt.message}
           </p>
         )}
       </div>

@@ -22,6 +22,7 @@ import { linkTo } from '../../navigation.ts';
 import { saveFile } from '../../save-file.ts';
 import { turnsText } from '../../texts/turns.ts';
 import { useAccountNames } from '../accounts/account-names.ts';
+import { shownState } from '../accounts/account-state.tsx';
 import { exportedTurn } from './export-turn.ts';
 import { keyName, shownOutcome } from './shown-names.ts';
 import { Timeline } from './timeline.tsx';
@@ -161,7 +162,7 @@ function Attempts(given: { readonly turn: Turn; readonly nameOf: (account: strin
                 [text.chosenBecause, `${text[`choice_${attempt.choice}`]} (${text[`from_${attempt.from}`]})`],
                 [text.waited, shownDuration(attempt.waited_ms)],
                 [text.status, attempt.status],
-                [text.statusAfter, attempt.account_status],
+                [text.statusAfter, attempt.account_status && shownState(attempt.account_status)],
                 [
                   text.outputLimit,
                   attempt.output_limit &&
