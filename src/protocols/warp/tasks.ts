@@ -317,7 +317,8 @@ export class ShownText {
       shown.hasSpoken = false;
     }
     const value = visibleText(message);
-    if (value.startsWith(shown.text)) {
+    // Not startsWith, which reads both letter by letter, also where they are the same string, as after a rollback.
+    if (value.slice(0, shown.text.length) === shown.text) {
       const suffix = value.slice(shown.text.length);
       shown.text = value;
       shown.state = 'even';
