@@ -247,8 +247,8 @@ describe.each(protocols)('a relayed turn of %s', (dialect) => {
   afterAll(() => services.close());
   const scenario = modelOf(dialect, 'text');
 
-  function send(text: string, isStream: boolean): Promise<Response> {
-    const path = pathOf(dialect, `up/${scenario}`, isStream);
+  function send(text: string, isStream: boolean, before = ''): Promise<Response> {
+    const path = before + pathOf(dialect, `up/${scenario}`, isStream);
     return fetch(`${services.gatewayUrl}${path}`, { method: 'POST', headers, body: text });
   }
   const lastTurn = () => services.vendors.up.turns.at(-1);
@@ -266,6 +266,13 @@ describe.each(protocols)('a relayed turn of %s', (dialect) => {
         'anthropic-beta': headers['anthropic-beta'],
       });
     }
+  });
+
+  it('is relayed as well where the path has a slash too many', async () => {
+    const text = textOf(dialect, `up/${scenario}`, false);
+    const answer = await send(text, false, '/');
+    expect(await answer.text()).toBe(lastTurn()?.answer);
+    expect(lastTurn()?.text).toBe(text.replace(`up/${scenario}`, scenario));
   });
 
   it('sends fields that are not known yet, and passes on what the upstream says of them', async () => {

@@ -20,7 +20,7 @@ export const endpointRoutes: readonly GatewayRoute[] = endpointNames.map(routeOf
 
 /** Whose request may go up as it came. */
 export const endpointPath = new RegExp(
-  `^/v1(${endpointNames.map((endpoint) => endpoints[endpoint].path).join('|')})/*(\\?|$)`,
+  `^/v1(${endpointNames.map((endpoint) => endpoints[endpoint].path).join('|')})$`,
 );
 
 function routeOf(endpoint: Endpoint): GatewayRoute {

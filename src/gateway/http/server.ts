@@ -112,7 +112,7 @@ const tickMs = 500;
 const mostPages = 50;
 const deliveryHeader = 'x-warp2api-delivery';
 /** Turns of these may go to an upstream of the client's own dialect as they came. */
-const relayedPaths = /^\/v1\/(chat\/completions|messages(\/count_tokens)?|responses)\/*(\?|$)/;
+const relayedPaths = /^\/v1\/(chat\/completions|messages(\/count_tokens)?|responses)$/;
 /** What a web page may read of an answer's headers. */
 const exposedHeaders = [
   'x-request-id',
@@ -165,7 +165,10 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
       strictAdminKey: (request) => operator.checkStrictly(request, signIn.withKey(request)),
     },
     rewriteUrl: ({ url = '' }) => withCollection(url),
-    keepsText: (url) => relayedPaths.test(url) || endpointPath.test(url) || geminiCall.test(pathOf(url)),
+    keepsText: (url) => {
+      const path = pathOf(url);
+      return relayedPaths.test(path) || endpointPath.test(path) || geminiCall.test(path);
+    },
     // A client whose key and base URL are both wrong hears of the key first.
     accessToUnknown: (path) => (/^\/v1(beta|alpha)?\//.test(path) ? 'clientKey' : 'open'),
     adviseOnPath: (path, address) => adviseOnPath(path, 'gateway', placesFrom(address)).advice,
