@@ -11,7 +11,6 @@ import {
   modelBarred,
   noTurn,
   notServed,
-  notTaken,
   outOfQuota,
   overloaded,
   rateLimited,
@@ -112,8 +111,6 @@ export function classifyStatus(
       break;
     case 429:
       return exhausted(words, details, now, options);
-    case 499:
-      return notTaken(options);
     case 503:
       return overloaded(options);
     case 504:

@@ -273,3 +273,21 @@ it('proves reasoning between pieces of text a few times, and all of it before a 
     expect(proofs.at(-1)).toBe('hm '.repeat(1_000));
   }
 });
+
+it.each([0, 2])(
+  'takes an error that is plain JSON, and no event, for what it says (indented by %i)',
+  (indent) => {
+    const error = JSON.stringify({ error: { message: 'Slow.', type: 'rate_limit_error' } }, null, indent);
+    const codes = ['', '\n\n'].map((end) => {
+      const last = decode(`: hello\n\n${error}${end}`).at(-1);
+      return last?.type === 'error' ? last.error.code : last;
+    });
+    expect(codes).toEqual(['upstream_rate_limited', 'upstream_rate_limited']);
+  },
+);
+
+it('takes plain JSON that is no error for no end', () => {
+  const whole = { choices: [{ message: { content: 'a' }, finish_reason: 'stop' }] };
+  const last = decode(JSON.stringify(whole)).at(-1);
+  expect(last?.type === 'error' && last.error.code).toBe('upstream_protocol');
+});

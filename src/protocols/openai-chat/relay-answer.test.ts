@@ -42,6 +42,14 @@ describe('a relayed stream', () => {
     expect(events.filter(({ type }) => type === 'finish' || type === 'error')).toHaveLength(1);
   });
 
+  it.each(['', '\n', '\n\n'])('that is an error in plain JSON says what the error says, before %j', (end) => {
+    const [last] = relay(
+      `: hello\n\n{"error":{"message":"Slow.","type":"rate_limit_error"}}${end}`,
+      false,
+    ).flat();
+    expect(last?.type === 'error' && last.error.code).toBe('upstream_rate_limited');
+  });
+
   it('keeps back the usage that only the gateway asked for', () => {
     expect(textOf(relay(whole, true, 5))).toBe(whole.replace(usage, ''));
   });

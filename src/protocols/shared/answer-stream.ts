@@ -2,12 +2,15 @@ import { createParser, type EventSourceParser } from 'eventsource-parser';
 import type { AppError } from '../../core/errors.ts';
 import type { TurnDecoder } from '../../core/protocol.ts';
 import type { TurnEnd, TurnEvent } from '../../core/turn.ts';
+import { parseJsonObject } from '../../lib/parse-json.ts';
 import { Utf8Reader } from '../../lib/read-bytes.ts';
 import { CallIds } from './calls.ts';
 import { maxAnswerBytes, maxEventBytes, mostCalls, noEnd, tooLong, tooManyCalls } from './failed-answer.ts';
 
 /** A line that is no field of an event costs an error object: it counts like so many bytes. */
 const oddLineBytes = 1_000;
+/** As much as is read of a failed response. */
+const longestEarly = 64 * 1024;
 
 /** A streamed answer on its way through a decoder: server-sent events in, turn events out, until the first that ends the turn. */
 export class AnswerStream {
@@ -18,6 +21,8 @@ export class AnswerStream {
   readonly #maxBytes: number;
   readonly #parser: EventSourceParser;
   #utf8: Utf8Reader | undefined;
+  /** What came before the first event. */
+  early: string | undefined = '';
 
   /** `read` gets the data of each event. `extraBytes`: the upstream may send that much beyond the usual limits. */
   constructor(read: (data: string) => void, extraBytes = 0) {
@@ -25,6 +30,7 @@ export class AnswerStream {
     this.#parser = createParser({
       maxBufferSize: maxEventBytes + extraBytes,
       onEvent: ({ data }) => {
+        this.early = undefined;
         if (!this.#isOver) read(data);
       },
       onError: ({ type }) => {
@@ -57,6 +63,7 @@ export class AnswerStream {
   feed(text: string, size: number): void {
     if (this.#isOver) return;
     this.charge(size);
+    if (this.early !== undefined && this.early.length < longestEarly) this.early += text;
     if (!this.#isOver) this.#parser.feed(text);
   }
 
@@ -89,6 +96,11 @@ export class AnswerStream {
   }
 }
 
+/** Of a stream. */
+export function withoutComments(text: string): string {
+  return text.replace(/^:.*/gm, '').trim();
+}
+
 /** What decoders of streamed answers have in common, for clients of another dialect. */
 export abstract class AnswerDecoder implements TurnDecoder {
   protected readonly answer = new AnswerStream((data) => this.read(data));
@@ -117,7 +129,12 @@ export abstract class AnswerDecoder implements TurnDecoder {
   }
 
   end(): readonly TurnEvent[] {
-    return this.answer.end(() => this.atEnd());
+    return this.answer.end(() => {
+      // Servers that fail before they stream send an error that is plain JSON, and no event.
+      const plain = withoutComments(this.answer.early ?? '');
+      if (parseJsonObject(plain)?.['error']) this.read(plain);
+      if (!this.answer.isOver) this.atEnd();
+    });
   }
 
   memory(): undefined {}

@@ -335,3 +335,10 @@ describe('a longest answer that costs more than the account has', () => {
     expect(answer(refusalOf(0)).outcome).toBe('quota_exhausted');
   });
 });
+
+it.each([408, 409, 425, 499])('%i says that another try may be taken', (status) => {
+  expect(classify(status, error(null, 'Cancelled.'))).toMatchObject({
+    code: 'upstream_unavailable',
+    failover: 'yes',
+  });
+});

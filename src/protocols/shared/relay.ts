@@ -3,6 +3,7 @@ import type { TurnDecoder, UpstreamAnswer } from '../../core/protocol.ts';
 import type { FinishReason, TurnEvent, Usage } from '../../core/turn.ts';
 import { type JsonObject, jsonBytes, parseJson, parseJsonObject } from '../../lib/parse-json.ts';
 import { Utf8Reader } from '../../lib/read-bytes.ts';
+import { withoutComments } from './answer-stream.ts';
 import { maxAnswerBytes, maxEventBytes, noEnd, tooLong } from './failed-answer.ts';
 
 /**
@@ -174,7 +175,7 @@ export class StreamRelay implements TurnDecoder {
     const events = isWhole ? this.#read(`${last}\n\n`) : [];
     if (this.#isOver) return events;
     // An error that is plain JSON, and no event.
-    const stray = data === '' ? this.#tap.read(last.trim()).end : undefined;
+    const stray = data === '' ? this.#tap.read(withoutComments(this.#held + last)).end : undefined;
     if (stray instanceof AppError) return this.#failed([], '', stray);
     const reason = this.#tap.endWithoutMark?.();
     return [
