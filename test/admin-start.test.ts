@@ -113,5 +113,6 @@ test.skipIf(withoutBrowser)("the pool's own page shows what the pool knows", asy
   await expectAccessible(page);
   await page.goto(`${services.poolUrl}/admin#/overview`);
   await page.getByText('How long it lasts').waitFor();
+  await page.getByText('Next quota reset').waitFor();
   await expectAccessible(page);
 });

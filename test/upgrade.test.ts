@@ -91,6 +91,11 @@ test('a pool of an earlier version goes on with its accounts, sessions, reports,
     'interrupted',
   );
 
+  const resets = accounts.flatMap(({ quota }) => quota?.reset_at ?? []).sort();
+  const { forecast } = await services.pool('/api/accounts/status');
+  expect(resets).not.toEqual([]);
+  expect(forecast).toMatchObject({ next_reset_at: resets[0] });
+
   const audit = (await services.pool('/api/audit?limit=1000'))['entries'] as Record<string, unknown>[];
   const named = ({ seq, actor, action, account_id, detail }: Record<string, unknown>) => [
     seq,

@@ -971,7 +971,9 @@ describe('status', () => {
     expect(out).toMatch(/ {2}cooling down +1\n/);
     expect(out).not.toMatch(/sandbox/);
     expect(out).toMatch(/spent last hour +40 turns, 20 credits, 12\.5 cents, 10000 tokens\n/);
-    expect(out).toMatch(/left +120, lasts about 6 h at the present rate, beside 1 without known limit\n/);
+    expect(out).toMatch(
+      /left +120, lasts about 6 h at the present rate, the next quota resets in about 3 days, beside 1 without known limit\n/,
+    );
     expect(out).toMatch(/source standby +empty, 0 added\n/);
     expect(out).toMatch(
       /source drop +file, backing off until 2030-01-01T00:01:00Z, 2 added: drop: the folder/,

@@ -33,7 +33,7 @@ function describe(status: StatusAnswer): string {
     ['  disabled', stats.disabled],
     ['sessions', status.active_sessions],
     ['spent last hour', spent(status.forecast)],
-    ['left', left(status.forecast)],
+    ['left', left(status.forecast, Date.parse(status.timestamp))],
     ['wanted size', `${status.min_pool_size} to ${status.max_pool_size}`],
     ...status.sources.map((source): [string, string] => [`source ${source.name}`, sourceText(source)]),
   ]);
@@ -54,11 +54,14 @@ function sourceText({ type, state, added, retry_at, last_error }: StatusAnswer['
   return `${kind}${state.replace('_', ' ')}${rest}, ${added} added${error}`;
 }
 
-function left(forecast: StatusAnswer['forecast']): string {
-  const { remaining, unmetered_accounts: unmetered, lasts_hours: hours } = forecast;
+function left(forecast: StatusAnswer['forecast'], now: number): string {
+  const { remaining, unmetered_accounts: unmetered, lasts_hours: hours, next_reset_at: resets } = forecast;
   const lasts = hours === null ? '' : `, lasts ${duration(hours)} at the present rate`;
+  const reset = resets
+    ? `, the next quota resets in ${duration((Date.parse(resets) - now) / 3_600_000)}`
+    : '';
   const others = unmetered === 0 ? '' : `, beside ${unmetered} without known limit`;
-  return `${round(remaining)}${lasts}${others}`;
+  return `${round(remaining)}${lasts}${reset}${others}`;
 }
 
 function duration(hours: number): string {

@@ -41,6 +41,8 @@ export const statusAnswer = z.object({
     empty_at: isoTime.nullable(),
     /** When the next account that rests or is out of quota is due; null where none is, or that is not known. */
     next_back_at: isoTime.nullable().optional(),
+    /** When the next quota of a usable account resets; null where no provider has told. Older pools do not say. */
+    next_reset_at: isoTime.nullable().optional(),
   }),
   /** Where replenishing draws accounts from, in order; the first is the pool's own inventory in standby. */
   sources: z.array(

@@ -143,6 +143,7 @@ export const poolStatus: StatusAnswer = {
     lasts_hours: 6,
     empty_at: '2030-01-01T06:00:00Z',
     next_back_at: null,
+    next_reset_at: '2030-01-03T00:00:00Z',
   },
   sources: [
     { name: 'standby', type: 'standby', state: 'empty', last_error: null, retry_at: null, added: 0 },

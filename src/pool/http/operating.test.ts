@@ -127,7 +127,8 @@ describe('the audit trail', () => {
 describe('the forecast', () => {
   it('divides what is left by what the last hour took', async () => {
     const { add, call, clock, warp } = await startServer();
-    warp.quotas.set('wk-metered', { isUnlimited: false, limit: 100, used: 40, remaining: 60 });
+    const resetAt = new Date(clock.now() + 86_400_000);
+    warp.quotas.set('wk-metered', { isUnlimited: false, limit: 100, used: 40, remaining: 60, resetAt });
     warp.quotas.set('wk-open', { isUnlimited: true });
     warp.quotas.set('wk-silent', new AppError('upstream_unavailable', 'no figures'));
     await add('wk-metered');
@@ -140,6 +141,7 @@ describe('the forecast', () => {
       unmetered_accounts: 2,
       lasts_hours: null,
       empty_at: null,
+      next_reset_at: resetAt.toISOString(),
     });
     const lease = (await call<AllocateAnswer>('POST', allocate)).body;
     const usage = { input_tokens: 100, output_tokens: 20, credits: 24, cost_cents: 7.5 };

@@ -14,6 +14,8 @@ export interface Words {
   readonly accountIds: string;
   /** How a column is kept that is computed from others. */
   readonly computed: string;
+  /** A whole number in a column of JSON. */
+  numberIn(column: string, name: string): string;
   /** What an index holds of a column that is found in any case. */
   anyCase(column: string): string;
   /** Behind the columns of a table, and of one that is found by its primary key. */
@@ -64,7 +66,16 @@ export function poolMigrations(first: number, words: Words): readonly Migration[
       name: 'what turns cost in US cents',
       sql: `ALTER TABLE accounts ${cost}; ALTER TABLE spending ${cost}`,
     },
+    { name: 'when quotas reset', sql: quotaResets(words) },
   ].map((step, at) => ({ version: first + at, ...step }));
+}
+
+function quotaResets({ whole, numberIn, computed }: Words): string {
+  return `
+ALTER TABLE accounts ADD COLUMN quota_reset_at ${whole}
+  GENERATED ALWAYS AS (${numberIn('quota', 'resetAt')}) ${computed};
+CREATE INDEX accounts_resetting ON accounts (quota_reset_at)
+  WHERE quota_remaining IS NOT NULL AND state IN ('active', 'cooldown', 'exhausted');`;
 }
 
 function poolTables({ whole, real, name, sequence, end, keyedEnd, ...words }: Words): string {

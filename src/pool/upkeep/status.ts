@@ -6,7 +6,7 @@ import { judge, judgePool, type Readiness } from '../../pool-api/readiness.ts';
 import type { Basics } from '../base/basics.ts';
 import { logFailure } from '../base/failures.ts';
 import type { StoreHealth } from '../base/observed-store.ts';
-import { isoTime, parse, presentUsage } from '../base/present.ts';
+import { isoTime, isoTimeOrNull, parse, presentUsage } from '../base/present.ts';
 import type { LendingStore } from '../lending/lending-store.ts';
 import { usableIn } from '../replenish/batch.ts';
 import type { Replenisher } from '../replenish/replenish.ts';
@@ -81,6 +81,7 @@ export async function poolStatus(
   const stats = await store.stats(now);
   const isSomeOut = stats.cooldown + stats.exhausted > 0;
   const backAt = isSomeOut ? await store.nextBack(now) : null;
+  const resetsAt = await store.nextReset(now);
   const accounts = readinessOf(stats, true);
   const served = answering(providers.values()).map(({ name }) => name);
   const notReady = [judgePool(accounts), judge(accounts, served)].find((verdict) => !verdict.isReady);
@@ -106,7 +107,11 @@ export async function poolStatus(
     reason: isSandbox ? null : (notReady?.reason ?? null),
     accounts,
     sandbox: isSandbox,
-    forecast: { ...forecastFrom(stats, now), next_back_at: backAt === null ? null : isoTime(backAt) },
+    forecast: {
+      ...forecastFrom(stats, now),
+      next_back_at: isoTimeOrNull(backAt),
+      next_reset_at: isoTimeOrNull(resetsAt),
+    },
     sources: await replenisher.sources(),
     timestamp: isoTime(now),
   };

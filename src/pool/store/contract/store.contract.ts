@@ -441,6 +441,22 @@ export function describeStore(name: string, openStore: () => Promise<Store>, run
       expect(await store.nextBack(start)).toBe(rested?.standing.until);
     });
 
+    it('knows when the next quota of a usable account resets', async () => {
+      const store = await withAccounts(4);
+      expect(await store.nextReset(start)).toBeNull();
+      const answers = { acc_000: 2, acc_001: 3, acc_002: 5 };
+      for (const [id, hours] of Object.entries(answers)) {
+        const resetAt = new Date(start + hours * 3_600_000);
+        const answer = { isUnlimited: id === 'acc_000', limit: 9, used: 1, remaining: 8, resetAt };
+        await store.recordQuota(start, id, { type: 'answer', answer }, 'recheck');
+      }
+      // The first has no limit.
+      expect(await store.nextReset(start)).toBe(start + 3 * 3_600_000);
+      expect(await store.nextReset(start + 3 * 3_600_000)).toBe(start + 5 * 3_600_000);
+      await store.removeAccount(start, 'acc_001', 'test');
+      expect(await store.nextReset(start)).toBe(start + 5 * 3_600_000);
+    });
+
     it('renews a session with any report, even an empty one', async () => {
       const store = await withAccounts(1);
       await granted(store, 'mine', { ttlMs: 1000 });

@@ -23,6 +23,7 @@ export const migrations = poolMigrations(3, {
   sequence: 'seq INTEGER PRIMARY KEY AUTOINCREMENT',
   accountIds: 'seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE',
   computed: 'VIRTUAL',
+  numberIn: (column, name) => `json_extract(${column}, '$.${name}')`,
   anyCase: (column) => `${column} COLLATE NOCASE`,
   end: ' STRICT',
   keyedEnd: ' STRICT, WITHOUT ROWID',

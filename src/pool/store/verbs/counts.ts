@@ -90,6 +90,16 @@ export async function nextBack(db: Queries): Promise<number | null> {
   return row?.at ?? null;
 }
 
+/** When the next quota resets, of usable accounts with figures; null where no provider has told. */
+export async function nextReset(db: Queries, now: number): Promise<number | null> {
+  const row = await db.get<{ readonly at: number | null }>(
+    `SELECT MIN(quota_reset_at) AS at FROM accounts WHERE quota_reset_at > $1::bigint
+       AND quota_remaining IS NOT NULL AND state IN ('active', 'cooldown', 'exhausted')`,
+    now,
+  );
+  return row?.at ?? null;
+}
+
 function countFrom({ provider, kind, accounts }: KindRow): KindCount {
   return { provider, number: kind, kind: kindFrom(kind), accounts };
 }

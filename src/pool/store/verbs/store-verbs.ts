@@ -11,7 +11,7 @@ import {
   recordQuota,
   removeAccount,
 } from './accounts.ts';
-import { nextBack, stats } from './counts.ts';
+import { nextBack, nextReset, stats } from './counts.ts';
 import { createPrune, isDueQuery, reapSome } from './housekeeping.ts';
 import { ensureLeases, release, sessions } from './leases.ts';
 import {
@@ -201,6 +201,7 @@ export function storeVerbs(
       }),
     stats: lookingAt(stats),
     nextBack: looking(nextBack),
+    nextReset: lookingAt(nextReset),
     claimRefresh: changing(claimRefresh, durable),
     commitRefresh: changing(commitRefresh, durable),
     failRefresh: changing(failRefresh, durable),
