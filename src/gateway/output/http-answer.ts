@@ -10,7 +10,6 @@ import type {
   StreamEncoder,
 } from '../../core/protocol.ts';
 import type { TurnEvent, Usage } from '../../core/turn.ts';
-import { placed } from '../../lib/short-lists.ts';
 import { sumUsage } from '../emulation/token-count.ts';
 import type { Attempt } from '../turn/attempt.ts';
 import { type CarriedBy, HttpCarrier } from '../turn/running-turns.ts';
@@ -136,7 +135,7 @@ class Choice implements TurnOutput {
     return this.#answer.response.statusCode;
   }
   begin(attempt: Attempt): void {
-    this.#answer.attempts = placed(this.#answer.attempts, attempt, this.#index);
+    this.#answer.attempts[this.#index] = attempt;
   }
   write(events: readonly TurnEvent[]): Promise<void> | undefined {
     return this.#answer.write(this.#index, events);
@@ -243,7 +242,7 @@ export class StreamedAnswer<Options> extends HttpAnswer<Options> {
     const known = this.#encoders[choice];
     if (known) return known;
     const encoder = this.#newEncoder(choice);
-    this.#encoders = placed(this.#encoders, encoder, choice);
+    this.#encoders[choice] = encoder;
     return encoder;
   }
 

@@ -4,7 +4,6 @@ import type { Dialect } from '../../core/protocol.ts';
 import type { TurnContent } from '../../core/shown-turn.ts';
 import type { Usage } from '../../core/turn.ts';
 import type { Clock } from '../../lib/clock.ts';
-import { placed } from '../../lib/short-lists.ts';
 import type { BegunSpan } from '../../lib/telemetry/telemetry.ts';
 import type { TraceHeaders } from '../../lib/telemetry/trace-headers.ts';
 import { PoolError } from '../../pool-api/errors.ts';
@@ -248,7 +247,7 @@ export class TurnRecord {
       return notes;
     }
     this.bytes += noteBytes + bytes;
-    return placed(notes, note);
+    return [...notes, note];
   }
 }
 

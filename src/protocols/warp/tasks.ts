@@ -1,4 +1,3 @@
-import { placed } from '../../lib/short-lists.ts';
 import type { AnswerStream } from '../shared/answer-stream.ts';
 import type { KeptMessage, RememberedTask } from './memory.ts';
 import { type Message, newMessage, Task, type ToolCall } from './schema.ts';
@@ -140,7 +139,7 @@ export class ConversationTasks {
     this.spend(stepsAMessage);
     const met = id === '' ? undefined : this.#met.get(id);
     const held = new HeldMessage(content, isNew, this.#epoch, met?.shown);
-    entry.held = placed(entry.held, held);
+    entry.held.push(held);
     if (id !== '') {
       entry.byId.set(id, held);
       this.#met.set(id, held);

@@ -1,5 +1,4 @@
 import { BinaryReader, BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
-import { placed } from '../../lib/short-lists.ts';
 import {
   type AnyMessage,
   type FieldPlan,
@@ -127,7 +126,8 @@ function readFields(schema: Schema, message: AnyMessage, reader: MessageReader, 
       }
     }
     const unknown = { number, wireType, data: reader.skip(wireType, number) };
-    message.$unknown = placed(message.$unknown ?? [], unknown);
+    message.$unknown ??= [];
+    message.$unknown.push(unknown);
   }
   // Figures of a fixed size are read without a look at the end.
   if (reader.pos > end) throw new RangeError('premature EOF');
