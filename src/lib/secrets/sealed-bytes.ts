@@ -1,4 +1,4 @@
-import { type CipherGCMTypes, createCipheriv, createDecipheriv, randomFillSync } from 'node:crypto';
+import { type CipherGCMTypes, createCipheriv, createDecipheriv, randomBytes } from 'node:crypto';
 
 /**
  * AES-256-GCM, in two forms that both are stored: bytes (a version byte, nonce, tag, what was sealed), and texts that are
@@ -15,7 +15,7 @@ export function sealBytes(key: Buffer, value: Uint8Array): Buffer {
   // Memory of its own, not a piece of Node's shared slab: that would live and travel as a whole.
   const sealed = Buffer.allocUnsafeSlow(headBytes + value.length);
   sealed[0] = version;
-  const nonce = nextNonce();
+  const nonce = randomBytes(nonceBytes);
   nonce.copy(sealed, 1);
   const sealing = createCipheriv(cipher, key, nonce);
   sealing.update(value).copy(sealed, headBytes);
@@ -37,7 +37,7 @@ export function unsealBytes(key: Buffer, sealed: Uint8Array): Buffer {
 
 /** Base64url. It can be opened only with the same `boundTo`. */
 export function sealText(key: Buffer, text: string, boundTo: Uint8Array): string {
-  const nonce = nextNonce();
+  const nonce = randomBytes(nonceBytes);
   const sealing = createCipheriv(cipher, key, nonce).setAAD(boundTo);
   const body = [sealing.update(text, 'utf8'), sealing.final()];
   return Buffer.concat([nonce, ...body, sealing.getAuthTag()]).toString('base64url');
@@ -64,17 +64,4 @@ function opened(
   const value = opening.update(body);
   opening.final();
   return value;
-}
-
-/** Random bytes come dear one by one. */
-const nonces = Buffer.alloc(nonceBytes * 256);
-let nonceAt = nonces.length;
-
-function nextNonce(): Buffer {
-  if (nonceAt === nonces.length) {
-    randomFillSync(nonces);
-    nonceAt = 0;
-  }
-  nonceAt += nonceBytes;
-  return nonces.subarray(nonceAt - nonceBytes, nonceAt);
 }
