@@ -118,6 +118,23 @@ describe('the candidates of a route', () => {
   });
 });
 
+it('what is too long for a model goes to the same model elsewhere only where that is known to hold more', async () => {
+  const routes = (window: number) => `  - model: long
+    candidates:
+      - { provider: one, model: chat-too-long }
+      - { provider: two, model: chat-too-long }
+models:
+  one/chat-too-long: { context_window: 8000 }
+  two/chat-too-long: { context_window: ${window} }
+`;
+  for (const window of [8_000, 9_000]) {
+    const { one, two, chat, addAccount } = await withRoutes(routes(window));
+    for (const provider of ['one', 'two']) await addAccount(key(provider), { provider });
+    expect((await chat(userTurn('long', 'Hi'))).status).toBe(400);
+    expect([one.turns.length, two.turns.length]).toEqual([1, window > 8_000 ? 1 : 0]);
+  }
+});
+
 it('a candidate with labels gets only accounts with one of these', async () => {
   const { answeredBy, addAccount, pool, one } = await withRoutes(`  - model: mine
     candidates:

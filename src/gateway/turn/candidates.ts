@@ -69,9 +69,14 @@ function endsWithAnswer({ body }: RelayedRequest): boolean {
   return isJsonObject(last) && last['role'] === 'assistant';
 }
 
-/** It is not known to hold no more than another one, for which a request is too long. */
-function mayHoldMore(route: Route, { model, contextWindow = 0 }: Route): boolean {
-  return route.model !== model && (route.contextWindow ?? Number.POSITIVE_INFINITY) > contextWindow;
+/**
+ * Whether it may take a request that is too long for another one: if it is not known to hold no more and, of the same model elsewhere,
+ * if it is known to hold more.
+ */
+function mayHoldMore(route: Route, short: Route): boolean {
+  const isSame = route.model === short.model;
+  const window = route.contextWindow ?? (isSame ? 0 : Number.POSITIVE_INFINITY);
+  return window > (short.contextWindow ?? (isSame ? Number.POSITIVE_INFINITY : 0));
 }
 
 /** Where one turn may go, in order. A body that was not decoded is decoded when a candidate needs that. */
