@@ -2,6 +2,7 @@ import { hash } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
 import type { ConfiguredCandidate, ConfiguredRoute, RoutingSettings } from '../../core/configured-routes.ts';
 import { AppError } from '../../core/errors.ts';
+import { atMost } from '../../lib/at-most.ts';
 import { isJsonObject, type JsonObject, parseJson } from '../../lib/parse-json.ts';
 import type { Catalogue } from './catalogue.ts';
 import { type KeyReach, reachOf } from './key-reach.ts';
@@ -47,7 +48,7 @@ export class ConfiguredPlans {
     this.#options = options;
     this.#names = names;
     const perf = { now: () => clock.monotonic() };
-    this.#warm = new LRUCache({ max: mostConversations, ttl: warmMs, ttlResolution: 0, perf });
+    this.#warm = new LRUCache({ ...atMost(mostConversations), ttl: warmMs, ttlResolution: 0, perf });
     this.table = new RouteTable(routing.routes);
     this.#catalogue = catalogue;
   }

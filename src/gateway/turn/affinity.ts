@@ -1,6 +1,7 @@
 import { hash } from 'node:crypto';
 import type { IncomingHttpHeaders } from 'node:http';
 import { LRUCache } from 'lru-cache';
+import { atMost } from '../../lib/at-most.ts';
 
 /** Headers by which clients name their session, the first one wins. */
 const keyHeaders = [
@@ -53,7 +54,7 @@ export function cacheKeyOf(clientId: string, key: string): string {
  */
 export class Affinity {
   readonly #now: () => number;
-  readonly #bonds = new LRUCache<string, Bond>({ max: mostSessions });
+  readonly #bonds = new LRUCache<string, Bond>(atMost(mostSessions));
   readonly latency: AccountLatency;
 
   constructor(now: () => number, slowFirstContentMs: number) {
@@ -100,9 +101,7 @@ function replaced({ home, replacement }: Bond, accountId: string, at: number): B
 class AccountLatency {
   readonly #now: () => number;
   readonly #limitMs: number;
-  readonly #means = new LRUCache<string, { meanMs: number; turns: number; at: number }>({
-    max: mostAccounts,
-  });
+  readonly #means = new LRUCache<string, { meanMs: number; turns: number; at: number }>(atMost(mostAccounts));
 
   /** `limitMs` 0: no account is slow. */
   constructor(now: () => number, limitMs: number) {

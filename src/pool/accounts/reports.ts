@@ -1,5 +1,6 @@
 import { LRUCache } from 'lru-cache';
 import type { Outcome } from '../../core/outcome.ts';
+import { atMost } from '../../lib/at-most.ts';
 import { debugLog } from '../../lib/log/logger.ts';
 import { type ReportAnswer, type ReportItem, reportRequest } from '../../pool-api/schema.ts';
 import type { Basics, Caller } from '../base/basics.ts';
@@ -41,7 +42,7 @@ export class Reports {
   readonly #quota: Quota;
   readonly #refresher: Refresher;
   /** When the provider was last asked for a claim, by question. */
-  readonly #askedAt = new LRUCache<string, number>({ max: mostRemembered });
+  readonly #askedAt = new LRUCache<string, number>(atMost(mostRemembered));
 
   constructor(basics: Basics, lending: LendingStore, quota: Quota, refresher: Refresher) {
     this.#basics = basics;

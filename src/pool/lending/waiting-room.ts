@@ -1,4 +1,5 @@
 import { LRUCache } from 'lru-cache';
+import { atMost } from '../../lib/at-most.ts';
 import { PoolError } from '../../pool-api/errors.ts';
 import type { Basics } from '../base/basics.ts';
 import { logFailure, shuttingDown } from '../base/failures.ts';
@@ -36,7 +37,7 @@ export class WaitingRoom {
   readonly #lending: LendingStore;
   readonly #skips: SkipLog;
   /** The last attempt for each of the sessions that asked last: of others nothing is taken back, and their leases lapse. */
-  readonly #lastAttempts = new LRUCache<string, number>({ max: mostSessions });
+  readonly #lastAttempts = new LRUCache<string, number>(atMost(mostSessions));
   readonly #numbers = new WeakMap<Granted, number>();
   #attempts = 0;
   #queue: WaitingCaller[] = [];
@@ -255,7 +256,7 @@ const keptAccounts = 10_000;
 
 /** Remembers why accounts were lately passed over, for owners who wonder. In memory, bounded both ways. */
 export class SkipLog {
-  readonly #byAccount = new LRUCache<string, readonly NotedSkip[]>({ max: keptAccounts });
+  readonly #byAccount = new LRUCache<string, readonly NotedSkip[]>(atMost(keptAccounts));
 
   note(at: number, sessionId: string, skips: readonly Skip[]): void {
     for (const { accountId, reason } of skips) {

@@ -7,6 +7,7 @@ import {
   type TokenGrant,
   type TokenIssuer,
 } from '../../core/provider.ts';
+import { atMost } from '../../lib/at-most.ts';
 import { backoffMs, withJitter } from '../../lib/backoff.ts';
 import { sleep, within } from '../../lib/clock.ts';
 import { debugLog } from '../../lib/log/logger.ts';
@@ -52,7 +53,7 @@ export class Refresher {
    * When this process last had an answer that counts, by account and in elapsed time: the store's time follows a wall clock that was
    * set, so that its hour may be over sooner.
    */
-  readonly #answeredAt = new LRUCache<string, number>({ max: 100_000 });
+  readonly #answeredAt = new LRUCache<string, number>(atMost(100_000));
   readonly #limited = createLimit(atOnce);
   #isStarted = false;
   #isStopped = false;
