@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { createLogger } from '../../lib/log/logger.ts';
-import { classifyFailure } from './openai-failure.ts';
+import { classifyFailure, classifyNamed } from './openai-failure.ts';
 
 const classify = (status: number, body: unknown, headers: Record<string, string> = {}) =>
   classifyFailure(
@@ -341,4 +341,18 @@ it.each([408, 409, 425, 499])('%i says that another try may be taken', (status) 
     code: 'upstream_unavailable',
     failover: 'yes',
   });
+});
+
+it.each([
+  ['644ms', 644],
+  ['2s', 2_000],
+  ['11.054s', 11_054],
+  ['1m26.4s', 86_400],
+  ['2h3m', 7_380_000],
+  ['a moment', undefined],
+])('a limit whose words say "try again in %s" is waited out for as long', (wait, retryAfterMs) => {
+  const words = `Rate limit reached for m on tokens per min (TPM): Limit 30000, Used 29937. Please try again in ${wait}. Visit x.`;
+  const named = { code: 'rate_limit_exceeded', message: words };
+  expect(classifyNamed(named)).toMatchObject({ outcome: 'rate_limited', retryAfterMs });
+  expect(classify(429, { error: named }, { 'retry-after': '30' }).retryAfterMs).toBe(30_000);
 });

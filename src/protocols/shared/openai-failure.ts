@@ -50,6 +50,8 @@ const spentQuota = new RegExp(
 );
 /** The words of Groq and OpenAI end with the page where more can be bought, which has `billing` in its name. */
 const tooFast = /^rate limit reached/i;
+/** "Please try again in 1m26.4s.", also within a stream, where no header can say so. */
+const againIn = /\btry again in (?:(\d{1,3})h)?(?:(\d{1,4})m(?!s))?(?:(\d{1,6}(?:\.\d+)?)(m?)s)?/i;
 /**
  * More than the account may send in a minute: it would be as much in the next one. Another account's minute may hold it. Groq says so
  * under 413.
@@ -106,7 +108,7 @@ function classify(status: number, error: NamedError, options: AppErrorOptions): 
     return contextTooLong(message, { cause: options.cause, ...limits });
   }
   if (status === 402 && tooDear.test(message)) return moreThanLeft(message, options);
-  if (status === 429 && tooFast.test(message)) return rateLimited(options);
+  if (status === 429 && tooFast.test(message)) return rateLimited({ ...waitIn(message), ...options });
   if ((status === 412 || status === 429) && spentQuota.test(words)) return outOfQuota(options);
   if (status === 503 && /overload|capacity/i.test(words)) return overloaded(options);
   const known = failedBy(status, options);
@@ -142,6 +144,12 @@ function notPermitted(options: AppErrorOptions): AppError {
 function moreThanLeft(message: string, options: AppErrorOptions): AppError {
   const limits = { fault: 'model', failover: 'yes', modelLimit: 'credits' } as const;
   return new AppError('upstream_quota_exhausted', upstreamWords(message), { ...options, ...limits });
+}
+
+function waitIn(message: string): AppErrorOptions {
+  const [, hours = 0, minutes = 0, rest = 0, milli] = againIn.exec(message) ?? [];
+  const seconds = (Number(hours) * 60 + Number(minutes)) * 60 + Number(rest) / (milli ? 1_000 : 1);
+  return seconds > 0 ? { retryAfterMs: Math.ceil(seconds * 1_000) } : {};
 }
 
 function retryAfterOf(headers: FailedResponse['headers'], now: number): number | undefined {
