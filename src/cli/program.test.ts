@@ -1107,6 +1107,26 @@ describe('the program', () => {
     },
   );
 
+  it('has for every command an example and, but for what runs or converts, --json', async () => {
+    const namesIn = (help: string) =>
+      [...(/\nCommands:\n(.*?)(?:\n\n|$)/s.exec(help)?.[1] ?? '').matchAll(/^ {2}([a-z-]+)/gm)].map(
+        ([, name]) => name,
+      );
+    const lacking: string[] = [];
+    const groups: string[][] = [[]];
+    for (const group of groups) {
+      for (const name of namesIn((await run([...group, '--help'])).out)) {
+        if (name === undefined || name === 'help') continue;
+        const { out } = await run([...group, name, '--help']);
+        if (namesIn(out).length > 0) groups.push([...group, name]);
+        else if (!/^Examples?:$/m.test(out) || !out.includes(' --json '))
+          lacking.push([...group, name].join(' '));
+      }
+    }
+    expect(groups).toContainEqual(['account']);
+    expect(lacking).toEqual(['serve', 'import-config', 'sandbox']);
+  });
+
   it('shows its help as a usage error when it is called without a word', async () => {
     expect((await run([])).code).toBe(2);
   });
@@ -1156,6 +1176,8 @@ describe('account export', () => {
     expect(statSync(to).mode & 0o777).toBe(0o600);
     expect(readFileSync(to, 'utf8')).not.toContain('wk-1');
 
+    const named = await run(['account', 'export', ...words.with(1, `${to}-2`), '--json']);
+    expect(JSON.parse(named.out)).toEqual({ file: `${to}-2` });
     const again = await run(['account', 'export', ...words]);
     expect(again).toMatchObject({ code: 2, err: expect.stringContaining('is there already') });
     const back = await run(['account', 'import', to, '--passphrase-file', pass]);

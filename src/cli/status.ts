@@ -116,7 +116,14 @@ export function addDoctor(parent: Command, actions: CliActions): void {
     .description('look at everything a working installation needs, whether or not the services run')
     .option('--answer', 'also ask the gateway for a short answer, which an account pays for')
     .option('--json', 'print {"ok": …, "checks": [...]}')
-    .addHelpText('after', '\nExit code 0 when all is well, 1 when something has to be done.');
+    .addHelpText(
+      'after',
+      `
+Exit code 0 when all is well, 1 when something has to be done.
+
+Example:
+  warp2api doctor --answer`,
+    );
   answer(command, actions, async ({ answer: wantsAnswer = false }: { answer?: boolean }) => {
     const findings = await actions.examine({ wantsAnswer });
     const count = findings.filter(({ result }) => result === 'problem').length;

@@ -109,7 +109,7 @@ interface ExportOptions {
 }
 
 export function addAccountExport(parent: Command, actions: CliActions): void {
-  parent
+  const command = parent
     .command('export')
     .description('write accounts with their credentials into a file that is sealed with a passphrase')
     .requiredOption('--to <file>', 'the file to make; an existing one is left alone')
@@ -117,6 +117,7 @@ export function addAccountExport(parent: Command, actions: CliActions): void {
     .option('--provider <name>', 'only those of this provider')
     .addOption(new Option('--status <status>', 'only those in this state').choices(accountStates))
     .option('--source <name>', 'only those from there')
+    .option('--json', 'print the name of the file as JSON')
     .addHelpText(
       'after',
       `
@@ -125,14 +126,14 @@ one can go on. Remove the accounts here once they are there.
 
 Example:
   warp2api account export --to pool.export --passphrase-file pass.txt`,
-    )
-    .action(async ({ to, passphraseFile, ...filter }: ExportOptions) => {
-      const passphrase = await readPassphrase(passphraseFile);
-      await using admin = await actions.openAdmin();
-      const sealed = await admin.exportAccounts({ passphrase, filter });
-      await writeNew(to, sealed);
-      actions.write(`The accounts are in ${to}, sealed.\n`);
-    });
+    );
+  answer(command, actions, async ({ to, passphraseFile, provider, status, source }: ExportOptions) => {
+    const passphrase = await readPassphrase(passphraseFile);
+    await using admin = await actions.openAdmin();
+    const sealed = await admin.exportAccounts({ passphrase, filter: { provider, status, source } });
+    await writeNew(to, sealed);
+    return [{ file: to }, `The accounts are in ${to}, sealed.\n`];
+  });
 }
 
 /** Makes a file that only its owner may read; leaves none when it cannot be finished. */
