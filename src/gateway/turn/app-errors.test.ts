@@ -26,7 +26,7 @@ it('tells a model that no account may use from accounts that are out', () => {
   const route = { model: 'big', barred: new Set(['one', 'two', 'three']) };
   expect(appErrorFromPool(short({}), route)).toMatchObject({ code: 'model_not_found', param: 'model' });
   expect(appErrorFromPool(short({}), { ...route, labels: ['a', 'b'] }).message).toMatch(
-    /^No account that the route takes by its labels may use the model "big"/,
+    /^No account labelled a or b may use the model "big": .* the labels of the route or key\.$/,
   );
   expect(appErrorFromPool(short({ disabled: 1 }), route).code).toBe('no_account_available');
   expect(appErrorFromPool(short({}), { model: 'big' }).code).toBe('no_account_available');

@@ -99,7 +99,7 @@ function isOnlyForModel(
 
 function noAccountMayUse({ model, labels }: Pick<Route, 'model' | 'labels'>, cause: PoolError): AppError {
   const message = labels?.length
-    ? `No account that the route takes by its labels may use the model "${model}": label one ("warp2api account set ID --label"), or change the route.`
+    ? `No account labelled ${labels.join(' or ')} may use the model "${model}": label one ("warp2api account set ID --label"), or change the labels of the route or key.`
     : `No account in the pool may use the model "${model}"; choose another one, or add an account whose plan includes it.`;
   return new AppError('model_not_found', message, { param: 'model', cause });
 }
