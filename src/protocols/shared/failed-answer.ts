@@ -232,6 +232,8 @@ const byStatus: Readonly<Record<number, typeof notTaken>> = {
   413: tooLarge,
   425: notTaken,
   429: rateLimited,
+  // Groq, of its flex tier.
+  498: overloaded,
   // Whatever gave it up, it was not the client of this gateway.
   499: notTaken,
   529: overloaded,

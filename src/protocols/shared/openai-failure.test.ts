@@ -356,3 +356,26 @@ it.each([
   expect(classifyNamed(named)).toMatchObject({ outcome: 'rate_limited', retryAfterMs });
   expect(classify(429, { error: named }, { 'retry-after': '30' }).retryAfterMs).toBe(30_000);
 });
+
+it('a limit of the vendor behind OpenRouter, and a tier without capacity, are no fault of the account', () => {
+  const behind = { error: { message: 'Provider returned error', code: 429, metadata: { raw: 'Busy.' } } };
+  expect(classify(429, behind)).toMatchObject({ code: 'model_unavailable', outcome: undefined });
+  expect(classify(498, error('capacity_exceeded'))).toMatchObject({ code: 'model_unavailable' });
+});
+
+it.each([
+  ['free-models-per-day-high-balance', 'upstream_quota_exhausted', 24 * 60 * 60_000],
+  ['free-models-per-min', 'upstream_rate_limited', 60_000],
+])(
+  "OpenRouter's limit %s leaves the account to its other models until it is given again",
+  (limit, code, unitMs) => {
+    const before = Date.now();
+    const message = `Rate limit exceeded: ${limit}. Add 10 credits to unlock 1000 free model requests per day`;
+    const known = classify(429, { error: { message, code: 429 } });
+    expect(known).toMatchObject({ code, outcome: undefined, failover: 'yes', modelLimit: limit });
+    const resetAt = known.resetAt?.getTime() ?? 0;
+    expect(resetAt % unitMs).toBe(0);
+    expect(resetAt).toBeGreaterThanOrEqual(before);
+    expect(resetAt).toBeLessThanOrEqual(Date.now() + unitMs);
+  },
+);

@@ -59,6 +59,10 @@ const againIn = /\btry again in (?:(\d{1,3})h)?(?:(\d{1,4})m(?!s))?(?:(\d{1,6}(?
 const tooMuchForMinute = /^request too large for/i;
 /** Together says so under 403. */
 const longerThanContext = /context[_ ](length|window|size)/i;
+/** OpenRouter's, of a vendor behind it, whose limit is the same for all of its accounts. */
+const limitedBehind = /^provider returned error/i;
+/** OpenRouter's, of its free models alone. */
+const freeModels = /^rate limit exceeded: (free-models-per-(day|min)[\w-]*)/i;
 /** OpenRouter's, of a longest answer that costs more than the account has. Too few tokens for any answer: the account is spent. */
 const tooDear = /\bcan only afford [1-9]\d{2}/i;
 /** Of the place that a request comes from; OpenRouter's, twice, of a vendor behind it. */
@@ -107,6 +111,8 @@ function classify(status: number, error: NamedError, options: AppErrorOptions): 
     const limits = { fault: 'model', failover: 'yes', modelLimit: 'tokens per minute' } as const;
     return contextTooLong(message, { cause: options.cause, ...limits });
   }
+  if (status === 429 && limitedBehind.test(message)) return overloaded(options);
+  if (status === 429 && freeModels.test(message)) return freeModelsSpent(message, options);
   if (status === 402 && tooDear.test(message)) return moreThanLeft(message, options);
   if (status === 429 && tooFast.test(message)) return rateLimited({ ...waitIn(message), ...options });
   if ((status === 412 || status === 429) && spentQuota.test(words)) return outOfQuota(options);
@@ -138,6 +144,17 @@ function notPermitted(options: AppErrorOptions): AppError {
     'No account that was asked is permitted this call: give its key the permission at the provider, or add another account.';
   const limits = { param: 'model', fault: 'model', failover: 'yes', modelLimit: 'scopes' } as const;
   return new AppError('model_not_found', message, { ...options, ...limits });
+}
+
+/** The account goes on with the models that it pays for. Days and minutes are those of UTC. */
+function freeModelsSpent(message: string, options: AppErrorOptions): AppError {
+  const [, modelLimit = '', unit] = freeModels.exec(message) ?? [];
+  const isOfDay = unit === 'day';
+  const unitMs = isOfDay ? 24 * 60 * 60_000 : 60_000;
+  const now = Date.now();
+  const resetAt = new Date(Math.ceil(now / unitMs) * unitMs);
+  const limit = { ...options, resetAt, modelLimit, fault: 'model' } as const;
+  return isOfDay ? outOfQuota(limit) : rateLimited({ ...limit, retryAfterMs: resetAt.getTime() - now });
 }
 
 /** Another account may have more, and this one takes a request of a shorter answer. */
