@@ -80,9 +80,17 @@ describe('a result', () => {
     const calls = { role: 'model', parts: [call('f'), call('g'), call('f')] };
     const results = [result('g', 'G'), result('f', 'first'), result('f', 'second', 'made-up')];
     expect(pairs([calls, { role: 'function', parts: results }])).toEqual([
-      ['call_2', 'G', false],
-      ['call_1', 'first', false],
-      ['call_3', 'second', false],
+      ['made_call_2', 'G', false],
+      ['made_call_1', 'first', false],
+      ['made_call_3', 'second', false],
+    ]);
+  });
+
+  it('is not taken for that of another call, whose id is one that others count like', () => {
+    const calls = { role: 'model', parts: [call('f'), call('g', 'call_1')] };
+    expect(pairs([calls, { role: 'user', parts: [result('f', 'F'), result('g', 'G', 'call_1')] }])).toEqual([
+      ['made_call_1', 'F', false],
+      ['call_1', 'G', false],
     ]);
   });
 
@@ -116,7 +124,7 @@ describe('an answer that comes back', () => {
       [
         { type: 'reasoning', text: 'Let me.' },
         { type: 'text', text: 'Hello' },
-        { type: 'tool-call', id: 'call_1', name: 'f', arguments: '{}' },
+        { type: 'tool-call', id: 'made_call_1', name: 'f', arguments: '{}' },
       ],
     ]);
   });

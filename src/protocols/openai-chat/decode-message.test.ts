@@ -152,8 +152,8 @@ it('calls and results in the form before there were tools are read as calls and 
     user,
   );
   expect(messages.slice(1, 3)).toMatchObject([
-    { role: 'assistant', parts: [{ id: 'call_1', name: 'read', arguments: '{"a":1}' }] },
-    { role: 'tool', parts: [{ callId: 'call_1', text: 'x' }] },
+    { role: 'assistant', parts: [{ id: 'made_call_1', name: 'read', arguments: '{"a":1}' }] },
+    { role: 'tool', parts: [{ callId: 'made_call_1', text: 'x' }] },
   ]);
 });
 

@@ -47,10 +47,10 @@ export class MadeCalls {
   readonly #byName = new Map<string, CallQueue>();
   #count = 0;
 
-  /** The id of a call, made up where it came without one; the same history gets the same ids. */
+  /** The id of a call, made up where it came without one, unlike those of vendors; the same history gets the same ids. */
   add(id: string | null | undefined, name: string): string {
     this.#count += 1;
-    const known = id || `call_${this.#count}`;
+    const known = id || `made_call_${this.#count}`;
     const before = this.#latest.get(known);
     if (before?.isOpen) {
       if (before.name !== name) this.#queueOf(name).push(before);
