@@ -440,10 +440,10 @@ describe('an error before content', () => {
 
   it('of the service itself shows nothing of its inside', async () => {
     const { routes } = fixture.turns;
-    const planNow = () => {
+    const plan = async () => {
       throw new Error('secret path /etc');
     };
-    Object.assign(routes, { planNow, plan: async () => planNow() });
+    Object.assign(routes, { plan });
     const { status, text, json } = await chat().answer;
     expect([status, json.error.code]).toEqual([500, 'internal_error']);
     expect(text).not.toContain('secret');
