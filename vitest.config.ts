@@ -1,10 +1,12 @@
 import { join } from 'node:path';
 import { defineConfig } from 'vitest/config';
+import { SlowestFirst } from './test/support/slowest-first.ts';
 
 export default defineConfig({
   test: {
     // Much of the time tests wait for processes, databases and real limits of time: two cores carry eight files at once.
     maxWorkers: 8,
+    sequence: { sequencer: SlowestFirst },
     // Tests of one file that run together mostly wait, too.
     maxConcurrency: 10,
     // The files of a worker share its process and load each module once; what modules keep are caches.
