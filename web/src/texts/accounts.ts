@@ -20,7 +20,7 @@ export const accountsText = texts(
       anyLabel: 'All labels',
       noLabel: 'No label',
 
-      fromApi: 'added by hand',
+      fromApi: 'by hand',
       fromEnv: 'environment',
       inUse: 'In use',
       running: (count: string) => `${count} running`,

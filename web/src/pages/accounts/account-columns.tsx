@@ -66,7 +66,7 @@ export function accountColumns(
       label: text.source,
       cell: ({ source, tier, free }) => (
         <>
-          <div>{shownSource(source)}</div>
+          <div class="source-note">{shownSource(source)}</div>
           {(tier > 0 || free) && (
             <div class="note source-note">
               {[tier > 0 && text.tier(String(tier)), free && text.free].filter(Boolean).join(', ')}

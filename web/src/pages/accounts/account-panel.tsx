@@ -15,6 +15,7 @@ import { accountDetailsText } from '../../texts/account-details.ts';
 import { reasonText } from '../../texts/account-reasons.ts';
 import { accountsText } from '../../texts/accounts.ts';
 import { frameText } from '../../texts/frame.ts';
+import { standingWord } from '../../texts/standing-words.ts';
 import { type AccountActions, actionLabel, mainAction, menuActions } from './account-actions.tsx';
 import { AccountAudit } from './account-audit.tsx';
 import { Evidence } from './account-evidence.tsx';
@@ -197,7 +198,7 @@ function State({ account, canLogIn }: { readonly account: AccountDetails; readon
       )}
       {status === 'active' && (
         <p class="note">
-          {lendable.now ? text.lendable : text.notLendable((lendable.reason ?? '').replaceAll('_', ' '))}
+          {lendable.now ? text.lendable : text.notLendable(standingWord(lendable.reason ?? ''))}
         </p>
       )}
       {account.probe === 'unproved' && status === 'active' && <p class="note">{text.unproved}</p>}
@@ -252,7 +253,7 @@ function Use({ account }: { readonly account: AccountDetails }) {
           <ul class="plain">
             {account.last_skips.map(({ at, reason, session_id: session }) => (
               <li key={`${at} ${session}`}>
-                <Time at={at} /> {reason.replaceAll('_', ' ')} <code>{session}</code>
+                <Time at={at} /> {standingWord(reason)} <code>{session}</code>
               </li>
             ))}
           </ul>

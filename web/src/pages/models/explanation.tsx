@@ -6,6 +6,7 @@ import { linkTo } from '../../navigation.ts';
 import { plainName } from '../../plain-name.ts';
 import { questionText } from '../../texts/model-question.ts';
 import { modelsText } from '../../texts/models.ts';
+import { standingWord } from '../../texts/standing-words.ts';
 import { useAccountNames } from '../accounts/account-names.ts';
 import { conditionWords } from './routes-view.tsx';
 
@@ -178,7 +179,7 @@ function AccountCounts({ one, nameOf }: { readonly one: Candidate; readonly name
       <span class="row">
         {counts.map(([standing, count]) => (
           <Badge key={standing} tone={standing === 'open' || standing === 'held' ? 'ok' : 'quiet'}>
-            {shownNumber(count)} {standingWord(standing, text)}
+            {shownNumber(count)} {standingWord(standing)}
           </Badge>
         ))}
       </span>
@@ -192,7 +193,7 @@ function AccountCounts({ one, nameOf }: { readonly one: Candidate; readonly name
                   <bdi>{nameOf(id)}</bdi>
                 </a>
                 {label !== null && label !== nameOf(id) && <span>{label}</span>}
-                <small class="quiet">{says ?? standingWord(standing, text)}</small>
+                <small class="quiet">{says ?? standingWord(standing)}</small>
               </li>
             ))}
           </ul>
@@ -200,26 +201,6 @@ function AccountCounts({ one, nameOf }: { readonly one: Candidate; readonly name
       )}
     </>
   );
-}
-
-function standingWord(standing: string, text: Text): string {
-  const words: Readonly<Record<string, string>> = {
-    open: text.wordOpen,
-    held: text.wordHeld,
-    model: text.wordModel,
-    label: text.wordLabel,
-    limit: text.wordLimit,
-    leased: text.wordLeased,
-    half_open: text.wordHalfOpen,
-    cooldown: text.wordCooldown,
-    exhausted: text.wordExhausted,
-    standby: text.wordStandby,
-    disabled: text.wordDisabled,
-    reauth_required: text.wordReauth,
-    rate_limited: text.wordRateLimited,
-    free_quota_spent: text.wordFreeSpent,
-  };
-  return words[standing] ?? standing.replaceAll('_', ' ');
 }
 
 function passedWord(reason: ExplainedTurn['passed_over'][number]['reason'], text: Text): string {
