@@ -3,7 +3,7 @@ import { type KeyUse, keyWithSecret, type ShownKey, shownKey, shownKeys } from '
 import type { CliActions } from './actions.ts';
 import { answer, collectPages, type Shown } from './answers.ts';
 import { commaList, UsageError, wholeNumber } from './option-values.ts';
-import { formatPairs, formatTable } from './table.ts';
+import { type FittingColumn, formatPairs, formatToFit, fromNow } from './table.ts';
 
 interface Shared {
   readonly gateway?: string;
@@ -55,7 +55,7 @@ Examples:
       const page = shownKeys.parse(await actions.askGateway(path, gateway));
       return [page.keys, page.next_before];
     });
-    return [{ keys: found }, listed(found)];
+    return [{ keys: found }, listed(found, actions.terminalWidth)];
   });
 
   const show = shared(keys.command('show').description('show one key'))
@@ -163,18 +163,25 @@ function withSecret(
   return [made, `${made.secret}\n`];
 }
 
-function listed(keys: readonly ShownKey[]): string {
+const columns: readonly FittingColumn<ShownKey>[] = [
+  { heading: 'name', cell: ({ name }) => name },
+  { heading: 'secret', cell: ({ prefix }) => `${prefix}…`, leftOut: 1 },
+  { heading: 'state', cell: ({ state }) => state },
+  { heading: 'owner', cell: ({ owner }) => owner, leftOut: 4 },
+  { heading: 'expires', cell: ({ expires_at }) => expires_at?.slice(0, 10), leftOut: 2 },
+  {
+    heading: 'last used',
+    cell: ({ last_used_at }) => last_used_at,
+    brief: ({ last_used_at }) => fromNow(last_used_at),
+    leftOut: 3,
+  },
+  { heading: 'limits', cell: limitWords, leftOut: 0 },
+  { heading: 'most used', cell: ({ uses }) => mostUsed(uses) },
+];
+
+function listed(keys: readonly ShownKey[], width: number | undefined): string {
   if (keys.length === 0) return 'There is no key. Make one: warp2api key create NAME\n';
-  return formatTable(keys, [
-    ['name', ({ name }) => name],
-    ['secret', ({ prefix }) => `${prefix}…`],
-    ['state', ({ state }) => state],
-    ['owner', ({ owner }) => owner],
-    ['expires', ({ expires_at }) => expires_at?.slice(0, 10)],
-    ['last used', ({ last_used_at }) => last_used_at],
-    ['limits', limitWords],
-    ['most used', ({ uses }) => mostUsed(uses)],
-  ]);
+  return formatToFit(keys, columns, width);
 }
 
 /** The budget of which least is left; limits that reset within a minute need no attention. */

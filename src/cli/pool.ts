@@ -1,11 +1,12 @@
 import type { Command } from 'commander';
 import type { RefreshTokensAnswer, Session } from '../pool-api/owner-schema.ts';
 import type { PoolAdmin } from '../pool-api/pool.ts';
+import { accountNames } from './account/account-names.ts';
 import { accountWords, findAccount } from './account/find-account.ts';
 import type { CliActions } from './actions.ts';
 import { answerFromPool, collectPages, type Shown } from './answers.ts';
 import { wholeNumber } from './option-values.ts';
-import { formatTable } from './table.ts';
+import { type FittingColumn, formatTable, formatToFit, fromNow } from './table.ts';
 
 export function addPool(program: Command, actions: CliActions): void {
   const pool = program
@@ -96,7 +97,8 @@ function addSessions(parent: Command, actions: CliActions): void {
       'after',
       '\nExamples:\n  warp2api pool sessions\n  warp2api pool sessions --account work --json',
     );
-  answerFromPool(command, actions, async (admin, { account, limit }: { account?: string; limit: number }) => {
+  type Options = { account?: string; limit: number; json?: true };
+  answerFromPool(command, actions, async (admin, { account, limit, json }: Options) => {
     const filter = account === undefined ? {} : { account_id: (await findAccount(admin, account)).id };
     let total = 0;
     const sessions = await collectPages(limit, async (pageLimit, after: string | undefined) => {
@@ -104,26 +106,40 @@ function addSessions(parent: Command, actions: CliActions): void {
       total = page.total;
       return [page.sessions, page.next_after];
     });
-    return [{ sessions, total }, describeSessions(sessions, total)];
+    if (json) return [{ sessions, total }, ''];
+    const ids = sessions.flatMap(({ accounts }) => accounts.slice(0, mostNamed).map(({ id }) => id));
+    const nameOf = await accountNames((query) => admin.listAccounts(query), ids);
+    return [{ sessions, total }, describeSessions(sessions, total, nameOf, actions.terminalWidth)];
   });
 }
 
-function describeSessions(sessions: readonly Session[], total: number): string {
+function describeSessions(
+  sessions: readonly Session[],
+  total: number,
+  nameOf: (accountId: string) => string,
+  width: number | undefined,
+): string {
   if (sessions.length === 0) return 'No session holds an account.\n';
   const rest = total > sessions.length ? `\n${sessions.length} of ${total} shown; --limit shows more.\n` : '';
-  const table = formatTable(sessions, [
-    ['id', ({ id }) => id],
-    ['key', ({ key_id, gateway }) => (gateway && key_id !== 'gateway' ? `${key_id} (gateway)` : key_id)],
-    ['exclusive', ({ exclusive }) => exclusive],
-    ['created', ({ created_at }) => created_at],
-    ['expires', ({ expires_at }) => expires_at],
-    ['accounts', ({ accounts }) => named(accounts)],
-  ]);
-  return table + rest;
+  const keyOf = ({ key_id, gateway }: Session) =>
+    gateway && key_id !== 'gateway' ? `${key_id} (gateway)` : key_id;
+  const columns: FittingColumn<Session>[] = [
+    { heading: 'id', cell: ({ id }) => id },
+    { heading: 'key', cell: keyOf, leftOut: 2 },
+    { heading: 'exclusive', cell: ({ exclusive }) => exclusive, leftOut: 1 },
+    { heading: 'created', cell: ({ created_at }) => created_at, leftOut: 0 },
+    {
+      heading: 'expires',
+      cell: ({ expires_at }) => expires_at,
+      brief: ({ expires_at }) => fromNow(expires_at),
+    },
+    { heading: 'accounts', cell: ({ accounts }) => named(accounts, nameOf) },
+  ];
+  return formatToFit(sessions, columns, width) + rest;
 }
 
-function named(accounts: Session['accounts']): string {
-  const names = accounts.slice(0, mostNamed).map(({ id, email }) => email ?? id);
+function named(accounts: Session['accounts'], nameOf: (accountId: string) => string): string {
+  const names = accounts.slice(0, mostNamed).map(({ id }) => nameOf(id));
   const more = accounts.length - names.length;
   return names.join(', ') + (more > 0 ? ` and ${more} more` : '');
 }

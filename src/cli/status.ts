@@ -1,10 +1,11 @@
 import type { Command } from 'commander';
 import type { AuditAnswer, StatusAnswer } from '../pool-api/owner-schema.ts';
+import { accountNames } from './account/account-names.ts';
 import { accountWords, findAccount } from './account/find-account.ts';
 import type { CliActions } from './actions.ts';
 import { answer, answerFromPool, collectPages } from './answers.ts';
 import { wholeNumber } from './option-values.ts';
-import { formatPairs, formatTable } from './table.ts';
+import { cutTo, type FittingColumn, formatPairs, formatToFit } from './table.ts';
 
 export function addStatus(parent: Command, actions: CliActions): void {
   const command = parent
@@ -33,7 +34,8 @@ function describe(status: StatusAnswer): string {
     ['  disabled', stats.disabled],
     ['sessions', status.active_sessions],
     ['spent last hour', spent(status.forecast)],
-    ['left', left(status.forecast, Date.parse(status.timestamp))],
+    ['left', left(status.forecast)],
+    ...nextReset(status),
     ['wanted size', `${status.min_pool_size} to ${status.max_pool_size}`],
     ...status.sources.map((source): [string, string] => [`source ${source.name}`, sourceText(source)]),
   ]);
@@ -54,14 +56,19 @@ function sourceText({ type, state, added, retry_at, last_error }: StatusAnswer['
   return `${kind}${state.replace('_', ' ')}${rest}, ${added} added${error}`;
 }
 
-function left(forecast: StatusAnswer['forecast'], now: number): string {
-  const { remaining, unmetered_accounts: unmetered, lasts_hours: hours, next_reset_at: resets } = forecast;
+function left({
+  remaining,
+  unmetered_accounts: unmetered,
+  lasts_hours: hours,
+}: StatusAnswer['forecast']): string {
   const lasts = hours === null ? '' : `, lasts ${duration(hours)} at the present rate`;
-  const reset = resets
-    ? `, the next quota resets in ${duration((Date.parse(resets) - now) / 3_600_000)}`
-    : '';
   const others = unmetered === 0 ? '' : `, beside ${unmetered} without known limit`;
-  return `${round(remaining)}${lasts}${reset}${others}`;
+  return `${round(remaining)}${lasts}${others}`;
+}
+
+function nextReset({ forecast: { next_reset_at: at }, timestamp }: StatusAnswer): [string, string][] {
+  if (!at) return [];
+  return [['next quota reset', `in ${duration((Date.parse(at) - Date.parse(timestamp)) / 3_600_000)}`]];
 }
 
 function duration(hours: number): string {
@@ -85,7 +92,8 @@ export function addAudit(parent: Command, actions: CliActions): void {
     .option('--limit <n>', 'at most this many', wholeNumber(1, 1_000_000), 50)
     .option('--json', 'print {"entries": [...]}')
     .addHelpText('after', '\nExamples:\n  warp2api audit\n  warp2api audit --account me@example.com --json');
-  answerFromPool(command, actions, async (admin, { account, limit }: { account?: string; limit: number }) => {
+  type Options = { account?: string; limit: number; json?: true };
+  answerFromPool(command, actions, async (admin, { account, limit, json }: Options) => {
     // A removed account still has a trail, so a whole id is not looked up.
     const id =
       account === undefined || wholeId.test(account) ? account : (await findAccount(admin, account)).id;
@@ -93,19 +101,37 @@ export function addAudit(parent: Command, actions: CliActions): void {
       const page = await admin.audit({ limit: pageLimit, account_id: id, before });
       return [page.entries, page.next_before];
     });
-    return [{ entries }, auditTable(entries)];
+    if (json) return [{ entries }, ''];
+    const ids = entries.map((entry) => entry.account_id);
+    const nameOf = await accountNames(
+      (query) => admin.listAccounts(query),
+      ids,
+      (removed) => removed,
+    );
+    return [{ entries }, auditTable(entries, nameOf, actions.terminalWidth)];
   });
 }
 
-function auditTable(entries: readonly Entry[]): string {
+function auditTable(
+  entries: readonly Entry[],
+  nameOf: (accountId: string) => string,
+  width: number | undefined,
+): string {
   if (entries.length === 0) return 'Nothing is on record.\n';
-  return formatTable(entries, [
-    ['at', (entry) => entry.at],
-    ['actor', (entry) => entry.actor],
-    ['action', (entry) => entry.action],
-    ['account', (entry) => entry.account_id],
-    ['detail', (entry) => (Object.keys(entry.detail).length === 0 ? null : JSON.stringify(entry.detail))],
-  ]);
+  const detailOf = ({ detail }: Entry) => (Object.keys(detail).length === 0 ? null : JSON.stringify(detail));
+  const accountOf = ({ account_id: id }: Entry) => id && nameOf(id);
+  const columns: FittingColumn<Entry>[] = [
+    { heading: 'at', cell: ({ at }) => at, brief: ({ at }) => at.slice(0, 16) },
+    { heading: 'actor', cell: ({ actor }) => actor, leftOut: 1 },
+    { heading: 'action', cell: ({ action }) => action },
+    { heading: 'account', cell: accountOf, brief: (entry) => cutTo(accountOf(entry) ?? '', 20) },
+    {
+      heading: 'detail',
+      cell: detailOf,
+      brief: (entry) => cutTo(detailOf(entry) ?? '', Math.max(20, (width ?? 0) - 80)),
+    },
+  ];
+  return formatToFit(entries, columns, width);
 }
 
 const marks = { ok: 'ok', problem: 'PROBLEM', skipped: '-' } as const;

@@ -24,6 +24,7 @@ export interface FittingColumn<Row> {
   readonly heading: string;
   readonly cell: Column<Row>[1];
   readonly brief?: Column<Row>[1];
+  readonly briefHeading?: string;
   readonly leftOut?: number;
 }
 
@@ -31,7 +32,7 @@ export interface FittingColumn<Row> {
 export function formatToFit<Row>(
   rows: readonly Row[],
   columns: readonly FittingColumn<Row>[],
-  width: number,
+  width = Number.POSITIVE_INFINITY,
 ): string {
   const whole = formatTable(
     rows,
@@ -43,7 +44,7 @@ export function formatToFit<Row>(
       rows,
       columns
         .filter((column) => !leftOut.has(column))
-        .map(({ heading, cell, brief }) => [heading, brief ?? cell] as const),
+        .map(({ heading, cell, brief, briefHeading }) => [briefHeading ?? heading, brief ?? cell] as const),
     );
   // The last to be left out is the first to be put back.
   const leftOut = new Set(columns.filter((column) => column.leftOut !== undefined));
@@ -67,7 +68,21 @@ export function cutTo(text: string, widest: number): string {
   return text;
 }
 
-function fits(text: string, width: number): boolean {
+/** How far away a time is, such as `in 4 min` or `2 h ago`. */
+export function fromNow(time: string | null): string | null {
+  if (time === null) return null;
+  const seconds = (Date.parse(time) - Date.now()) / 1000;
+  const span = spanOf(Math.abs(seconds));
+  return seconds < 0 ? `${span} ago` : `in ${span}`;
+}
+
+function spanOf(seconds: number): string {
+  if (seconds < 90) return `${Math.round(seconds)} s`;
+  if (seconds < 90 * 60) return `${Math.round(seconds / 60)} min`;
+  return seconds < 48 * 3600 ? `${Math.round(seconds / 3600)} h` : `${Math.round(seconds / 86_400)} d`;
+}
+
+export function fits(text: string, width: number): boolean {
   return text.split('\n').every((line) => widthOf(line) <= width);
 }
 

@@ -3,11 +3,12 @@ import { keylessClient } from '../core/keyless-client.ts';
 import { type UsageReport, type UsageRow, usageColumns, usageReport } from '../core/shown-usage.ts';
 import { csvLine } from '../lib/csv.ts';
 import { plainLine } from '../lib/shown-text.ts';
+import { accountNames } from './account/account-names.ts';
 import { accountWords } from './account/find-account.ts';
-import { accountIdOf, accountNames } from './account/gateway-accounts.ts';
+import { accountIdOf, accountsOf } from './account/gateway-accounts.ts';
 import type { CliActions } from './actions.ts';
 import { answer } from './answers.ts';
-import { formatTable } from './table.ts';
+import { cutTo, type FittingColumn, formatToFit } from './table.ts';
 
 interface Options {
   readonly period?: string;
@@ -64,7 +65,8 @@ export function addUsage(parent: Command, actions: CliActions): void {
     if (jsonl) return [report, report.rows.map((row) => `${JSON.stringify(row)}\n`).join('')];
     if (json) return [report, ''];
     const ids = report.rows.map((row) => row.account);
-    return [report, describe(report, await accountNames(actions, gateway, ids))];
+    const nameOf = await accountNames(accountsOf(actions, gateway).listAccounts, ids);
+    return [report, describe(report, nameOf, actions.terminalWidth)];
   });
 }
 
@@ -75,24 +77,31 @@ function csvOf(report: UsageReport): string {
   return [csvLine(columns), ...lines].map((line) => line.replace(/\r\n$/, '\n')).join('');
 }
 
-function describe(report: UsageReport, accountName: (id: string) => string): string {
+function describe(
+  report: UsageReport,
+  accountName: (id: string) => string,
+  width: number | undefined,
+): string {
   const { rows, total, group, from, to, time_zone: zone } = report;
   const head = `${dayAndTime(from, zone)} to ${dayAndTime(to, zone)} (${zone})\n`;
   if (rows.length === 0) return `${head}\nNo turns.\n`;
   const all: UsageRow[] = [...rows, { ...total }];
-  const names = group.map((name): [string, (row: UsageRow) => string] => [
-    name.replace('_', ' '),
-    (row) => (row === all.at(-1) ? (name === group[0] ? 'all' : '') : nameIn(row, name, accountName)),
-  ]);
-  const table = formatTable(all, [
+  const names = group.map((name): FittingColumn<UsageRow> => {
+    const cell = (row: UsageRow) =>
+      row === all.at(-1) ? (name === group[0] ? 'all' : '') : nameIn(row, name, accountName);
+    return { heading: name.replace('_', ' '), cell, brief: (row) => cutTo(cell(row), 32) };
+  });
+  const ms = (time: number | null) => (time === null ? null : `${time} ms`);
+  const columns: FittingColumn<UsageRow>[] = [
     ...names,
-    ['turns', ({ turns }) => turns],
-    ['errors', ({ errors }) => errors || null],
-    ['input', (row) => row.input_tokens],
-    ['output', (row) => row.output_tokens],
-    ['cost', costOf],
-    ['first content', (row) => (row.first_content_p50_ms === null ? null : `${row.first_content_p50_ms} ms`)],
-  ]);
+    { heading: 'turns', cell: ({ turns }) => turns },
+    { heading: 'errors', cell: ({ errors }) => errors || null, leftOut: 3 },
+    { heading: 'input', cell: (row) => row.input_tokens, leftOut: 1 },
+    { heading: 'output', cell: (row) => row.output_tokens, leftOut: 2 },
+    { heading: 'cost', cell: costOf },
+    { heading: 'first content', cell: (row) => ms(row.first_content_p50_ms), leftOut: 0 },
+  ];
+  const table = formatToFit(all, columns, width);
   const { unpriced_turns: unpriced } = total;
   const note =
     unpriced === 0 ? '' : `\n${unpriced} ${unpriced === 1 ? 'turn' : 'turns'} without a known price.\n`;

@@ -3,11 +3,12 @@ import { keylessClient } from '../core/keyless-client.ts';
 import { type ExplainedTurn, explainedTurn } from '../core/shown-models.ts';
 import { type ShownTurn, shownTurn } from '../core/shown-turn.ts';
 import { plainLine } from '../lib/shown-text.ts';
-import { accountNames, shortId } from './account/gateway-accounts.ts';
+import { accountNames, shortId } from './account/account-names.ts';
+import { accountsOf } from './account/gateway-accounts.ts';
 import type { CliActions } from './actions.ts';
 import { answer, type Shown } from './answers.ts';
 import { commaList, UsageError, wholeNumber } from './option-values.ts';
-import { formatPairs, formatTable } from './table.ts';
+import { fits, formatPairs, formatTable } from './table.ts';
 
 /** All but the first three describe a request. */
 interface WhyOptions {
@@ -62,7 +63,10 @@ Examples:
       if (json) return [found, ''];
       const skipped = found.candidates.flatMap((one) => one.skipped);
       const ids = [...found.answers, ...skipped].map(({ account_id: id }) => id);
-      return [found, describedModel(found, await accountNames(actions, gateway, ids))];
+      return [
+        found,
+        describedModel(found, await accountNames(accountsOf(actions, gateway).listAccounts, ids)),
+      ];
     }
     if (requestId === undefined) throw new UsageError('Give the id of a request, or --model NAME.');
     const path = `/api/turns/${encodeURIComponent(requestId)}`;
@@ -70,14 +74,16 @@ Examples:
     if (json) return [turn, ''];
     const skipped = turn.candidates.flatMap((one) => one.skipped);
     const ids = [...turn.attempts, ...skipped].map(({ account_id: id }) => id);
-    return [turn, describe(turn, await accountNames(actions, gateway, ids))];
+    const nameOf = await accountNames(accountsOf(actions, gateway).listAccounts, ids);
+    return [turn, describe(turn, nameOf, actions.terminalWidth)];
   };
   answer(command, actions, why);
 }
 
 type NameOf = (accountId: string) => string;
+type Attempt = ShownTurn['attempts'][number];
 
-function describe(turn: ShownTurn, nameOf: NameOf): string {
+function describe(turn: ShownTurn, nameOf: NameOf, width: number | undefined): string {
   const { candidates, attempts, omitted } = turn;
   const last = attempts.at(-1);
   const pairs = formatPairs([
@@ -99,26 +105,21 @@ function describe(turn: ShownTurn, nameOf: NameOf): string {
     return `  ${index + 1}. ${placeOf(candidate)}: ${isTried ? 'tried' : 'passed over'}\n${skipped.join('')}`;
   });
   const more = omitted > 0 ? `\n${omitted} further notes were not kept.\n` : '';
-  return `${pairs}\nCandidates, in order\n${looked.join('') || '  none\n'}${attemptsOf(attempts, nameOf)}${more}`;
+  return `${pairs}\nCandidates, in order\n${looked.join('') || '  none\n'}${attemptsOf(attempts, nameOf, width)}${more}`;
 }
 
-function attemptsOf(attempts: ShownTurn['attempts'], nameOf: NameOf): string {
+function attemptsOf(attempts: readonly Attempt[], nameOf: NameOf, width: number | undefined): string {
   if (attempts.length === 0) return '';
   const table = formatTable(attempts, [
     ['attempt', placeOf],
     ['account', ({ account_id }) => nameOf(account_id)],
-    [
-      'why',
-      ({ choice, from }) => `${choiceWords[choice]}, ${from === 'held' ? 'held here' : 'lent by the pool'}`,
-    ],
-    ['waited', ({ waited_ms }) => `${waited_ms} ms`],
-    ['began', ({ started_ms }) => time(started_ms)],
-    ['connected', ({ connected_ms }) => time(connected_ms)],
-    ['content', ({ first_content_ms }) => time(first_content_ms)],
-    ['ended', ({ ended_ms }) => time(ended_ms)],
+    ['why', choiceOf],
+    ['waited', ({ waited_ms }) => time(waited_ms)],
+    ...times.map(([word, timeOf]) => [word, (one: Attempt) => time(timeOf(one))] as const),
     ['status', ({ status }) => status],
     ['outcome', ({ outcome }) => outcome ?? 'running'],
   ]);
+  const shown = width === undefined || fits(table, width) ? table : attemptBlocks(attempts, nameOf);
   const failed = attempts.filter(({ message }) => message !== null);
   const said = failed.map(
     ({ account_id, message, account_status: status }) =>
@@ -131,7 +132,33 @@ function attemptsOf(attempts: ShownTurn['attempts'], nameOf: NameOf): string {
           `  ${plainLine(nameOf(account_id))}: asked for ${limit.tokens} tokens at most, ${limitWords[limit.from]}.\n`,
         ],
   );
-  return `\n${table}${said.join('')}${shorter.join('')}`;
+  return `\n${shown}${said.join('')}${shorter.join('')}`;
+}
+
+const times: readonly (readonly [string, (attempt: Attempt) => number | null])[] = [
+  ['began', ({ started_ms }) => started_ms],
+  ['connected', ({ connected_ms }) => connected_ms],
+  ['content', ({ first_content_ms }) => first_content_ms],
+  ['ended', ({ ended_ms }) => ended_ms],
+];
+
+/** For a terminal that the table is too wide for. */
+function attemptBlocks(attempts: readonly Attempt[], nameOf: NameOf): string {
+  const blocks = attempts.map((attempt, index) => {
+    const { account_id: id, waited_ms: waited, status, outcome } = attempt;
+    const known = times.filter(([, timeOf]) => timeOf(attempt) !== null);
+    const said = known.map(([word, timeOf]) => `, ${word} ${timeOf(attempt)} ms`);
+    return [
+      `  ${index + 1}. ${placeOf(attempt)}: ${outcome ?? 'running'}${status === null ? '' : ` (${status})`}`,
+      `     account ${plainLine(nameOf(id))}: ${choiceOf(attempt)}`,
+      `     waited ${waited} ms${said.join('')}`,
+    ];
+  });
+  return `Attempts\n${blocks.flat().join('\n')}\n`;
+}
+
+function choiceOf({ choice, from }: Attempt): string {
+  return `${choiceWords[choice]}, ${from === 'held' ? 'held here' : 'lent by the pool'}`;
 }
 
 const limitWords = {
@@ -205,7 +232,7 @@ function describedModel(
           `${placeOf(place)}${id === null ? '' : `, account ${withId(id, nameOf)}`}${share < 1 ? `, ${percent(share)} of turns` : ''}`,
         ] as const,
     ),
-    ['the client gets', error ? `${error.status} ${error.code}: ${plainLine(error.message)}` : null],
+    ...(error ? [['the client gets', `${error.status} ${error.code}: ${error.message}`] as const] : []),
   ]);
   const looked = candidates.map((one, index) => {
     const counts = Object.entries(one.accounts ?? {}).map(

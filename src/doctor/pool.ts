@@ -40,7 +40,7 @@ export async function lookAtPool(
     findings.push(
       problem(
         'logins',
-        `${stats.reauth_required} need a new key or login from their owner: ${names}${more}; ${advice}`,
+        `${stats.reauth_required === 1 ? '1 needs' : `${stats.reauth_required} need`} a new key or login: ${names}${more}; ${advice}`,
       ),
     );
   }

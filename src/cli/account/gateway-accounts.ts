@@ -8,32 +8,6 @@ import { findAccount } from './find-account.ts';
 
 type AskGateway = Pick<CliActions, 'askGateway'>;
 
-const idsAtOnce = 100;
-
-/** What accounts are called: by e-mail address or label, else by how their id begins, which is added where a name is shared. */
-export async function accountNames(
-  actions: AskGateway,
-  gateway: string | undefined,
-  given: readonly (string | null | undefined)[],
-): Promise<(id: string) => string> {
-  const ids = [...new Set(given)].filter((id) => typeof id === 'string' && id !== '');
-  const names = new Map<string, string>();
-  try {
-    for (let at = 0; at < ids.length; at += idsAtOnce) {
-      const query = { ids: ids.slice(at, at + idsAtOnce).join(), limit: idsAtOnce };
-      for (const { id, email, label } of (await accountsOf(actions, gateway).listAccounts(query)).accounts)
-        names.set(id, email || label || shortId(id));
-    }
-  } catch {
-    // Ids still say which accounts they are.
-  }
-  const all = [...names.values()];
-  return (id) => {
-    const name = names.get(id) ?? shortId(id);
-    return all.indexOf(name) === all.lastIndexOf(name) ? name : `${name} (${shortId(id)})`;
-  };
-}
-
 /** The id of the account that `name` means. What the ledger alone may know stays as it is: removed accounts, and the rest of many. */
 export async function accountIdOf(
   actions: AskGateway,
@@ -44,9 +18,7 @@ export async function accountIdOf(
   return (await findAccount(accountsOf(actions, gateway), name)).id;
 }
 
-export const shortId = (id: string): string => id.slice(0, 12);
-
-function accountsOf(actions: AskGateway, gateway: string | undefined) {
+export function accountsOf(actions: AskGateway, gateway: string | undefined) {
   const listAccounts: PoolAdmin['listAccounts'] = async (query) => {
     const words = Object.entries(query).map(([name, value]): [string, string] => [name, String(value)]);
     return listAnswer.parse(await actions.askGateway(`/api/accounts?${new URLSearchParams(words)}`, gateway));

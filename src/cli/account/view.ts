@@ -1,6 +1,6 @@
 import type { Account, AccountDetails } from '../../pool-api/account-schema.ts';
 import { refusalOf } from '../../pool-api/readiness.ts';
-import { cutTo, type FittingColumn, formatPairs, formatToFit } from '../table.ts';
+import { cutTo, type FittingColumn, formatPairs, formatToFit, fromNow } from '../table.ts';
 
 /** `acc_` and eight digits of the id, by which the commands take an account. */
 const briefId = 12;
@@ -8,7 +8,12 @@ const briefId = 12;
 const columns: readonly FittingColumn<Account>[] = [
   { heading: 'id', cell: ({ id }) => id, brief: ({ id }) => id.slice(0, briefId) },
   { heading: 'provider', cell: ({ provider }) => provider, leftOut: 6 },
-  { heading: 'email', cell: ({ email }) => email, brief: ({ email }) => email && cutTo(email, 20) },
+  {
+    heading: 'email',
+    cell: ({ email }) => email,
+    briefHeading: 'name',
+    brief: ({ email, label }) => cutTo(email || label || '', 20),
+  },
   {
     heading: 'label',
     cell: ({ label }) => label,
@@ -38,12 +43,16 @@ const columns: readonly FittingColumn<Account>[] = [
 ];
 
 /** At most `width` columns wide, as far as that can be: ids and times are shortened, then columns left out. */
-export function formatAccounts(accounts: readonly Account[], width = Number.POSITIVE_INFINITY): string {
+export function formatAccounts(accounts: readonly Account[], width?: number): string {
   return formatToFit(accounts, columns, width);
 }
 
 export function formatAccount(account: Account): string {
-  return formatPairs([
+  return formatPairs(pairsOf(account));
+}
+
+function pairsOf(account: Account): Parameters<typeof formatPairs>[0] {
+  return [
     ['id', account.id],
     ['provider', account.provider],
     ['e-mail', account.email],
@@ -75,7 +84,7 @@ export function formatAccount(account: Account): string {
     ['next refresh', account.next_refresh_at],
     ['refresh failed', account.refresh_failure && refreshFailure(account.refresh_failure)],
     ['created', account.created_at],
-  ]);
+  ];
 }
 
 function refreshFailure(failure: NonNullable<Account['refresh_failure']>): string {
@@ -90,7 +99,7 @@ export function formatDetails(account: AccountDetails): string {
     (skip) => `  ${skip.at}  ${skip.reason.replaceAll('_', ' ')}  (${skip.session_id})\n`,
   );
   const passed = rows.length === 0 ? '' : `lately passed over:\n${rows.join('')}`;
-  return `${formatAccount(account)}${formatPairs([['can be lent now', lent]])}${passed}`;
+  return `${formatPairs([...pairsOf(account), ['can be lent now', lent]])}${passed}`;
 }
 
 function quotaLeft({ quota }: Account): string | null {
@@ -98,20 +107,6 @@ function quotaLeft({ quota }: Account): string | null {
   if (quota.is_unlimited) return 'unlimited';
   if (quota.remaining === null) return null;
   return quota.limit === null ? String(quota.remaining) : `${quota.remaining} of ${quota.limit}`;
-}
-
-/** How far away a time is, such as `in 4 min` or `2 h ago`. */
-function fromNow(time: string | null): string | null {
-  if (time === null) return null;
-  const seconds = (Date.parse(time) - Date.now()) / 1000;
-  const span = spanOf(Math.abs(seconds));
-  return seconds < 0 ? `${span} ago` : `in ${span}`;
-}
-
-function spanOf(seconds: number): string {
-  if (seconds < 90) return `${Math.round(seconds)} s`;
-  if (seconds < 90 * 60) return `${Math.round(seconds / 60)} min`;
-  return seconds < 48 * 3600 ? `${Math.round(seconds / 3600)} h` : `${Math.round(seconds / 86_400)} d`;
 }
 
 function credentialOf({ credential, credential_hint: hint }: Account): string {
