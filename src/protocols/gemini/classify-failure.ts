@@ -8,6 +8,7 @@ import {
   contextTooLong,
   evidenceOf,
   failedBy,
+  isOfTheWay,
   modelBarred,
   noTurn,
   notServed,
@@ -67,7 +68,7 @@ export function classifyFailure(
   const { form, text } = answer;
   const error = errorIn(parseJson(text));
   if (!error) {
-    if (form === 'page' && status !== 429 && status !== 413) return answeredOnTheWay(options);
+    if (isOfTheWay(response, form)) return answeredOnTheWay(options);
     const isTold = status >= 500 || status === 401 || status === 413 || status === 429;
     const known = isTold ? failedBy(status, options) : undefined;
     return known ?? noTurn(cause, status === 200 ? form : undefined);

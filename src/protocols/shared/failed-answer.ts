@@ -39,6 +39,17 @@ export function readFailure(response: FailedResponse, retryAfterMs: number | und
   return { answer, cause, options: { cause, ...(retryAfterMs !== undefined && { retryAfterMs }) } };
 }
 
+/** Vendors take keys and bearers; a login of another scheme is that of a proxy or a wall in front of them. */
+export function asksForProxyLogin({ headers }: Pick<FailedResponse, 'headers'>): boolean {
+  return /^\s*(basic|digest|ntlm|negotiate)\b/i.test(String(headers['www-authenticate'] ?? ''));
+}
+
+/** Whether something between here and the vendor answered. Limits are met there as well, and say the same. */
+export function isOfTheWay(response: FailedResponse, form: FailedAnswer['form']): boolean {
+  const { status } = response;
+  return form === 'page' ? status !== 429 && status !== 413 : form === 'text' && asksForProxyLogin(response);
+}
+
 /** For the log: an error object that came within an answer. */
 export function evidenceOf(error: object): Error {
   return new Error(beginningOf(JSON.stringify(error), maxEvidence));
@@ -108,7 +119,7 @@ export function classifyResponse(
   const { status } = response;
   const { answer, cause, options } = readFailure(response, retryAfterMs);
   const { form, text } = answer;
-  if (form === 'page' && status !== 429 && status !== 413) return answeredOnTheWay(options);
+  if (isOfTheWay(response, form)) return answeredOnTheWay(options);
   const value = form === 'text' ? inList(text) : parseJsonObject(text);
   const named = errorIn(value);
   if (status === 200) return named ? classifyWithin(words, named, options) : noTurn(cause, form);

@@ -379,3 +379,13 @@ it.each([
     expect(resetAt).toBeLessThanOrEqual(Date.now() + unitMs);
   },
 );
+
+it.each(['Basic realm="traefik"', 'NTLM'])(
+  'a 401 that asks for a login (%s) is of a proxy, and no key is given up',
+  (scheme) => {
+    const asked = { 'www-authenticate': scheme };
+    expect(classify(401, '401 Unauthorized', asked)).toMatchObject({ fault: 'network', outcome: undefined });
+    // Some servers say so beside an error of their own.
+    expect(classify(401, error('invalid_api_key'), asked).outcome).toBe('unauthorized');
+  },
+);

@@ -4,6 +4,7 @@ import { readRetryAfter } from '../../lib/backoff.ts';
 import {
   accountRefused,
   answeredOnTheWay,
+  asksForProxyLogin,
   type FailedAnswer,
   modelBarred,
   noTurn,
@@ -73,11 +74,6 @@ export function classifyFailure(response: FailedResponse, now: number): AppError
   if (status >= 400) return answer.form === 'page' ? answeredOnTheWay(options) : invalid(cause);
   if (status >= 300 || answer.form !== 'json') return answeredOnTheWay(options);
   return noTurn(cause);
-}
-
-/** The vendor takes bearers; a login of another scheme is that of a proxy or a wall in front of it. */
-function asksForProxyLogin({ headers }: FailedResponse): boolean {
-  return /^\s*(basic|digest|ntlm|negotiate)\b/i.test(String(headers['www-authenticate'] ?? ''));
 }
 
 /** Vendors name an error; the JSON of a gateway on the way has a bare `message`, which must speak of the account. */
