@@ -68,13 +68,20 @@ export function errorIn(value: JsonObject | undefined): NamedError | undefined {
   const error = value?.['object'] === 'error' ? value : value?.['error'];
   if (typeof error === 'string') return { message: error };
   if (!isJsonObject(error)) return undefined;
-  const { message, type, code, param } = error;
+  const { message, type, code, param, metadata } = error;
   return {
-    message: typeof message === 'string' ? message : undefined,
+    message: typeof message === 'string' ? message + saidBehind(metadata) : undefined,
     type: typeof type === 'string' ? type : undefined,
     code: typeof code === 'string' || typeof code === 'number' ? code : undefined,
     param: typeof param === 'string' ? param : undefined,
   };
+}
+
+/** OpenRouter's words are the same for whatever a vendor behind it says; what that was stands beside them. */
+function saidBehind(metadata: unknown): string {
+  const raw = isJsonObject(metadata) ? metadata['raw'] : undefined;
+  if (typeof raw !== 'string' || raw === '') return '';
+  return `: ${errorIn(parseJsonObject(raw))?.message ?? raw}`;
 }
 
 /** What servers say of a failure that send no error object: a message, or FastAPI's detail. */

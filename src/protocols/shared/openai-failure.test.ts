@@ -357,9 +357,43 @@ it.each([
   expect(classify(429, { error: named }, { 'retry-after': '30' }).retryAfterMs).toBe(30_000);
 });
 
-it('a limit of the vendor behind OpenRouter, and a tier without capacity, are no fault of the account', () => {
-  const behind = { error: { message: 'Provider returned error', code: 429, metadata: { raw: 'Busy.' } } };
-  expect(classify(429, behind)).toMatchObject({ code: 'model_unavailable', outcome: undefined });
+describe('what a vendor behind OpenRouter says', () => {
+  const behind = (code: number, raw: string) =>
+    classify(code, {
+      error: { message: 'Provider returned error', code, metadata: { raw, provider_name: 'V' } },
+    });
+
+  it.each([
+    [429, 'm is temporarily rate-limited upstream.', 'model_unavailable'],
+    [
+      401,
+      '{"type":"error","error":{"type":"authentication_error","message":"invalid x-api-key"}}',
+      'upstream_refused',
+    ],
+    [
+      402,
+      '{"error":{"code":"insufficient_quota","message":"Check your plan and billing."}}',
+      'upstream_refused',
+    ],
+    [403, 'insufficient_quota', 'upstream_refused'],
+  ])('is under %i no fault of the account: %s', (status, raw, code) => {
+    expect(behind(status, raw)).toMatchObject({ code, fault: 'model', outcome: undefined });
+  });
+
+  it('is told of a request that is at fault', () => {
+    const raw = JSON.stringify({ error: { message: 'prompt is too long: 215000 tokens > 200000 maximum' } });
+    expect(behind(400, raw)).toMatchObject({
+      code: 'context_too_long',
+      message: expect.stringContaining('Provider returned error: prompt is too long: 215000 tokens'),
+    });
+    expect(behind(400, 'Unknown field "x".')).toMatchObject({
+      code: 'invalid_request',
+      message: 'Provider returned error: Unknown field "x".',
+    });
+  });
+});
+
+it('a tier without capacity may be tried again', () => {
   expect(classify(498, error('capacity_exceeded'))).toMatchObject({ code: 'model_unavailable' });
 });
 

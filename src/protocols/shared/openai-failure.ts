@@ -59,15 +59,14 @@ const againIn = /\btry again in (?:(\d{1,3})h)?(?:(\d{1,4})m(?!s))?(?:(\d{1,6}(?
 const tooMuchForMinute = /^request too large for/i;
 /** Together says so under 403. */
 const longerThanContext = /context[_ ](length|window|size)/i;
-/** OpenRouter's, of a vendor behind it, whose limit is the same for all of its accounts. */
-const limitedBehind = /^provider returned error/i;
+/** OpenRouter's, of a vendor behind it: whatever that refuses is refused to all accounts. */
+const failedBehind = /^provider returned error/i;
 /** OpenRouter's, of its free models alone. */
 const freeModels = /^rate limit exceeded: (free-models-per-(day|min)[\w-]*)/i;
 /** OpenRouter's, of a longest answer that costs more than the account has. Too few tokens for any answer: the account is spent. */
 const tooDear = /\bcan only afford [1-9]\d{2}/i;
-/** Of the place that a request comes from; OpenRouter's, twice, of a vendor behind it. */
-const refusedToAll =
-  /country, region, or territory not supported|provider returned error$|violation of provider terms of service/i;
+/** Of the place that a request comes from; OpenRouter's, of a vendor behind it. */
+const refusedToAll = /country, region, or territory not supported|violation of provider terms of service/i;
 
 /** What a response means that carries no turn, in Chat Completions and in Responses. */
 export function classifyFailure(response: FailedResponse, now: number, dialect: Dialect): AppError {
@@ -94,6 +93,10 @@ function statusOf({ type = '', code = '' }: NamedError): number {
 function classify(status: number, error: NamedError, options: AppErrorOptions): AppError {
   const { message = '', type = '', code = '' } = error;
   const words = `${type} ${code} ${message}`;
+  if (failedBehind.test(message)) {
+    if (status === 429) return overloaded(options);
+    if (status === 401 || status === 402 || status === 403) return notServed(options);
+  }
   const named = failedByName(error, options);
   if (named) return named;
   if ((status === 401 || status === 403) && lacksScope.test(message)) return notPermitted(options);
@@ -111,7 +114,6 @@ function classify(status: number, error: NamedError, options: AppErrorOptions): 
     const limits = { fault: 'model', failover: 'yes', modelLimit: 'tokens per minute' } as const;
     return contextTooLong(message, { cause: options.cause, ...limits });
   }
-  if (status === 429 && limitedBehind.test(message)) return overloaded(options);
   if (status === 429 && freeModels.test(message)) return freeModelsSpent(message, options);
   if (status === 402 && tooDear.test(message)) return moreThanLeft(message, options);
   if (status === 429 && tooFast.test(message)) return rateLimited({ ...waitIn(message), ...options });
