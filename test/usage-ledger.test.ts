@@ -307,7 +307,7 @@ it.each([
   ['from=yesterday', /^from: /],
   ['from=2026-11-26T10:00:00', /^from: /],
   ['from=2026-02-02&to=2026-02-01', /^from: /],
-  ['group=colour', /^group/],
+  ['group=colour', /^group: must be one or several of key, owner, /],
   ['group=hour,day', /^group: /],
   ['nonsense=1', /nonsense/],
 ])('refuses %s by name', async (query, message) => {

@@ -504,6 +504,7 @@ describe('usage', () => {
     expect(narrow.out).toMatch(/^ACCOUNT +TURNS +ERRORS +OUTPUT +COST$/m);
     const gone = await run('usage --account acc_gone', { answer: report });
     expect(gone.calls[0]?.[1]).toMatch(/^\/api\/usage\?.*account=acc_gone&group=model$/);
+    expect((await run('usage --by accounts', { answer: report })).code).toBe(2);
     const unknown = await run('usage --account wrok', { answer: report });
     expect([unknown.code, unknown.err]).toEqual([1, expect.stringContaining('"warp2api account list"')]);
     expect(JSON.parse((await run('usage --json', { accounts, answer })).out)).toEqual(answer);

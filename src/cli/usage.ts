@@ -1,6 +1,12 @@
-import type { Command } from 'commander';
+import { type Command, InvalidArgumentError } from 'commander';
 import { keylessClient } from '../core/keyless-client.ts';
-import { type UsageReport, type UsageRow, usageColumns, usageReport } from '../core/shown-usage.ts';
+import {
+  type UsageReport,
+  type UsageRow,
+  usageColumns,
+  usageGroups,
+  usageReport,
+} from '../core/shown-usage.ts';
 import { csvLine } from '../lib/csv.ts';
 import { plainLine } from '../lib/shown-text.ts';
 import { accountNames } from './account/account-names.ts';
@@ -28,6 +34,13 @@ interface Options {
   readonly json?: true;
 }
 
+const groups: readonly string[] = [...usageGroups, 'hour', 'day'];
+
+function groupList(text: string): string {
+  if (text.split(',').every((name) => groups.includes(name))) return text;
+  throw new InvalidArgumentError(`It must be one or several of ${groups.join(', ')}.`);
+}
+
 export function addUsage(parent: Command, actions: CliActions): void {
   const command = parent
     .command('usage')
@@ -36,11 +49,7 @@ export function addUsage(parent: Command, actions: CliActions): void {
     .option('--from <time>', 'a day, such as 2026-11-01, or a time with its offset, in place of a period')
     .option('--to <time>', 'its end, which is not in it (default: now)')
     .option('--tz <zone>', 'the time zone of days', Intl.DateTimeFormat().resolvedOptions().timeZone)
-    .option(
-      '--by <groups>',
-      'one or several of key, owner, model, answered_model, provider, account, dialect, outcome, hour, day',
-      'model',
-    )
+    .option('--by <groups>', `one or several of ${groups.join(', ')}`, groupList, 'model')
     .option('--key <key>', 'only turns of this client key: its id or name')
     .option('--owner <owner>', 'only of keys with this owner, as they are labelled now')
     .option('--model <name>', 'only of this model, as clients name it')

@@ -54,11 +54,18 @@ const filters = {
 const format = z.enum(['json', 'csv', 'jsonl']).default('json');
 
 /** `model,day` or several of them. */
-const groupsOf = (names: readonly (typeof usageGroups)[number][]) =>
-  z
-    .union([z.string(), z.array(z.string())])
-    .transform((given) => [given].flat().flatMap((list) => list.split(',')))
-    .pipe(z.array(z.enum([...names, 'hour', 'day'])).max(4));
+function groupsOf(names: readonly (typeof usageGroups)[number][]) {
+  const group = z.enum([...names, 'hour', 'day']);
+  const isKnown = (name: string) => group.safeParse(name).success;
+  return (
+    z
+      .union([z.string(), z.array(z.string())])
+      .transform((given) => [given].flat().flatMap((list) => list.split(',')))
+      // What is wrong is said of the list as it was given, which has no places yet.
+      .refine((list) => list.every(isKnown), `must be one or several of ${group.options.join(', ')}`)
+      .pipe(z.array(group).max(4))
+  );
+}
 
 const reportQuery = z.strictObject({
   ...times,
