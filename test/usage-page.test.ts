@@ -110,6 +110,10 @@ test.skipIf(withoutBrowser)('an account has its name wherever turns are shown', 
   await page
     .locator(`datalist option[value="${id}"][label="one@example.com"]`)
     .waitFor({ state: 'attached' });
+  await page.getByLabel('Account').fill('two@example.com');
+  await page.getByText('No turn matches these filters').waitFor();
+  await page.getByLabel('Account').fill('ONE@exam');
+  await page.getByRole('link', { name: 'auto', exact: true }).waitFor();
   await page.goto(`${services.gatewayUrl}/admin#/models/ask?model=auto`);
   await page.getByText('Show').click();
   await page.locator('.named-accounts').getByText('one@example.com').waitFor();

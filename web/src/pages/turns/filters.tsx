@@ -1,4 +1,6 @@
 import type { ShownTurn } from '../../../../src/core/shown-turn.ts';
+import type { ListAnswer } from '../../../../src/pool-api/account-schema.ts';
+import { api } from '../../api.ts';
 import { Button } from '../../components/button.tsx';
 import { SelectField, TextField } from '../../components/field.tsx';
 import { shownNumber } from '../../format.ts';
@@ -25,6 +27,21 @@ export function turnQuery(filters: URLSearchParams): Partial<Record<FilterName, 
     return [[name, isKeyless ? keylessClient : value] as const];
   });
   return Object.fromEntries(given);
+}
+
+/** With the id of the one account whose e-mail address or label is or begins as asked; an id's own beginning stays. */
+export async function byAccountId<Query extends { readonly account?: string }>(
+  query: Query,
+  abort: AbortSignal,
+): Promise<Query> {
+  const { account: begins } = query;
+  if (begins === undefined || begins.startsWith('acc_')) return query;
+  const { accounts } = await api.get<ListAnswer>('/api/accounts', { begins, limit: 100 }, abort);
+  const exact = accounts.filter(({ email, label }) =>
+    [email, label].some((name) => name?.toLowerCase() === begins.toLowerCase()),
+  );
+  const [one, ...others] = exact.length > 0 ? exact : accounts;
+  return one && others.length === 0 ? { ...query, account: one.id } : query;
 }
 
 /** They stand in the address, so that a view can be sent to others. */

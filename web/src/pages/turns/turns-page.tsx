@@ -12,7 +12,7 @@ import { goTo, linkTo, place } from '../../navigation.ts';
 import { useOlder } from '../../older.ts';
 import { frameText } from '../../texts/frame.ts';
 import { turnsText } from '../../texts/turns.ts';
-import { hasFilters, TurnFilters, turnQuery } from './filters.tsx';
+import { byAccountId, hasFilters, TurnFilters, turnQuery } from './filters.tsx';
 import { type ListedTurn, listedOf, loadOlder, notAmong } from './listed-turn.ts';
 import { shownOutcome } from './shown-names.ts';
 import { TurnView } from './turn-view.tsx';
@@ -35,12 +35,17 @@ export function TurnsPage() {
 /** The latest turns and all that run from the memory of the gateway, and behind them those of the ledger. */
 function AllTurns() {
   const text = turnsText();
-  const query = turnQuery(place.value.filters);
-  const asked = JSON.stringify(query);
+  const given = turnQuery(place.value.filters);
+  const asked = JSON.stringify(given);
   const listed = useRef<readonly ListedTurn[]>([]);
-  const older = useOlder((before: string, abort) => loadOlder(query, before, listed.current, abort), [asked]);
+  const older = useOlder(
+    async (before: string, abort) =>
+      loadOlder(await byAccountId(given, abort), before, listed.current, abort),
+    [asked],
+  );
   const loaded = useLoaded(
     async (abort) => {
+      const query = await byAccountId(given, abort);
       const list = async (which: typeof query, limit: number) =>
         (await api.get<TurnList>('/api/turns', { ...which, limit }, abort)).turns;
       const found = await list(query, query.outcome === 'running' ? mostRunning : latest);
@@ -108,7 +113,7 @@ function AllTurns() {
                   }
                 />
                 {older.error.value && <Fault error={older.error.value} />}
-                {next !== null && query.outcome !== 'running' && (
+                {next !== null && given.outcome !== 'running' && (
                   <div class="row">
                     <Button onClick={() => older.more(next)}>{text.older}</Button>
                     <span class="quiet">{text.olderFrom}</span>
