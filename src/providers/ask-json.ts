@@ -4,7 +4,7 @@ import type { ProviderHttp } from '../core/provider.ts';
 import { readRetryAfter } from '../lib/backoff.ts';
 import { parseJson } from '../lib/parse-json.ts';
 import { beginningOf } from '../lib/shown-text.ts';
-import { answeredOnTheWay, readFailedAnswer } from '../protocols/shared/failed-answer.ts';
+import { answeredOnTheWay, isOfTheWay, readFailedAnswer } from '../protocols/shared/failed-answer.ts';
 
 const timeoutMs = 5_000;
 
@@ -32,7 +32,7 @@ export async function askJson(
   const { form, text } = readFailedAnswer(answer);
   if (answer.status === 200) return parseJson(text);
   const isRefusal = answer.status === 402 || answer.status === 403;
-  if ((form === 'page' && answer.status !== 429) || (form !== 'json' && isRefusal))
+  if (isOfTheWay(answer, form) || (form !== 'json' && isRefusal))
     throw answeredOnTheWay({ cause: new Error(beginningOf(text, 2_000)) });
   // OpenAI's answer to a restricted key that may do other things.
   if (text.includes('insufficient permissions for this operation')) {

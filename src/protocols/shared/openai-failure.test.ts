@@ -393,6 +393,14 @@ describe('what a vendor behind OpenRouter says', () => {
   });
 });
 
+it.each(['Provider rate limit exceeded', 'insufficient balance'])(
+  'what OpenCode passes on of a vendor behind it is no fault of the account: %s',
+  (words) => {
+    const named = { message: `Error from provider (Moonshot): ${words}`, type: 'rate_limit_error' };
+    expect(classify(429, { error: named })).toMatchObject({ code: 'model_unavailable', outcome: undefined });
+  },
+);
+
 it('a tier without capacity may be tried again', () => {
   expect(classify(498, error('capacity_exceeded'))).toMatchObject({ code: 'model_unavailable' });
 });

@@ -59,8 +59,8 @@ const againIn = /\btry again in (?:(\d{1,3})h)?(?:(\d{1,4})m(?!s))?(?:(\d{1,6}(?
 const tooMuchForMinute = /^request too large for/i;
 /** Together says so under 403. */
 const longerThanContext = /context[_ ](length|window|size)/i;
-/** OpenRouter's, of a vendor behind it: whatever that refuses is refused to all accounts. */
-const failedBehind = /^provider returned error/i;
+/** OpenRouter's and OpenCode's, of a vendor behind them: whatever that refuses is refused to all accounts. */
+const failedBehind = /^(provider returned error|error from provider\b)/i;
 /** OpenRouter's, of its free models alone. */
 const freeModels = /^rate limit exceeded: (free-models-per-(day|min)[\w-]*)/i;
 /** OpenRouter's, of a longest answer that costs more than the account has. Too few tokens for any answer: the account is spent. */

@@ -57,14 +57,14 @@ describe('a key', () => {
     expect(asked).toHaveLength(1);
   });
 
-  it.each([302, 401, 403, 503])(
-    'answered with a page of status %i says nothing about the key',
-    async (status) => {
-      const http: ProviderHttp = async () => ({
-        status,
-        headers: { 'content-type': 'text/html' },
-        body: Buffer.from('<!doctype html><title>Blocked</title>'),
-      });
+  const page = { 'content-type': 'text/html' };
+  it.each([
+    ...[302, 401, 403, 503].map((status) => [status, page, '<!doctype html><title>Blocked</title>'] as const),
+    [401, { 'www-authenticate': 'NTLM' }, 'Unauthorized'] as const,
+  ])(
+    'answered with %i by something on the way (%o) says nothing about the key',
+    async (status, headers, body) => {
+      const http: ProviderHttp = async () => ({ status, headers, body: Buffer.from(body) });
       const { all } = await createProviders(
         { settings: testSettings, configured: {} },
         { ...testContext, http },
