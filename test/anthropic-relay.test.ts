@@ -2,6 +2,7 @@ import type Anthropic from '@anthropic-ai/sdk';
 import { describe, expect, it } from 'vitest';
 import { type AnthropicSetup, withAnthropic } from './support/anthropic-vendor.ts';
 import { eventually, userTurn } from './support/services.ts';
+import { withUpstreams } from './support/upstreams.ts';
 
 const messagesTools = ['get_weather', 'get_time'].map((name) => ({
   name,
@@ -28,6 +29,23 @@ describe('a Messages client is relayed', () => {
       headers: { ...headers, 'x-api-key': 'any' },
     });
     expect(await answer.text()).toBe(await direct.text());
+  });
+
+  it('is told to send the whole conversation where a server other than Anthropic’s would have to keep threads', async () => {
+    const services = await withUpstreams({ other: { protocol: 'messages', keys: ['sk-other-1234567890'] } });
+    const send = async (thread: object | undefined) => {
+      const body = { ...userTurn('other/claude-text', 'Hi'), max_tokens: 50, thread };
+      const url = `${services.gatewayUrl}/v1/messages`;
+      return fetch(url, { method: 'POST', body: JSON.stringify(body) });
+    };
+    const refused = await send({ type: 'create' });
+    expect([refused.status, await refused.json()]).toMatchObject([
+      400,
+      { error: { details: { error_code: 'thread_unsupported_request', unsupported: ['thread'] } } },
+    ]);
+    expect(services.vendors.other.turns).toEqual([]);
+    const answer = await send(undefined);
+    expect(await answer.text()).toBe(services.vendors.other.turns[0]?.answer);
   });
 
   it('sends every field as it is written, also those that are unknown here', async () => {

@@ -82,12 +82,16 @@ function parse<Schema extends z.ZodType>(schema: Schema, body: unknown): z.infer
 
 /** Clients that keep threads send the whole history again when they are told in these words that there are none. */
 function refuseThreads(body: unknown): void {
-  const thread = (body as { readonly thread?: unknown } | null | undefined)?.thread;
-  if (thread === undefined || thread === null || thread === false) return;
+  if (!hasThread(body)) return;
   throw new AppError('invalid_request', 'thread: threads are not kept here; send the whole conversation.', {
     param: 'thread',
     details: { error_code: 'thread_unsupported_request', unsupported: ['thread'] },
   });
+}
+
+export function hasThread(body: unknown): boolean {
+  const thread = (body as { readonly thread?: unknown } | null | undefined)?.thread;
+  return thread !== undefined && thread !== null && thread !== false;
 }
 
 /** They are code that the provider runs in its containers. */

@@ -1,9 +1,10 @@
 import type { Capabilities } from '../../core/capabilities.ts';
 import type { ImageLimits, Outbound } from '../../core/protocol.ts';
-import { jsonBytes } from '../../lib/parse-json.ts';
+import { jsonBytes, parseJsonObject } from '../../lib/parse-json.ts';
 import { relayedAnswer } from '../shared/relay.ts';
 import { classifyFailure } from './classify-failure.ts';
 import { factsOf } from './claude-models.ts';
+import { hasThread } from './decode-request.ts';
 import { MessagesDecoder } from './decode-stream.ts';
 import { encodeRequest } from './encode-request.ts';
 import { messagesLimitFamily, readMessagesLimits } from './limits.ts';
@@ -17,11 +18,15 @@ const path = '/v1/messages';
 export const messagesVersion = { 'anthropic-version': '2023-06-01' };
 const streamed = { 'content-type': 'application/json', accept: 'text/event-stream', ...messagesVersion };
 
-/** Speaks Anthropic Messages to an upstream. A client of the same dialect is relayed, any other translated. */
+/**
+ * Speaks Anthropic Messages to an upstream. A client of the same dialect is relayed, any other translated. A server other than
+ * Anthropic's is taken to keep no threads: one that overlooked the field would get results without their calls.
+ */
 export function createMessagesOutbound(
   capabilities: Capabilities,
   capabilitiesOf: (model: string) => Capabilities,
   now: () => number,
+  keepsThreads = true,
 ): Outbound {
   return {
     contentType: 'text/event-stream',
@@ -44,6 +49,7 @@ export function createMessagesOutbound(
     },
     relay: {
       dialect: 'messages',
+      carries: ({ body }) => keepsThreads || !body.includes('"thread"') || !hasThread(parseJsonObject(body)),
       open({ body, headers: given, isStream, leavesProofsOut = false }, model) {
         const sent = relayRequest(body, model, leavesProofsOut);
         const headers = { ...messagesVersion, ...given };

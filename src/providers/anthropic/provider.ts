@@ -69,7 +69,12 @@ export function createAnthropicProvider(
 
   return {
     name,
-    outbound: createMessagesOutbound(messagesCapabilities, messagesCapabilitiesOf, clock.now),
+    outbound: createMessagesOutbound(
+      messagesCapabilities,
+      messagesCapabilitiesOf,
+      clock.now,
+      name === anthropicName,
+    ),
     // Others that speak Messages may not have the call.
     ...(name === anthropicName && { furtherOutbounds: [createCountOutbound(clock.now)] }),
     baseUrl: () => baseUrl,
