@@ -68,3 +68,28 @@ it.each([
     expect(accounts.map(({ status: standing }) => standing)).toEqual(['active', 'active', 'active']);
   },
 );
+
+it.each([
+  [false, ['active', 'active']],
+  // The pool lends no free account in its place.
+  [true, ['active', 'cooldown']],
+])(
+  'what is free at one account does not stand in for what was free at another (free account: %s)',
+  async (free, standings) => {
+    const message =
+      'Rate limit exceeded: free-models-per-day. Add 10 credits to unlock 1000 free model requests per day';
+    const { chat, pool, addAccount, requests } = await withScripted(
+      (_request, response) => sendJson(response, { error: { message, code: 429 } }, 429),
+      { keys: [] },
+    );
+    for (const key of keys) await addAccount(key, { provider: 'local', free });
+    const answer = await chat(userTurn('m', 'Hello'));
+    expect([answer.status, await answer.json()]).toMatchObject([
+      429,
+      { error: { code: 'insufficient_quota' } },
+    ]);
+    expect(requests).toHaveLength(1);
+    const { accounts } = (await pool('/api/accounts')) as unknown as { accounts: { status: string }[] };
+    expect(accounts.map(({ status }) => status).sort()).toEqual(standings);
+  },
+);

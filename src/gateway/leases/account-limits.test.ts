@@ -64,7 +64,7 @@ describe('the limits of an account', () => {
   });
 
   describe('after a 429', () => {
-    const account = { id: 'one', provider: 'openai' };
+    const account = { id: 'one', provider: 'openai', free: false };
     const limited = (retryAfterMs?: number) =>
       new AppError('upstream_rate_limited', 'x', retryAfterMs === undefined ? {} : { retryAfterMs });
     const judge = (error: AppError) => limits.judged(error, account, outbound, 'gpt-5');
@@ -119,6 +119,16 @@ describe('the limits of an account', () => {
       const error = limited(5_000);
       expect(judge(error)).toBe(error);
     });
+  });
+
+  it('are the whole account’s where it is free and its quota for a model is spent', () => {
+    const resetAt = new Date(clock.now() + day);
+    const ofModel = { resetAt, fault: 'model', modelLimit: 'PerDayPerModel-FreeTier' } as const;
+    const error = new AppError('upstream_quota_exhausted', 'x', ofModel);
+    const judged = (free: boolean) =>
+      limits.judged(error, { id: 'one', provider: 'google', free }, outbound, 'gemini-3-pro');
+    expect(judged(true)).toMatchObject({ fault: 'account', outcome: 'quota_exhausted', resetAt });
+    expect(judged(false)).toBe(error);
   });
 
   it('are bounded, the oldest first', () => {

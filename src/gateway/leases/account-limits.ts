@@ -56,17 +56,20 @@ export class AccountLimits {
 
   /**
    * The error as it is for the rest: where it or the headers with it say that a limit of the model's family is used up, that is noted,
-   * and an account of which no limit as a whole is used up goes on with its other models.
+   * and an account of which no limit as a whole is used up goes on with its other models. A free account is spent as a whole: the pool
+   * then lends no other free one for it.
    */
   judged(
     error: AppError,
-    account: { readonly id: string; readonly provider: string },
+    account: { readonly id: string; readonly provider: string; readonly free: boolean },
     outbound: Outbound,
     model: string,
   ): AppError {
     const family = familyOf(account.provider, outbound, model);
     const now = this.#clock.now();
-    const { code, message, cause, retryAfterMs = 0, resetAt, modelLimit } = error;
+    const { code, message, cause, retryAfterMs = 0, resetAt, modelLimit, failover } = error;
+    if (account.free && code === 'upstream_quota_exhausted' && error.fault === 'model')
+      return new AppError(code, message, { cause, ...(resetAt && { resetAt }) });
     const told = resetAt && modelLimit;
     if (code !== 'upstream_rate_limited' || this.#longest(account.provider, account.id, now)) {
       if (told) this.#bar(family, account.id, { name: told, remaining: 0 }, resetAt.getTime());
@@ -79,7 +82,8 @@ export class AccountLimits {
     if (restMs <= shortRestMs)
       return told === undefined ? error : new AppError(code, message, { cause, retryAfterMs });
     this.#bar(family, account.id, spent?.reading ?? { name, remaining: 0 }, now + restMs);
-    return new AppError(code, message, { cause, retryAfterMs: restMs, fault: 'model', modelLimit: name });
+    const limit = { retryAfterMs: restMs, fault: 'model', modelLimit: name, failover } as const;
+    return new AppError(code, message, { cause, ...limit });
   }
 
   #bar(family: string, accountId: string, reading: LimitReading, resetAt: number): void {

@@ -414,7 +414,7 @@ it.each([
     const before = Date.now();
     const message = `Rate limit exceeded: ${limit}. Add 10 credits to unlock 1000 free model requests per day`;
     const known = classify(429, { error: { message, code: 429 } });
-    expect(known).toMatchObject({ code, outcome: undefined, failover: 'yes', modelLimit: limit });
+    expect(known).toMatchObject({ code, outcome: undefined, failover: 'no', modelLimit: limit });
     const resetAt = known.resetAt?.getTime() ?? 0;
     expect(resetAt % unitMs).toBe(0);
     expect(resetAt).toBeGreaterThanOrEqual(before);

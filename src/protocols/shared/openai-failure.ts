@@ -148,14 +148,17 @@ function notPermitted(options: AppErrorOptions): AppError {
   return new AppError('model_not_found', message, { ...options, ...limits });
 }
 
-/** The account goes on with the models that it pays for. Days and minutes are those of UTC. */
+/**
+ * The account goes on with the models that it pays for; what is free at another one does not take their place. Days and minutes are
+ * those of UTC.
+ */
 function freeModelsSpent(message: string, options: AppErrorOptions): AppError {
   const [, modelLimit = '', unit] = freeModels.exec(message) ?? [];
   const isOfDay = unit === 'day';
   const unitMs = isOfDay ? 24 * 60 * 60_000 : 60_000;
   const now = Date.now();
   const resetAt = new Date(Math.ceil(now / unitMs) * unitMs);
-  const limit = { ...options, resetAt, modelLimit, fault: 'model' } as const;
+  const limit = { ...options, resetAt, modelLimit, fault: 'model', failover: 'no' } as const;
   return isOfDay ? outOfQuota(limit) : rateLimited({ ...limit, retryAfterMs: resetAt.getTime() - now });
 }
 
