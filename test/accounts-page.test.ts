@@ -222,7 +222,7 @@ test.skipIf(withoutBrowser)('it reads well in both languages and themes, and on 
   services.upstream.setCredits('wk-two-0123456789', { limit: 1_000, used: 930 });
   const lena = await services.addAccount('wk-one-0123456789', { email: 'lena@example.com', label: 'team' });
   await services.addAccount('wk-two-0123456789', { email: 'marek@example.com', label: 'team', tier: 1 });
-  await services.addAccount('wk-three.spent', { email: 'free@example.org', free: true });
+  const free = await services.addAccount('wk-three.spent', { email: 'free@example.org', free: true });
   await services.addAccount('wk-four-0123456789', { label: 'night jobs', tier: 1 });
   const off = await services.addAccount('wk-five-0123456789', { email: 'old-laptop@example.com' });
   await services.pool(`/api/accounts/${off}`, { enabled: false }, 'PATCH');
@@ -241,7 +241,18 @@ test.skipIf(withoutBrowser)('it reads well in both languages and themes, and on 
     await row(page, 'lena@example.com').waitFor();
     await expectAccessible(page);
     await snapshot(page, language === 'en' ? 'accounts' : 'accounts-zh-dark-narrow');
+    await page.route(`**/api/accounts/${free}`, async (route) => {
+      const response = await route.fetch();
+      const answer = (await response.json()) as { account: object };
+      const skip = { at: '2026-11-27T10:00:00Z', reason: 'free_quota_spent', session_id: 'job-1' };
+      const account = { ...answer.account, status_evidence: { retry_after_ms: 90_000 }, last_skips: [skip] };
+      await route.fulfill({ response, json: { ...answer, account } });
+    });
     await row(page, 'free@example.org').getByRole('link').click();
+    const [skipped, rest] =
+      language === 'en' ? ['free quota used up', '1 min 30'] : ['免费额度用尽', '1分钟 30'];
+    await dialog(page).locator('li', { hasText: skipped }).waitFor({ state: 'attached' });
+    await dialog(page).locator('dd', { hasText: rest }).waitFor({ state: 'attached' });
     await dialog(page).getByRole('heading', { level: 3 }).first().waitFor();
     await expectAccessible(page);
     await snapshot(page, language === 'en' ? 'account' : 'account-zh-dark-narrow');

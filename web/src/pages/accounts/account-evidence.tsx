@@ -1,4 +1,5 @@
 import { Time } from '../../components/time.tsx';
+import { shownDuration } from '../../format.ts';
 import { accountDetailsText } from '../../texts/account-details.ts';
 
 const isoTime = /^\d{4}-\d{2}-\d{2}T[\d:.]+Z$/;
@@ -22,12 +23,18 @@ export function Evidence({
             <dt>
               <code>{name}</code>
             </dt>
-            <dd>{isoTime.test(value) ? <Time at={value} /> : <bdi>{value}</bdi>}</dd>
+            <dd>{shownValue(name, value)}</dd>
           </div>
         ))}
       </dl>
     </details>
   );
+}
+
+function shownValue(name: string, value: string) {
+  if (isoTime.test(value)) return <Time at={value} />;
+  const ms = name.endsWith('_ms') ? Number(value) : Number.NaN;
+  return <bdi>{Number.isNaN(ms) ? value : shownDuration(ms)}</bdi>;
 }
 
 /** The figures of an answer stand beside what was noted with it; no name occurs in both. */
