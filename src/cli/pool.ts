@@ -1,12 +1,12 @@
 import type { Command } from 'commander';
 import type { RefreshTokensAnswer, Session } from '../pool-api/owner-schema.ts';
 import type { PoolAdmin } from '../pool-api/pool.ts';
-import { accountNames } from './account/account-names.ts';
+import { accountNames, shortId } from './account/account-names.ts';
 import { accountWords, findAccount } from './account/find-account.ts';
 import type { CliActions } from './actions.ts';
 import { answerFromPool, collectPages, type Shown } from './answers.ts';
 import { wholeNumber } from './option-values.ts';
-import { type FittingColumn, formatTable, formatToFit, fromNow } from './table.ts';
+import { cutTo, type FittingColumn, formatToFit, fromNow } from './table.ts';
 
 export function addPool(program: Command, actions: CliActions): void {
   const pool = program
@@ -68,19 +68,23 @@ Examples:
     const account = name === undefined ? {} : { id: (await findAccount(admin, name)).id };
     const answer = await admin.refreshTokens({ ...account, force });
     const failure = answer.failed > 0 && `Accounts that could not be refreshed: ${answer.failed}.`;
-    return [answer, describeRefresh(answer), failure];
+    return [answer, describeRefresh(answer, actions.terminalWidth), failure];
   };
   answerFromPool(command, actions, refresh);
 }
 
-function describeRefresh({ results, refreshed, skipped, failed }: RefreshTokensAnswer): string {
-  const table = formatTable(results, [
-    ['id', ({ id }) => id],
-    ['email', ({ email }) => email],
-    ['result', ({ result }) => result],
-    ['next', ({ next_at }) => next_at],
-    ['reason', ({ reason }) => reason],
-  ]);
+function describeRefresh(
+  { results, refreshed, skipped, failed }: RefreshTokensAnswer,
+  width: number | undefined,
+): string {
+  const columns: FittingColumn<RefreshTokensAnswer['results'][number]>[] = [
+    { heading: 'id', cell: ({ id }) => id, brief: ({ id }) => shortId(id) },
+    { heading: 'email', cell: ({ email }) => email, brief: ({ email }) => email && cutTo(email, 20) },
+    { heading: 'result', cell: ({ result }) => result },
+    { heading: 'next', cell: ({ next_at }) => next_at, brief: ({ next_at }) => fromNow(next_at) },
+    { heading: 'reason', cell: ({ reason }) => reason },
+  ];
+  const table = formatToFit(results, columns, width);
   return `${table}${refreshed} refreshed, ${skipped} skipped, ${failed} failed.\n`;
 }
 

@@ -758,7 +758,7 @@ describe('account show, enable, disable and remove', () => {
     ]);
     expect(await run('account enable acc-1')).toMatchObject({
       calls: [['change', 'acc-1', { enabled: true }]],
-      out: 'Account acc-1 is now active.\n',
+      out: 'Account one@example.com (acc-1) is now active.\n',
     });
     expect(await run('account remove acc-1')).toMatchObject({ calls: [['remove', 'acc-1']], code: 0 });
   });

@@ -34,7 +34,7 @@ export async function lookAtPool(
   findings.push(...lookAtTurns(health, answering));
   if (stats.reauth_required > 0) {
     const { accounts } = await admin.listAccounts({ status: 'reauth_required', limit: mostNamed });
-    const names = accounts.map((one) => `${one.email ?? one.id} (${refusalOf(one)})`).join(', ');
+    const names = accounts.map((one) => `${one.email || one.label || one.id} (${refusalOf(one)})`).join(', ');
     const more = stats.reauth_required > accounts.length ? ', …' : '';
     const advice = 'give it with "warp2api account replace" or "warp2api account login"';
     findings.push(

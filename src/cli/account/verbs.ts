@@ -1,4 +1,5 @@
 import { type Command, Option } from 'commander';
+import { plainLine } from '../../lib/shown-text.ts';
 import {
   type Account,
   type AccountChange,
@@ -60,7 +61,7 @@ function describe(accounts: readonly Account[], total: number, width: number | u
 
 export function addAccountShow(parent: Command, actions: CliActions): void {
   const description = 'show all there is to know about an account, except its credential';
-  addVerb(parent, actions, 'show', description, async (admin, id) => {
+  addVerb(parent, actions, 'show', description, async (admin, { id }) => {
     const account = await admin.getAccount(id);
     return [account, formatDetails(account)];
   });
@@ -68,24 +69,31 @@ export function addAccountShow(parent: Command, actions: CliActions): void {
 
 /** `account enable` and `account disable`. */
 export function addAccountEnable(parent: Command, actions: CliActions): void {
-  const change = async (admin: PoolAdmin, id: string, enabled: boolean): Promise<Shown> => {
-    const account = await admin.changeAccount(id, { enabled });
+  const change = async (admin: PoolAdmin, named: Account, enabled: boolean): Promise<Shown> => {
+    const account = await admin.changeAccount(named.id, { enabled });
     if (enabled) mustNotBeRefused(account, 'The account was tried again');
-    return [account, `Account ${id} is now ${account.status}.\n`];
+    return [account, `Account ${nameAndId(account)} is now ${account.status}.\n`];
   };
-  addVerb(parent, actions, 'enable', 'let an account be used again', (admin, id) => change(admin, id, true));
-  addVerb(parent, actions, 'disable', 'stop using an account, but keep it', (admin, id) =>
-    change(admin, id, false),
+  addVerb(parent, actions, 'enable', 'let an account be used again', (admin, one) =>
+    change(admin, one, true),
+  );
+  addVerb(parent, actions, 'disable', 'stop using an account, but keep it', (admin, one) =>
+    change(admin, one, false),
   );
 }
 
 export function addAccountRemove(parent: Command, actions: CliActions): void {
   const description = 'forget an account and its credential; it stays as it is at its provider';
-  const remove = async (admin: PoolAdmin, id: string): Promise<Shown> => {
-    await admin.removeAccount(id);
-    return [{ removed: id }, `Account ${id} is removed.\n`];
+  const remove = async (admin: PoolAdmin, account: Account): Promise<Shown> => {
+    await admin.removeAccount(account.id);
+    return [{ removed: account.id }, `Account ${nameAndId(account)} is removed.\n`];
   };
   addVerb(parent, actions, 'remove', description, remove, 'print {"removed": id}');
+}
+
+function nameAndId({ id, email, label }: Account): string {
+  const name = email || label;
+  return name ? `${plainLine(name)} (${id})` : id;
 }
 
 /** A command that needs nothing but an account. */
@@ -94,7 +102,7 @@ function addVerb(
   actions: CliActions,
   verb: string,
   description: string,
-  run: (admin: PoolAdmin, id: string) => Promise<Shown>,
+  run: (admin: PoolAdmin, account: Account) => Promise<Shown>,
   jsonWords = 'print the account as JSON',
 ): void {
   const command = parent
@@ -103,9 +111,7 @@ function addVerb(
     .argument('<account>', accountWords)
     .option('--json', jsonWords)
     .addHelpText('after', `\nExample:\n  warp2api account ${verb} me@example.com`);
-  answerFromPool(command, actions, async (admin, name: string) =>
-    run(admin, (await findAccount(admin, name)).id),
-  );
+  answerFromPool(command, actions, async (admin, name: string) => run(admin, await findAccount(admin, name)));
 }
 
 /** What may be empty is false after `--no-…`. */
