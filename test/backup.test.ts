@@ -5,17 +5,20 @@ import {
   cpSync,
   existsSync,
   mkdirSync,
+  mkdtempSync,
   readdirSync,
   readFileSync,
+  rmSync,
   statSync,
   truncateSync,
   writeFileSync,
 } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { pathToFileURL } from 'node:url';
-import { expect, it } from 'vitest';
-import { childEnvironment } from './support/process.ts';
+import { afterAll, expect, it } from 'vitest';
+import { childEnvironment, type ServiceProcess } from './support/process.ts';
 import { eventually, userTurn } from './support/services.ts';
 import { createWorkplace } from './support/workplace.ts';
 
@@ -26,9 +29,6 @@ async function done(place: Workplace, line: string, change: Record<string, strin
   if (code !== 0) throw new Error(`${line} ended with ${code}: ${stderr}`);
   return stdout;
 }
-
-const addAccount = (place: Workplace, number: number) =>
-  done(place, 'account add --provider warp', { ACCOUNT_API_KEY: `wk-1.account${number}` });
 
 async function accountsOf(place: Workplace, data = 'data'): Promise<number> {
   const listed = JSON.parse(await done(place, 'account list --json', { DATA_DIR: data })) as {
@@ -48,6 +48,12 @@ async function turn(url: string, key?: string): Promise<number> {
   return answer.status;
 }
 
+async function addAccount(service: ServiceProcess, number: number): Promise<void> {
+  const [, pool] = /"url":"([^"]+)"[^\n]*the account pool listens/.exec(service.output()) ?? [];
+  const body = JSON.stringify({ provider: 'warp', api_key: `wk-1.account${number}` });
+  expect((await fetch(`${pool}/api/accounts`, { method: 'POST', body })).status).toBe(201);
+}
+
 /** How many turns of the key the ledger has. */
 async function turnsOf(url: string, key: string): Promise<number> {
   const answer = await fetch(`${url}/api/usage/me?from=2020-01-01`, {
@@ -56,18 +62,26 @@ async function turnsOf(url: string, key: string): Promise<number> {
   return ((await answer.json()) as { total: { turns: number } }).total.turns;
 }
 
-/** A place whose backup `kept` has one account, and whose services do not run. */
+const made = mkdtempSync(join(tmpdir(), 'warp2api-backed-up-'));
+afterAll(() => rmSync(made, { recursive: true }));
+
+/** A place whose backup `kept` has one account, and whose services do not run. The first one is copied to make the others. */
 async function backedUp() {
   const place = await createWorkplace();
-  await addAccount(place, 1);
-  await done(place, 'backup kept');
-  return { ...place, file: (name: string) => join(place.folder, name) };
+  const file = (name: string) => join(place.folder, name);
+  if (existsSync(join(made, 'kept'))) cpSync(made, place.folder, { recursive: true });
+  else {
+    await done(place, 'account add --provider warp', { ACCOUNT_API_KEY: 'wk-1.account' });
+    await done(place, 'backup kept');
+    cpSync(place.folder, made, { recursive: true });
+  }
+  return { ...place, file };
 }
 
 it('backs up services under load, and what is restored elsewhere answers turns', async () => {
   const place = await createWorkplace();
   const service = await place.serve();
-  await addAccount(place, 0);
+  await addAccount(service, 0);
   const made = await post(`${service.url}/api/keys`, { name: 'backed up' });
   const { secret } = (await made.json()) as { secret: string };
   let left = 200;
@@ -79,7 +93,7 @@ it('backs up services under load, and what is restored elsewhere answers turns',
     }
   };
   const adding = async () => {
-    for (let number = 1; number <= 4; number += 1) await addAccount(place, number);
+    for (let number = 1; number <= 4; number += 1) await addAccount(service, number);
   };
   const [said] = await Promise.all([
     done(place, 'backup kept/first'),
@@ -116,7 +130,7 @@ it('backs up services that run apart, each by the process that holds its databas
   const place = await createWorkplace();
   const pool = await place.serve(['pool']);
   await place.serve(['gateway'], { POOL_SERVICE_URL: pool.url });
-  await addAccount(place, 1);
+  await addAccount(pool, 1);
   const { files } = JSON.parse(await done(place, 'backup kept --json')) as { files: { name: string }[] };
   expect(files.map(({ name }) => name)).toEqual(['accounts', 'usage']);
 });
@@ -131,8 +145,8 @@ function fill(path: string): void {
 }
 
 it('leaves nothing by its name when the command is killed, nor in the data folder when the service is', async () => {
-  const place = await createWorkplace();
-  await addAccount(place, 1);
+  const place = await backedUp();
+  rmSync(join(place.folder, 'kept'), { recursive: true });
   fill(join(place.folder, 'data/accounts.db'));
   const service = await place.serve();
   const filesOf = (folder: string, pattern: RegExp) =>
@@ -165,7 +179,7 @@ it('leaves nothing by its name when the command is killed, nor in the data folde
 it('restores over what is there only when told to, keeps it, and never under a running service', async () => {
   const { folder, file, serve, run } = await backedUp();
   const place = { folder, serve, run } as Workplace;
-  await addAccount(place, 2);
+  await done(place, 'account add --provider warp', { ACCOUNT_API_KEY: 'wk-1.account2' });
   const refused = await run('restore kept');
   expect([refused.code, refused.stderr]).toEqual([
     1,

@@ -2,11 +2,13 @@ import { execFile } from 'node:child_process';
 import {
   cpSync,
   existsSync,
+  globSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
   rmSync,
+  statSync,
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
@@ -26,12 +28,27 @@ const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as
 let folder = '';
 let installed = '';
 
+/** Whether dist/ was made from what is here, as after `npm run try-package`. */
+function isBuilt(): boolean {
+  const timeOf = (file: string) => statSync(join(root, file), { throwIfNoEntry: false })?.mtimeMs ?? 0;
+  const built = Math.min(timeOf('dist/src/main.js'), timeOf('dist/web/index.html'));
+  const from = ['{src,sandbox,web}/**/*', 'scripts/build.js', 'tsconfig*.json', 'package-lock.json'];
+  return globSync(from, { cwd: root }).every((file) => timeOf(file) < built);
+}
+
 /** Installs the packed tarball as npm would, with the dependencies of the checkout instead of downloads. */
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), 'warp2api-package-'));
   installed = join(folder, 'node_modules', 'warp2api');
   mkdirSync(installed, { recursive: true });
-  await run('npm', ['pack', '--silent', '--pack-destination', folder], { cwd: root });
+  const words = [
+    'pack',
+    '--silent',
+    '--pack-destination',
+    folder,
+    ...(isBuilt() ? ['--ignore-scripts'] : []),
+  ];
+  await run('npm', words, { cwd: root });
   const tarball = readdirSync(folder).find((name) => name.endsWith('.tgz')) ?? 'no tarball';
   await run('tar', ['-xzf', join(folder, tarball), '-C', installed, '--strip-components=1']);
   for (const name of Object.keys(manifest.dependencies)) {

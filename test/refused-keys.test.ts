@@ -1,8 +1,10 @@
 // Keys and tokens that their provider refuses: what the commands say, what is kept, and what the log says of WARP_API_KEY.
-import { writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { describe, expect, it } from 'vitest';
-import { eventually } from './support/services.ts';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { findFreePort } from '../src/core/testing/free-port.ts';
+import { eventually, servicesForTest, type TestServices, userTurn } from './support/services.ts';
 import { createWorkplace } from './support/workplace.ts';
 
 const add = 'account add --provider warp --api-key';
@@ -55,8 +57,9 @@ describe.each(['while no service runs', 'while the services run'])('commands %s'
 });
 
 describe('WARP_API_KEY', () => {
-  const warned = (output: string) =>
-    output
+  const warned = (services: TestServices) =>
+    services
+      .log()
       .split('\n')
       .filter((line) => line.includes('WARP_API_KEY') && line.includes('"level":"warn"'))
       .map((line) => (JSON.parse(line) as { msg: string }).msg);
@@ -70,55 +73,48 @@ describe('WARP_API_KEY', () => {
     ['wk-', /^WARP_API_KEY is not a key, .* only its prefix; paste the whole key/],
     ['wk-two words', /^WARP_API_KEY is not a key, .*paste it again/],
   ])('is warned of at the start when it is %s, and the services run', async (key, message) => {
-    const { serve } = await createWorkplace();
-    const service = await serve([], { WARP_API_KEY: key });
-    expect(warned(service.output())).toEqual([expect.stringMatching(message)]);
+    const services = await servicesForTest({ WARP_API_KEY: key });
+    expect(warned(services)).toEqual([expect.stringMatching(message)]);
     const isMalformed = message.source.includes('is not a key');
-    const health = (await (await fetch(`${service.url}/health`)).json()) as Record<string, unknown>;
+    const health = (await (await fetch(`${services.gatewayUrl}/health`)).json()) as Record<string, unknown>;
     expect(health).toMatchObject({ sandbox: isMalformed, status: isMalformed ? 'ok' : 'degraded' });
-    expect(service.output()).not.toContain(key === 'wk-' ? 'wk-"' : key);
+    expect(services.log()).not.toContain(key === 'wk-' ? 'wk-"' : key);
   });
 
   it('is warned of when the owner has disabled or removed its account', async () => {
-    const { run, serve } = await createWorkplace();
-    const settings = { WARP_API_KEY: 'wk-mine' };
-    const first = await serve([], settings);
-    expect(warned(first.output())).toEqual([]);
-    const { accounts } = JSON.parse((await run('account list --json')).stdout) as {
-      accounts: { id: string }[];
-    };
-    const id = accounts[0]?.id ?? '';
-    await run(`account disable ${id}`);
+    const folder = mkdtempSync(join(tmpdir(), 'warp2api-refused-'));
+    onTestFinished(() => rmSync(folder, { recursive: true }));
+    const settings = { WARP_API_KEY: 'wk-mine', DATA_DIR: folder };
+    const first = await servicesForTest(settings);
+    expect(warned(first)).toEqual([]);
+    const { accounts } = (await first.pool('/api/accounts')) as { accounts?: { id: string }[] };
+    const path = `/api/accounts/${accounts?.[0]?.id}`;
+    await first.pool(path, { enabled: false }, 'PATCH');
     const isDisabled = /because its owner has disabled it\. Put it back with "warp2api account enable/;
-    await eventually('the log says so', () => warned(first.output()).some((line) => isDisabled.test(line)));
-    await first.kill('SIGTERM');
-    const second = await serve([], settings);
-    expect(warned(second.output())).toEqual([expect.stringMatching(isDisabled)]);
-    await run(`account remove ${id}`);
-    await second.kill('SIGTERM');
-    const third = await serve([], settings);
-    expect(warned(third.output())).toEqual([expect.stringMatching(/its owner has removed it/)]);
+    await eventually('the log says so', () => warned(first).some((line) => isDisabled.test(line)));
+    await first.close();
+    const second = await servicesForTest(settings);
+    expect(warned(second)).toEqual([expect.stringMatching(isDisabled)]);
+    await second.pool(path, undefined, 'DELETE');
+    await second.close();
+    const third = await servicesForTest(settings);
+    expect(warned(third)).toEqual([expect.stringMatching(/its owner has removed it/)]);
   });
 
   it('is warned of when Warp refuses it later on', async () => {
-    const { upstream, serve } = await createWorkplace();
-    const service = await serve([], { WARP_API_KEY: 'wk-mine' });
-    upstream.setKeyScenario('wk-mine', '401');
-    const turn = await fetch(`${service.url}/v1/chat/completions`, {
-      method: 'POST',
-      headers: { 'content-type': 'application/json' },
-      body: JSON.stringify({ model: 'auto', messages: [{ role: 'user', content: 'Hello' }] }),
-    });
-    expect(turn.status).toBe(502);
+    const services = await servicesForTest({ WARP_API_KEY: 'wk-mine' });
+    services.upstream.setKeyScenario('wk-mine', '401');
+    expect((await services.chat(userTurn('auto', 'Hello'))).status).toBe(502);
     await eventually('the log says so', () =>
-      warned(service.output()).some((line) => /rejected its key in a turn \(401\)/.test(line)),
+      warned(services).some((line) => /rejected its key in a turn \(401\)/.test(line)),
     );
   });
 
   it('is said to be unproved while Warp cannot be reached', async () => {
-    const { upstream, serve } = await createWorkplace();
-    await upstream.close();
-    const service = await serve([], { WARP_API_KEY: 'wk-mine' });
-    expect(warned(service.output())).toEqual([expect.stringMatching(/^WARP_API_KEY is not proved yet/)]);
+    const services = await servicesForTest({
+      WARP_API_KEY: 'wk-mine',
+      WARP_SERVER_URL: `http://127.0.0.1:${await findFreePort()}`,
+    });
+    expect(warned(services)).toEqual([expect.stringMatching(/^WARP_API_KEY is not proved yet/)]);
   });
 });
