@@ -214,11 +214,13 @@ export const modelBarred = failure(
 
 /** Names of errors that say what has failed under whatever status. No client can write them. */
 const byName: readonly (readonly [names: RegExp, error: typeof notTaken])[] = [
-  // LiteLLM; OpenAI; new-api, twice; DashScope; Zhipu
+  // LiteLLM; OpenAI; new-api, twice; DashScope; Zhipu, of money and of the windows of its plans
   [
-    /^(budget_exceeded|billing_hard_limit_reached|insufficient_user_quota|pre_consume_token_quota_failed|arrearage|1113)$/i,
+    /^(budget_exceeded|billing_hard_limit_reached|insufficient_user_quota|pre_consume_token_quota_failed|arrearage|1113|1308|1310)$/i,
     outOfQuota,
   ],
+  // Zhipu, under 429
+  [/^1305$/, overloaded],
   // Groq; OpenAI
   [/^(organization_restricted|access_terminated)$/, accountRefused],
   // LiteLLM, twice; Azure

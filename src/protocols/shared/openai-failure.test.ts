@@ -274,6 +274,11 @@ it.each([
     { code: 'any', error: "Your newly created team doesn't have any credits or licenses yet." },
     'quota_exhausted',
   ],
+  [
+    429,
+    { error: { code: '1308', message: '已达到 5 小时的使用上限。您的限额将在 2026-08-25 07:41:44 重置。' } },
+    'quota_exhausted',
+  ],
   [429, { error: { code: '1113', message: '余额不足或无可用资源包,请充值。' } }, 'quota_exhausted'],
 ] as const)('%i %j is of the account: %s', (status, body, outcome) => {
   expect(classify(status, body).outcome).toBe(outcome);
@@ -401,7 +406,9 @@ it.each(['Provider rate limit exceeded', 'insufficient balance'])(
   },
 );
 
-it('a tier without capacity may be tried again', () => {
+it('a tier or a service without capacity may be tried again', () => {
+  const full = { error: { code: '1305', message: 'The service may be temporarily overloaded.' } };
+  expect(classify(429, full)).toMatchObject({ code: 'model_unavailable', outcome: undefined });
   expect(classify(498, error('capacity_exceeded'))).toMatchObject({ code: 'model_unavailable' });
 });
 
