@@ -1,15 +1,7 @@
 import { once } from 'node:events';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { expect, it, onTestFinished, test, vi } from 'vitest';
-import {
-  type Clock,
-  createSteadyClock,
-  isoTime,
-  ListeningTime,
-  sleep,
-  systemClock,
-  within,
-} from './clock.ts';
+import { type Clock, createSteadyClock, ListeningTime, sleep, systemClock, within } from './clock.ts';
 
 function machine() {
   let wall = Date.UTC(2026, 0, 1);
@@ -47,13 +39,6 @@ it('what was due before is done as soon as possible, and Node warns of nothing',
     systemClock.after(-5, resolve, true);
   });
   expect(warned).not.toHaveBeenCalled();
-});
-
-it('a time is written as Date writes it', () => {
-  const second = Date.UTC(2026, 1, 28, 23, 59, 59);
-  for (const at of [second, second + 7, second + 999, second + 1_000, second + 7, second + 70.9, 0]) {
-    expect(isoTime(at)).toBe(new Date(at).toISOString());
-  }
 });
 
 it('the steady clock goes with the wall clock', () => {

@@ -24,19 +24,6 @@ export const systemClock: Clock = {
   },
 };
 
-let shownSecond = Number.NaN;
-let shownUntilSecond = '';
-
-/** A time in milliseconds as ISO 8601 has it, as `toISOString` writes it: the calendar is asked once a second. */
-export function isoTime(at: number): string {
-  const second = Math.floor(at / 1000);
-  if (second !== shownSecond) {
-    shownUntilSecond = new Date(second * 1000).toISOString().slice(0, -4);
-    shownSecond = second;
-  }
-  return `${shownUntilSecond}${String(Math.floor(at) - second * 1000).padStart(3, '0')}Z`;
-}
-
 /** How much of the time that passes goes into following a wall clock that was set. */
 const followingShare = 0.1;
 /** A wall clock further off than this was wrong before it was set, as on a machine that boots in 1970 without a clock. */

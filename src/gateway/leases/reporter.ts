@@ -1,7 +1,7 @@
 import type { AppError } from '../../core/errors.ts';
 import type { Outcome } from '../../core/outcome.ts';
 import type { Usage } from '../../core/turn.ts';
-import { type Clock, isoTime, within } from '../../lib/clock.ts';
+import { type Clock, within } from '../../lib/clock.ts';
 import type { Logger } from '../../lib/log/logger.ts';
 import { amount } from '../../lib/parse-json.ts';
 import { isAway } from '../../pool-api/errors.ts';
@@ -124,7 +124,7 @@ function reportItem(lease: ReportedLease, report: TurnReport, now: number): Repo
     fence,
     token_version,
     outcome: report.outcome,
-    at: isoTime(now),
+    at: new Date(now).toISOString(),
   };
   if (retryAfterMs !== undefined) item.retry_after_ms = Math.round(amount(retryAfterMs, longestRetryMs));
   if (resetAt !== undefined && !Number.isNaN(resetAt.getTime())) item.reset_at = resetAt.toISOString();

@@ -1,5 +1,5 @@
 import { type DestinationStream, type LogFn, type Logger, pino } from 'pino';
-import { type Clock, isoTime } from '../clock.ts';
+import type { Clock } from '../clock.ts';
 import { parseJson } from '../parse-json.ts';
 import type { KnownSecrets } from '../secrets/known-secrets.ts';
 import { beginningOf, plainJson } from '../shown-text.ts';
@@ -132,7 +132,7 @@ export function logOwn(
     const bound = String(Reflect.get(logger, pino.symbols.chindingsSym));
     lines.writeOwn(() => {
       const own = JSON.stringify(fields).slice(1, -1);
-      return `{"level":"info","time":"${isoTime(at)}"${bound},${own},"msg":"${msg}"}\n`;
+      return `{"level":"info","time":"${new Date(at).toISOString()}"${bound},${own},"msg":"${msg}"}\n`;
     }, texts);
   }
 }
