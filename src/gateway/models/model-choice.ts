@@ -25,12 +25,11 @@ export function chooseEffort(
   const named = models.find((model) => model.id === id);
   if (effort !== undefined) {
     const wanted = plainWord(effort);
-    const start = `${id}-`;
     const isWanted = (model: ProviderModel) => effortIn(model) === wanted;
     const heard =
       (named && isWanted(named) ? named : undefined) ??
       models.find(
-        (model) => model.id.startsWith(start) && plainWord(model.id.slice(start.length)) === wanted,
+        (model) => model.id.startsWith(`${id}-`) && plainWord(model.id.slice(id.length + 1)) === wanted,
       ) ??
       siblingsOf(models, id).find(isWanted);
     if (heard) return { model: heard.id, isEffortHeard: true };
@@ -62,7 +61,7 @@ function siblingsOf(models: readonly ProviderModel[], id: string): ProviderModel
     (model) =>
       model.id === id ||
       (baseName !== undefined && model.baseName === baseName) ||
-      (model.id.startsWith(family) && familyOf(model.id) === family),
+      familyOf(model.id) === family,
   );
 }
 

@@ -4,6 +4,7 @@ import type { AskedRequest } from '../../core/turn.ts';
 import type { ClientKey } from '../keys/client-key.ts';
 import type { Catalogue } from './catalogue.ts';
 import { chooseEffort, isBlindModel } from './model-choice.ts';
+import type { ModelList } from './model-lists.ts';
 import type { Found } from './model-names.ts';
 
 /** Who answers a turn, and as which of its models. */
@@ -54,8 +55,32 @@ export interface RoutedTurn {
   readonly body?: unknown;
 }
 
+/** What was worked out for a list, by a catalogue: both are replaced where anything of them changes. */
+const knownIn = new WeakMap<ModelList, { catalogue: Catalogue; routes: Map<string, Route> }>();
+const mostKnown = 1_000;
+/** Clients write efforts and may write much: what no upstream means by one is worked out each time. */
+const longestKnownEffort = 64;
+
 /** The route to a model that was found, which may be another one for the request's effort. */
-export function routeTo(
+export function routeTo(found: Found, effort: string | undefined, catalogue: Catalogue): Route {
+  let known = knownIn.get(found.list);
+  if (known?.catalogue !== catalogue) {
+    known = { catalogue, routes: new Map() };
+    knownIn.set(found.list, known);
+  }
+  if (effort !== undefined && effort.length > longestKnownEffort) return workOut(found, effort, catalogue);
+  // The effort's length keeps the parts apart: no effort that a client writes can lead to the route of another model.
+  const name = `${found.provider.name}\n${found.isPinned}\n${effort?.length}\n${effort}\n${found.model}`;
+  let route = known.routes.get(name);
+  if (!route) {
+    route = workOut(found, effort, catalogue);
+    if (known.routes.size >= mostKnown) known.routes.clear();
+    known.routes.set(name, route);
+  }
+  return route;
+}
+
+function workOut(
   { provider, list, model: found, isPinned }: Found,
   effort: string | undefined,
   catalogue: Catalogue,

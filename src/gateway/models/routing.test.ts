@@ -162,6 +162,15 @@ it('what one client has asked for decides nothing for another name, nor for a ke
   expect(candidates.map(({ model }) => model)).toEqual(['mini\ndear']);
 });
 
+it('keeps nothing of what a client has written in place of an effort', async () => {
+  withModels([{ id: 'think', contextWindow: 1 }]);
+  const routeFor = async (effort: string) =>
+    (await routes.plan({ model: 'think', messages: [], reasoning: { effort } })).candidates[0];
+  expect(await routeFor('high')).toBe(await routeFor('high'));
+  const long = 'high'.repeat(100);
+  expect(await routeFor(long)).not.toBe(await routeFor(long));
+});
+
 describe('a family of models whose ids spell their efforts', () => {
   const spelled = ['auto', 'gpt-9-low', 'gpt-9-medium', 'gpt-9-xhigh', 'gpt-9-mini-high', 'big', 'big-high'];
   beforeEach(() => withModels(spelled.map((id) => ({ id }))));
