@@ -11,6 +11,7 @@ import type {
   TextPart,
   Wish,
 } from '../../core/turn.ts';
+import type { JsonObject } from '../../lib/parse-json.ts';
 import { createFieldCheck } from '../shared/field-table.ts';
 import { cacheMark, textParts } from '../shared/read-messages.ts';
 import {
@@ -22,6 +23,8 @@ import {
   jsonFormat,
   limitsOf,
   parseBody,
+  plain,
+  plainBodies,
   samplingOf,
 } from '../shared/request.ts';
 import { leftOutNames } from '../shared/tools.ts';
@@ -41,9 +44,18 @@ export interface MessagesOptions {
 }
 
 const checkFields = createFieldCheck(messagesFields);
+const isPlain = plainBodies(messagesRequest, {
+  model: plain.modelName,
+  messages: plain.list,
+  system: plain.text,
+  max_tokens: plain.count,
+  stream: plain.flag,
+  temperature: plain.upTo(1),
+  top_p: plain.upTo(1),
+});
 
 export function decodeMessagesRequest(body: unknown): DecodedTurn<MessagesOptions> {
-  const chat = parse(messagesRequest, body);
+  const chat = parse(messagesRequest, body, isPlain);
   const fields = checkFields(body as object);
   const { request, ignored: leftOut } = decodeCommon(chat);
   const session = affinityKey(
@@ -74,10 +86,14 @@ export function decodeCountRequest(body: unknown): AskedRequest {
   return decodeCommon(chat).request;
 }
 
-function parse<Schema extends z.ZodType>(schema: Schema, body: unknown): z.infer<Schema> {
+function parse<Schema extends z.ZodType>(
+  schema: Schema,
+  body: unknown,
+  isPlain?: (body: JsonObject) => boolean,
+): z.infer<Schema> {
   refuseThreads(body);
   refuseSkills(body);
-  return parseBody(schema, body, '"model" and "messages"');
+  return parseBody(schema, body, '"model" and "messages"', isPlain);
 }
 
 /** Clients that keep threads send the whole history again when they are told in these words that there are none. */

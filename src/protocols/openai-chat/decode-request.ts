@@ -11,6 +11,8 @@ import {
   jsonFormat,
   limitsOf,
   parseBody,
+  plain,
+  plainBodies,
   samplingOf,
 } from '../shared/request.ts';
 import {
@@ -40,10 +42,19 @@ export interface ChatOptions {
 }
 
 const checkFields = createFieldCheck(chatFields);
+const isPlain = plainBodies(chatRequest, {
+  model: plain.modelName,
+  messages: plain.list,
+  max_tokens: plain.count,
+  max_completion_tokens: plain.count,
+  stream: plain.flag,
+  temperature: plain.upTo(2),
+  top_p: plain.upTo(1),
+});
 
 export function decodeChatRequest(body: unknown): DecodedTurn<ChatOptions> {
   const nested = withNestedTools(body);
-  const chat = parseBody(chatRequest, nested, '"model" and "messages"');
+  const chat = parseBody(chatRequest, nested, '"model" and "messages"', isPlain);
   const fields = checkFields(nested as object);
   const { tools, toolChoice, customTools, leftOut } = offeredTools(chat);
   const { messages, ignored: notShown, wishes } = decodeMessages(chat.messages);
