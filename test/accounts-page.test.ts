@@ -132,7 +132,7 @@ test.skipIf(withoutBrowser)('5,000 accounts are filtered and sorted without a ro
   await search.fill('user4321');
   await row(page, 'user4321@example.com').waitFor();
   await search.fill('');
-  await page.getByRole('button', { name: 'In use' }).click();
+  await page.getByRole('button', { name: 'Lent' }).click();
   await page.getByRole('row').nth(1).getByText('16/16').waitFor();
   // A row takes a millisecond.
   expect(await page.evaluate('globalThis.rowsMade')).toBeLessThan(1_000);

@@ -34,7 +34,7 @@ export const accountDetailsText = texts(
         times === '1' ? 'The last refresh failed' : `The last ${times} refreshes failed`,
 
       use: 'Use',
-      slots: 'Places in use',
+      slots: 'Places lent',
       tokens: 'Tokens in and out',
       credits: 'Credits',
       added: 'Added',
@@ -91,7 +91,7 @@ export const accountDetailsText = texts(
       refreshFailed: (times: string) => (times === '1' ? '上次刷新失败' : `最近 ${times} 次刷新均失败`),
 
       use: '使用情况',
-      slots: '已占用名额',
+      slots: '已借出名额',
       tokens: '输入 / 输出 Token',
       credits: '积分',
       added: '添加于',

@@ -22,7 +22,7 @@ export const accountsText = texts(
 
       fromApi: 'by hand',
       fromEnv: 'environment',
-      inUse: 'In use',
+      inUse: 'Lent',
       running: (count: string) => `${count} running`,
       tier: (tier: string) => `tier ${tier}`,
       never: 'never',
@@ -111,7 +111,7 @@ export const accountsText = texts(
 
       fromApi: '手动添加',
       fromEnv: '环境变量',
-      inUse: '占用',
+      inUse: '借出',
       running: (count: string) => `${count} 个进行中`,
       tier: (tier: string) => `优先级 ${tier}`,
       never: '从未',

@@ -7,7 +7,7 @@ export const overviewText = texts({
     sandbox: 'The built-in sandbox answers, since the pool has no account. It is not a model.',
 
     usable: 'Usable',
-    usableNote: (busy: string) => `${busy} in use`,
+    usableNote: (busy: string) => `${busy} lent`,
     broken: 'Need you',
 
     turns: 'Turns',
@@ -60,7 +60,7 @@ export const overviewText = texts({
     sandbox: '账号池中没有账号，由内置沙盒应答，并非真实模型。',
 
     usable: '可用',
-    usableNote: (busy: string) => `${busy} 个使用中`,
+    usableNote: (busy: string) => `${busy} 个已借出`,
     broken: '需要处理',
 
     turns: '请求',
