@@ -9,7 +9,7 @@ const provider = { name: 'warp', outbound: {} };
 /** The plan that comes with the decoded request of an upstream that speaks another dialect. */
 async function planOf(isBlind: boolean, more: object) {
   const plan = { candidates: [{ provider, model: 'm', isBlind }] } as unknown as RoutePlan;
-  const routes = { plan: async () => plan } as unknown as Routes;
+  const routes = { planNow: () => plan } as unknown as Routes;
   const body = { model: 'm', messages: [{ role: 'user', content: 'Hello' }], ...more };
   const asked = {
     body,

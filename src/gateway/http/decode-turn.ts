@@ -3,6 +3,7 @@ import type { DecodedTurn, Inbound } from '../../core/protocol.ts';
 import { relayingOutbound } from '../../core/provider.ts';
 import type { HeldBody } from '../../lib/http/body-budget.ts';
 import { isJsonObject } from '../../lib/parse-json.ts';
+import { onceKnown } from '../../lib/tasks.ts';
 import type { ClientKey } from '../keys/client-key.ts';
 import type { RoutePlan } from '../models/route.ts';
 import type { Routes } from '../models/routing.ts';
@@ -25,21 +26,32 @@ interface DecodedBody<Options> {
  * A body that goes to an upstream of its own dialect is the upstream's to judge: it is decoded only for another one. `random` draws
  * among candidates.
  */
-export async function decodeTurn<Options>(
+export function decodeTurn<Options>(
   routes: Routes,
   inbound: Inbound<Options>,
   { body, heldBody, client, headers }: AskedBody,
   random?: () => number,
-): Promise<DecodedBody<Options>> {
+): DecodedBody<Options> | Promise<DecodedBody<Options>> {
   const text = heldBody?.takeText();
   const isRelayable = text !== undefined && fieldOfOthers(client, body) === undefined;
   const open = isRelayable ? inbound.readRelayed?.(body, text, headers) : undefined;
   if (!open || text === undefined) return { decoded: inbound.decode(body) };
   const affinityKey = affinityKeyOf(headers) ?? open.affinityKey;
   const turn = { client, affinityKey, decoded: open, body };
-  // Where planning fails, the error shows when the decoded request is planned.
-  const plan = await routes.plan(open.request, turn, random).catch(() => undefined);
-  return decodedFor(plan, inbound, body, open, text);
+  const planned = planOf(routes, open.request, turn, random);
+  return onceKnown(planned, (plan) => decodedFor(plan, inbound, body, open, text));
+}
+
+/** Undefined where planning fails: the error shows when the decoded request is planned. */
+function planOf(
+  routes: Routes,
+  ...[request, turn, random]: Parameters<Routes['plan']>
+): RoutePlan | undefined | Promise<RoutePlan | undefined> {
+  try {
+    return routes.planNow(request, turn) ?? routes.plan(request, turn, random).catch(() => undefined);
+  } catch {
+    return undefined;
+  }
 }
 
 /** What upstreams read further models in, and those that take a name in any case read `model` in. */

@@ -440,10 +440,10 @@ describe('an error before content', () => {
 
   it('of the service itself shows nothing of its inside', async () => {
     const { routes } = fixture.turns;
-    const plan = async () => {
+    const planNow = () => {
       throw new Error('secret path /etc');
     };
-    Object.assign(routes, { plan });
+    Object.assign(routes, { planNow, plan: async () => planNow() });
     const { status, text, json } = await chat().answer;
     expect([status, json.error.code]).toEqual([500, 'internal_error']);
     expect(text).not.toContain('secret');

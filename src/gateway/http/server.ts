@@ -295,9 +295,8 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
     // Its body may have taken its time.
     const client = keys.renewed(request.client);
     request.client = client;
-    const { decoded, plan } = given
-      ? { decoded: given }
-      : await decodeTurn(dependencies.routes, inbound, request);
+    const decoding = given ? { decoded: given } : decodeTurn(dependencies.routes, inbound, request);
+    const { decoded, plan } = decoding instanceof Promise ? await decoding : decoding;
     const { recorded, id: requestId } = request;
     const admitted = clientTurns.admit({
       protocol: inbound.name,

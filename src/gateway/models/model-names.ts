@@ -94,6 +94,14 @@ export class ModelNames {
     return { provider: first ?? providers[0], model: name, isNamed: false };
   }
 
+  /** A model that a known list has, for whose name nothing else has to be asked; undefined: `lookUp` finds out. */
+  listed(name: string, reach?: KeyReach): Found | undefined {
+    const { provider, model } = this.addressOf(name, reach);
+    const list = this.#options.models.known(provider);
+    const isListed = list.isProven && model !== '' && list.models.some(({ id }) => id === model);
+    return isListed ? { provider, list, model } : undefined;
+  }
+
   async lookUp(name: string, effort?: string, reach?: KeyReach): Promise<Found> {
     const { models, isStrict } = this.#options;
     const address = this.addressOf(name, reach);

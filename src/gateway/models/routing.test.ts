@@ -72,6 +72,7 @@ it.each([
     const request = { model: name, messages: [], reasoning: {} };
     const { candidates } = await routes.plan(request);
     expect(candidates.map((route) => route.model)).toEqual([model]);
+    expect(routes.planNow(request)?.candidates[0]?.model ?? model).toBe(model);
     expect(await routes.find(name)).toMatchObject({
       id: expect.stringMatching(/^(warp\/)?(auto|kept|alias)/),
     });

@@ -95,6 +95,18 @@ export class Routes {
     return this.#planFrom(await this.#names.lookUp(name, reasoning.effort, reach), request, reach);
   }
 
+  /** The same where there is nothing to wait for, as mostly; else undefined. */
+  planNow(asked: RoutedRequest, turn?: RoutedTurn): RoutePlan | undefined {
+    const { poolWatch } = this.#options;
+    const request = this.#meant(asked);
+    const { model: name } = request;
+    if (poolWatch.isSandbox || (poolWatch.isReachable && this.#isWithoutAccount(name))) return undefined;
+    if (this.#configured.find(name)) return undefined;
+    const reach = reachOf(turn?.client);
+    const first = this.#names.listed(name, reach);
+    return first && this.#planFrom(first, request, reach);
+  }
+
   /** Claude Code marks models of a large context window so, for itself, and does not always take the mark off. */
   #meant<Named extends { readonly model: string }>(request: Named): Named {
     const { model } = request;
