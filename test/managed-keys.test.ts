@@ -173,6 +173,7 @@ test('fields are checked, names are unique, and a change touches what it names',
     budgets: [{ meter: 'cost_cents', window: 'month', limit: 2000 }],
   };
   const { id } = await makeKey(services, { name: '测试 1', models: ['claude-*'], limits });
+  expect((await post({ name: 'no limits', owner: null, limits: null, expires_at: null })).status).toBe(201);
   expect(errorOf(await post({ name: '测试 1' }))[2]).toContain('there is another key');
   const patch = (body: unknown) => ask(services, `/api/keys/${id}`, { method: 'PATCH', body });
   expect((await patch({ secret: 'x' })).status).toBe(400);
@@ -181,13 +182,21 @@ test('fields are checked, names are unique, and a change touches what it names',
     models: ['claude-*'],
     limits: { parallel_turns: 3, budgets: limits.budgets },
   });
+  expect((await patch({ limits: { budgets: null } })).body).toHaveProperty('limits', {
+    parallel_turns: 3,
+    budgets: [],
+  });
+  expect((await patch({ limits: null })).body).toHaveProperty('limits', { budgets: [] });
   expect((await patch({ models: null, enabled: false })).body).toMatchObject({
     models: null,
     state: 'disabled',
   });
   expect((await ask(services, `/api/keys/${encodeURIComponent('测试 1')}`)).body).toMatchObject({ id });
   expect((await ask(services, '/api/keys/key_none')).status).toBe(404);
-  expect((await ask(services, '/api/keys')).body).toMatchObject({ keys: [{ id }], next_before: null });
+  expect((await ask(services, '/api/keys')).body).toMatchObject({
+    keys: [{ name: 'no limits' }, { id }],
+    next_before: null,
+  });
 });
 
 test('a rotated key has two secrets for a while, and what was kept for it', async () => {

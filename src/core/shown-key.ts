@@ -38,12 +38,12 @@ const keyLimits = z.strictObject({
   time_zone: timeZone.optional(),
 });
 
-/** What is left out stays; null takes a limit away. `budgets` replaces all of them. */
+/** What is left out stays; null takes a limit away, or all budgets. `budgets` replaces all of them. */
 const changedLimits = z.strictObject({
   requests_per_minute: most.nullish(),
   tokens_per_minute: most.nullish(),
   parallel_turns: most.nullish(),
-  budgets: budgets.optional(),
+  budgets: budgets.nullish(),
   time_zone: timeZone.nullish(),
 });
 
@@ -81,7 +81,7 @@ export const changedKey = z.strictObject({
   name: name.optional(),
   owner: owner.nullish(),
   ...restrictions,
-  limits: changedLimits.optional(),
+  limits: changedLimits.nullish().describe('null takes all limits away'),
   expires_at: isoTime.nullish(),
   enabled: z.boolean().optional(),
 });

@@ -1,7 +1,7 @@
 import type { FastifyRequest } from 'fastify';
 import { AppError, refused } from '../../core/errors.ts';
 import { nearNames } from '../../core/near-names.ts';
-import { givenFields } from '../../core/null-fields.ts';
+import { givenFields, withoutNulls } from '../../core/null-fields.ts';
 import {
   changedKey,
   type KeyUse,
@@ -47,7 +47,11 @@ export const keyRoutes: readonly GatewayRoute[] = [
     answers: { 201: { description: 'The key, with its secret.', body: answers.keyWithSecret } },
     async handle(service, request) {
       const { managedKeys: keys } = service;
-      const { name, owner, limits, expires_at, ...given } = parseBody(newKey, request.body, 'name');
+      const { name, owner, limits, expires_at, ...given } = parseBody(
+        newKey,
+        withoutNulls(newKey, request.body),
+        'name',
+      );
       checkProviders(service, given.providers);
       const made = await keys.create({
         name,

@@ -73,14 +73,14 @@ type Changeable =
   | 'isEnabled'
   | 'revokedAt';
 
-/** What is undefined stays; of the limits, null takes one away. */
+/** What is undefined stays; null takes one limit away, or all of them. */
 export type KeyChange = { readonly [Name in Changeable]?: StoredKey[Name] | undefined } & {
-  readonly limits?: LimitsChange | undefined;
+  readonly limits?: LimitsChange | null | undefined;
 };
 
 type LimitsChange = {
   readonly [Name in Exclude<keyof KeyLimits, 'budgets'>]?: KeyLimits[Name] | null | undefined;
-} & { readonly budgets?: readonly KeyBudget[] | undefined };
+} & { readonly budgets?: readonly KeyBudget[] | null | undefined };
 
 export type KeyFault = 'not_found' | 'name_taken' | 'revoked';
 export type KeyWritten = { readonly key: StoredKey } | { readonly fault: KeyFault };
@@ -232,9 +232,11 @@ async function write(queries: Queries, key: StoredKey): Promise<void> {
   );
 }
 
-function changedLimits(limits: KeyLimits, change: LimitsChange = {}): KeyLimits {
-  const changed = Object.entries({ ...limits, ...given(change) }).filter(([, value]) => value !== null);
-  return Object.fromEntries(changed) as unknown as KeyLimits;
+function changedLimits(limits: KeyLimits, change: LimitsChange | null = {}): KeyLimits {
+  if (change === null) return { budgets: [] };
+  const { budgets, ...rates } = { ...limits, ...given(change) };
+  const kept = Object.entries(rates).filter(([, value]) => value !== null);
+  return { ...Object.fromEntries(kept), budgets: budgets ?? [] };
 }
 
 function given<Fields extends object>(
