@@ -447,7 +447,9 @@ export function describeStore(name: string, openStore: () => Promise<Store>, run
       const answers = { acc_000: 2, acc_001: 3, acc_002: 5 };
       for (const [id, hours] of Object.entries(answers)) {
         const resetAt = new Date(start + hours * 3_600_000);
-        const answer = { isUnlimited: id === 'acc_000', limit: 9, used: 1, remaining: 8, resetAt };
+        const denialReason = 'a\u0000 "resetAt":1';
+        const isUnlimited = id === 'acc_000';
+        const answer = { isUnlimited, limit: 9, used: 1, remaining: 8, resetAt, denialReason };
         await store.recordQuota(start, id, { type: 'answer', answer }, 'recheck');
       }
       // The first has no limit.
