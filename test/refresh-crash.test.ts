@@ -6,10 +6,13 @@ import { fileURLToPath } from 'node:url';
 import { beforeEach, describe, expect, onTestFinished, test } from 'vitest';
 import { type Sandbox, startSandbox } from '../sandbox/index.ts';
 import type { Account } from '../src/pool-api/account-schema.ts';
+import { startPoolAhead } from './support/pool-ahead.ts';
 import { type ServiceProcess, startProcess } from './support/process.ts';
 import { eventually } from './support/services.ts';
 
 /** Whatever moment a pool is killed at: the account works or says why not, and nobody asked twice within the hour. */
+
+type Pool = Pick<ServiceProcess, 'url'>;
 
 const hour = 3600;
 const email = 'me@example.com';
@@ -24,19 +27,26 @@ beforeEach(async () => {
   ahead = 0;
 });
 
-/** The pool, its clock as far ahead as the sandbox's. */
+const environment = () => ({
+  DATA_DIR: folder,
+  WARP_SERVER_URL: sandbox.url,
+  WARP_TOKEN_URL: sandbox.url,
+  WARP_IDENTITY_URL: sandbox.url,
+  WARP_FIREBASE_API_KEY: 'key',
+  POOL_SERVICE_PORT: '0',
+  SANDBOX: 'off',
+});
+
+/** The pool as a process that can be killed, its clock as far ahead as the sandbox's. */
 function startPool(dyingAt = ''): Promise<ServiceProcess> {
-  const environment = {
-    DATA_DIR: folder,
-    WARP_SERVER_URL: sandbox.url,
-    WARP_TOKEN_URL: sandbox.url,
-    WARP_IDENTITY_URL: sandbox.url,
-    WARP_FIREBASE_API_KEY: 'key',
-    POOL_SERVICE_PORT: '0',
-    SANDBOX: 'off',
-  };
   const entry = fileURLToPath(new URL('./support/dying-pool.ts', import.meta.url));
-  return startProcess([String(ahead * 1000), dyingAt, 'pool'], environment, folder, entry);
+  return startProcess([String(ahead * 1000), dyingAt, 'pool'], environment(), folder, entry);
+}
+
+/** The pool in this process, for what is seen after that. */
+async function openPool(): Promise<Pool & AsyncDisposable> {
+  const services = await startPoolAhead({ ...environment(), LOG_LEVEL: 'FATAL' }, ahead * 1000);
+  return { url: services.poolUrl ?? '', [Symbol.asyncDispose]: () => services.close() };
 }
 
 function passSeconds(seconds: number): void {
@@ -44,7 +54,7 @@ function passSeconds(seconds: number): void {
   sandbox.tokens.advance(seconds);
 }
 
-async function call<Answer>(pool: ServiceProcess, path: string, body?: unknown): Promise<Answer> {
+async function call<Answer>(pool: Pool, path: string, body?: unknown): Promise<Answer> {
   const answer = await fetch(`${pool.url}${path}`, {
     method: body === undefined ? 'GET' : 'POST',
     ...(body === undefined ? {} : { body: JSON.stringify(body) }),
@@ -52,12 +62,12 @@ async function call<Answer>(pool: ServiceProcess, path: string, body?: unknown):
   return (await answer.json()) as Answer;
 }
 
-async function account(pool: ServiceProcess): Promise<Account> {
+async function account(pool: Pool): Promise<Account> {
   const { accounts } = await call<{ accounts: Account[] }>(pool, '/api/accounts');
   return accounts[0] as Account;
 }
 
-function settled(pool: ServiceProcess): Promise<Account> {
+function settled(pool: Pool): Promise<Account> {
   return eventually('the refresh has ended', async () => {
     const seen = await account(pool);
     const isWaiting =
@@ -66,7 +76,7 @@ function settled(pool: ServiceProcess): Promise<Account> {
   });
 }
 
-async function bearerWorks(pool: ServiceProcess): Promise<boolean> {
+async function bearerWorks(pool: Pool): Promise<boolean> {
   const { accounts } = await call<{ accounts: { id_token: string }[] }>(pool, '/api/accounts/allocate', {});
   const answer = await fetch(`${sandbox.url}/graphql/v2?op=GetRequestLimitInfo`, {
     method: 'POST',
@@ -99,7 +109,7 @@ describe('a pool killed over a refresh', () => {
 
     // The rotated refresh token was kept as well.
     passSeconds(hour + 1);
-    const later = await startPool();
+    await using later = await openPool();
     expect(await eventually('the next refresh', async () => (await account(later)).token_version === 3)).toBe(
       true,
     );
@@ -121,7 +131,7 @@ describe('a pool killed over a refresh', () => {
       await pool.kill('SIGKILL');
     }
     passSeconds(181);
-    const pool = await startPool();
+    await using pool = await openPool();
     expect(await settled(pool)).toMatchObject({ status: 'active', refresh_failure: null });
     expect(await bearerWorks(pool)).toBe(true);
     expect(seen()).toMatchObject({ asked: 1, issued: 1, misuse: 0 });
@@ -153,7 +163,7 @@ describe('a pool killed over a refresh', () => {
       // What is given up is given up: nobody asks again.
       passSeconds(hour);
       if (status !== 'reauth_required') return;
-      const last = await startPool();
+      await using last = await openPool();
       expect(await settled(last)).toMatchObject({ status });
       expect(seen()).toMatchObject({ asked: 2 });
     },
@@ -177,7 +187,7 @@ describe('a pool killed over a refresh', () => {
     await pool.kill('SIGKILL');
     expect(seen()).toMatchObject({ asked: 1 });
     passSeconds(hour + 1);
-    const later = await startPool();
+    await using later = await openPool();
     expect(await settled(later)).toMatchObject({ status: 'active' });
     expect(seen()).toMatchObject({ asked: 2, maxIssuedPerWindow: 1 });
   });
