@@ -142,10 +142,8 @@ function TurnStats() {
 
 function Forecast({ status: { forecast, pool_stats: stats } }: { readonly status: Status }) {
   const text = overviewText();
-  const { next_back_at: backAt, empty_at: emptyAt, next_reset_at: resetsAt } = forecast;
+  const { next_back_at: backAt, next_reset_at: resetsAt } = forecast;
   const { remaining, unmetered_accounts: unmetered, spent_last_hour: spent, lasts_hours: hours } = forecast;
-  const isEmptyFirst = !!emptyAt && !!resetsAt && Date.parse(emptyAt) < Date.parse(resetsAt);
-  const lastsNote = isEmptyFirst ? text.lastsUntilReset : resetsAt ? text.lastsBeyondReset : text.lastsNote;
   return (
     <Card title={text.forecast} class="forecast">
       <Facts
@@ -174,7 +172,7 @@ function Forecast({ status: { forecast, pool_stats: stats } }: { readonly status
             ) : (
               <>
                 {shownDuration(hours * 3_600_000)}
-                <small>{lastsNote}</small>
+                <small>{text.lastsNote}</small>
               </>
             ),
           ],
