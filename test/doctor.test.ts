@@ -7,6 +7,7 @@ import { DatabaseSync } from 'node:sqlite';
 import { expect, it, onTestFinished } from 'vitest';
 import { startSandbox } from '../sandbox/index.ts';
 import { startOpenaiSandbox } from '../sandbox/openai-chat/server.ts';
+import { startServices } from '../src/compose.ts';
 import { loadConfig } from '../src/config.ts';
 import { findFreePort } from '../src/core/testing/free-port.ts';
 import { examine } from '../src/doctor/doctor.ts';
@@ -41,12 +42,22 @@ async function installation(more: Record<string, string> = {}) {
     });
     return Object.fromEntries(findings.map(({ name, result, message }) => [name, `${result}: ${message}`]));
   };
+  /** Both services in this process. */
+  const start = async () => {
+    const onLost = (error: Error) => {
+      throw error;
+    };
+    const config = loadConfig(environment, folder);
+    const services = await startServices(config, 'both', createLogger('FATAL'), onLost);
+    onTestFinished(() => services.close());
+    return services.gatewayUrl;
+  };
   const pool = (path: string, body?: unknown, headers: Record<string, string> = {}) =>
     fetch(`http://127.0.0.1:${environment['POOL_SERVICE_PORT']}${path}`, {
       headers,
       ...(body === undefined ? {} : { method: 'POST', body: JSON.stringify(body) }),
     });
-  return { folder, environment, doctor, pool };
+  return { folder, environment, doctor, start, pool };
 }
 
 it('finds nothing amiss in a fresh folder, and says how to begin', async () => {
@@ -62,8 +73,8 @@ it('finds nothing amiss in a fresh folder, and says how to begin', async () => {
 });
 
 it('has an answer with the key of a client where the gateway takes no other', async () => {
-  const { folder, environment, doctor } = await installation();
-  const { url } = await startProcess(['serve'], environment, folder);
+  const { doctor, start } = await installation();
+  const url = await start();
   const made = await fetch(`${url}/api/keys`, { method: 'POST', body: JSON.stringify({ name: 'doctor' }) });
   const { secret } = (await made.json()) as { secret: string };
   expect((await doctor())['answer']).toMatch(/^skipped: the gateway takes only the keys .* CLIENT_KEY/);
@@ -72,8 +83,8 @@ it('has an answer with the key of a client where the gateway takes no other', as
 });
 
 it('examines running services over HTTP, lends an account and gets an answer', async () => {
-  const { folder, environment, doctor, pool } = await installation({ ADMIN_KEY: 'boss-of-it' });
-  await startProcess(['serve'], environment, folder);
+  const { environment, doctor, start, pool } = await installation({ ADMIN_KEY: 'boss-of-it' });
+  await start();
   const sandboxed = await doctor();
   expect(sandboxed['answer']).toMatch(/^ok: sandbox answered in \d+ ms/);
   expect(sandboxed['lease']).toMatch(/^ok: an account of sandbox was lent/);
@@ -113,12 +124,12 @@ it('takes a built-in provider for no problem that no account is of', async () =>
   const vendor = await startOpenaiSandbox({ needsKey: false });
   onTestFinished(() => vendor.close());
   const away = 'http://127.0.0.1:1';
-  const { folder, environment, doctor, pool } = await installation({ WARP_SERVER_URL: away });
+  const { folder, doctor, start, pool } = await installation({ WARP_SERVER_URL: away });
   writeFileSync(
     join(folder, 'warp2api.yaml'),
     `providers:\n  local: { type: openai_compatible, base_url: "${vendor.url}" }\n`,
   );
-  await startProcess(['serve'], environment, folder);
+  await start();
   expect((await doctor())['provider warp']).toMatch(/^problem: .*ECONNREFUSED/);
   expect((await pool('/api/accounts', { provider: 'local' })).status).toBe(201);
   const found = await doctor();
@@ -127,11 +138,8 @@ it('takes a built-in provider for no problem that no account is of', async () =>
 });
 
 it('asks for no gateway key where the pool runs inside the gateway', async () => {
-  const { folder, environment, doctor } = await installation({
-    USE_POOL_SERVICE: 'false',
-    WARP_API_KEY: 'wk-real',
-  });
-  await startProcess(['serve'], environment, folder);
+  const { doctor, start } = await installation({ USE_POOL_SERVICE: 'false', WARP_API_KEY: 'wk-real' });
+  await start();
   const found = await doctor();
   expect(found).toMatchObject({
     accounts: expect.stringMatching(/^ok: 1,/),
