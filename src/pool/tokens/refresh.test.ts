@@ -298,6 +298,21 @@ describe('the refresher', () => {
     expect(await view(parts, id)).toMatchObject({ status: 'active', token_version: 2 });
   });
 
+  it('waits five minutes after the first answer that refuses, however long nothing could be sent before', async () => {
+    const parts = await start();
+    parts.issuer.answer = () => {
+      throw new TokenError('unsent', 'no network');
+    };
+    const { id } = await add(parts);
+    await pass(parts.clock, hour, minute);
+    parts.issuer.answer = () => refused();
+    await pass(parts.clock, 5 * minute);
+    expect((await view(parts, id)).refresh_failure).toMatchObject({ failure: 'refused', in_a_row: 1 });
+    parts.issuer.answer = (token) => parts.issuer.grant(token);
+    await pass(parts.clock, 6 * minute);
+    expect(await view(parts, id)).toMatchObject({ status: 'active', token_version: 2 });
+  });
+
   it('gives an account up when its refresh token is dead, and says why', async () => {
     const parts = await start();
     parts.issuer.lifetimeMs = 2 * hour;

@@ -15,6 +15,7 @@ import { createLimit } from '../../lib/tasks.ts';
 import type { Basics } from '../base/basics.ts';
 import { logFailure } from '../base/failures.ts';
 import { lendMarginMs, minute, second } from '../standing/standing.ts';
+import { failuresInARow } from '../store/rules/rows.ts';
 import type { RefreshClaim, RefreshClaimResult, StoredAccount } from '../store/store.ts';
 
 type RefreshResult =
@@ -229,7 +230,7 @@ export class Refresher {
     const { store, clock, logger, random } = this.#basics;
     const { account, isLastUsable } = claim;
     const { failure, retryAfterMs, message } = error;
-    const inARow = (account.refreshFailure?.inARow ?? 0) + 1;
+    const inARow = failuresInARow(account.refreshFailure, failure);
     const done = await store.failRefresh(clock.now(), claim.refreshId, {
       failure,
       message,

@@ -117,6 +117,17 @@ export function describeRefreshes(name: string, openStore: () => Promise<Store>,
       expect(done?.account.refreshFailure).toBeNull();
     });
 
+    it('counts attempts that were never sent apart from those that were answered', async () => {
+      const store = await withAccount();
+      const failed = async (at: number, failure: 'unsent' | 'refused') =>
+        (await fail(store, at, { failure, retryAt: at + second }))?.account.refreshFailure?.inARow;
+      expect(await failed(start, 'unsent')).toBe(1);
+      expect(await failed(start + minute, 'unsent')).toBe(2);
+      expect(await failed(start + 2 * minute, 'refused')).toBe(1);
+      expect(await failed(start + 8 * minute, 'refused')).toBe(2);
+      expect(await failed(start + 30 * minute, 'unsent')).toBe(1);
+    });
+
     it('lets force pass the ceiling and the wait after a failure, never a refresh under way, and audits it', async () => {
       const store = await withAccount();
       await fail(store, start, { failure: 'unknown', retryAt: start + 5 * minute });

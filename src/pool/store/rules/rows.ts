@@ -163,6 +163,18 @@ export function failureOf(row: AccountRow): RefreshFailure | null {
   return row.refresh_failure === null ? null : (JSON.parse(row.refresh_failure) as RefreshFailure);
 }
 
+/**
+ * How many failures there were in a row, with this one among them: attempts that were never sent say nothing about an issuer that
+ * answers, so that an outage does not lengthen the wait after the first answer.
+ */
+export function failuresInARow(
+  before: Pick<RefreshFailure, 'failure' | 'inARow'> | null,
+  failure: RefreshFailure['failure'],
+): number {
+  const isAlike = before !== null && (before.failure === 'unsent') === (failure === 'unsent');
+  return isAlike ? before.inARow + 1 : 1;
+}
+
 export function modelsFrom(models: string | null): readonly string[] | null {
   return models === null ? null : (JSON.parse(models) as string[]);
 }

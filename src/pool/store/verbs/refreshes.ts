@@ -1,7 +1,14 @@
 import { randomUUID } from 'node:crypto';
 import type { Queries } from '../../../db/database.ts';
 import { isOutOfService, withDeadToken, withFreshToken } from '../../standing/standing.ts';
-import { type AccountRow, accountFrom, asFlag, failureOf, standingFrom } from '../rules/rows.ts';
+import {
+  type AccountRow,
+  accountFrom,
+  asFlag,
+  failureOf,
+  failuresInARow,
+  standingFrom,
+} from '../rules/rows.ts';
 import type {
   Credential,
   RefreshDemand,
@@ -379,7 +386,7 @@ async function setFailure(
   row: AccountRow,
   failure: Omit<RefreshFailure, 'at' | 'inARow'>,
 ): Promise<AccountRow> {
-  const inARow = (failureOf(row)?.inARow ?? 0) + 1;
+  const inARow = failuresInARow(failureOf(row), failure.failure);
   return updateAccount(tx, row.id, {
     refresh_failure: JSON.stringify({ ...failure, at: tx.now, inARow } satisfies RefreshFailure),
     updated_at: tx.now,
