@@ -31,7 +31,7 @@ describe('a Messages client is relayed', () => {
     expect(await answer.text()).toBe(await direct.text());
   });
 
-  it('is told to send the whole conversation where a server other than Anthropic’s would have to keep threads', async () => {
+  it('hears that it has to send the whole conversation where a server other than Anthropic’s would have to keep threads', async () => {
     const services = await withUpstreams({ other: { protocol: 'messages', keys: ['sk-other-1234567890'] } });
     const send = async (thread: object | undefined) => {
       const body = { ...userTurn('other/claude-text', 'Hi'), max_tokens: 50, thread };

@@ -385,7 +385,7 @@ describe('what a vendor behind OpenRouter says', () => {
     expect(behind(status, raw)).toMatchObject({ code, fault: 'model', outcome: undefined });
   });
 
-  it('is told of a request that is at fault', () => {
+  it('hears of a request that is at fault', () => {
     const raw = JSON.stringify({ error: { message: 'prompt is too long: 215000 tokens > 200000 maximum' } });
     expect(behind(400, raw)).toMatchObject({
       code: 'context_too_long',
